@@ -1,0 +1,47 @@
+# Every target sets up what it needs: a .venv from the hash-pinned lock.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo serve test test-system check soak lock clean
+
+help:
+	@echo "make demo         show the gateway at work: an embedded speech engine, one caller, one clip, its usage"
+	@echo "make serve        the same, left running with a key to try"
+	@echo "make test         the test suite (Python and a package index are all it needs)"
+	@echo "make test-system  the tests that need system packages (curl, Chromium); installs them with apt-get"
+	@echo "make check        lint, types, import contracts, then make test"
+	@echo "make soak         long runs: kill -9 a thousand times under load"
+	@echo "make lock         renew the hash-pinned requirement files (needs uv)"
+
+$(READY): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "audio-gateway needs Python 3.11 to 3.13; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/audio-gateway demo
+
+serve: $(READY)
+	$(BIN)/audio-gateway demo --serve
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) test
+
+clean:
+	rm -rf $(VENV)
+
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml --output-file requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --extra dev pyproject.toml --output-file requirements-dev.lock
