@@ -1,0 +1,93 @@
+"""Opening the ledger's file. Nothing is ever recreated or repaired in silence."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import apsw
+
+from app.adapters.ledger.schema import APPLICATION_ID, TABLES, VERSION
+
+BUSY_TIMEOUT_MS = 5_000
+
+
+class LedgerUnusable(Exception):
+    """The file cannot be used as a ledger. The message is one line, with what to do."""
+
+
+class Database:
+    """One ledger file: where it is, and how durable a commit on it is."""
+
+    def __init__(self, path: Path, synchronous: str = "full") -> None:
+        self.path = path
+        self._synchronous = synchronous
+
+    def connect(self) -> apsw.Connection:
+        """A connection to the ledger, made and given its tables if the file is not there yet; LedgerUnusable."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            connection = apsw.Connection(os.fspath(self.path))
+            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            self._prepare(connection)
+        except (apsw.Error, OSError) as error:
+            raise LedgerUnusable(f"ledger {self.path}: {_reason(error)}") from error
+        return connection
+
+    def lock(self) -> IO[str]:
+        """The right to serve from this ledger, until the file is closed: who has it closes what others left held."""
+        path = self.path.with_name(self.path.name + ".lock")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = path.open("w")
+        except OSError as error:
+            raise LedgerUnusable(f"ledger {self.path}: {error.strerror}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.close()
+            raise LedgerUnusable(f"ledger {self.path}: another gateway is serving from it") from error
+        return lock
+
+    def _prepare(self, connection: apsw.Connection) -> None:
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", self._synchronous)
+        connection.pragma("foreign_keys", True)
+        with immediate(connection):
+            version, owner = connection.pragma("user_version"), connection.pragma("application_id")
+            if version == 0 and owner == 0 and not connection.pragma("schema_version"):
+                connection.execute(TABLES)
+                connection.pragma("application_id", APPLICATION_ID)
+                connection.pragma("user_version", VERSION)
+            elif owner != APPLICATION_ID:
+                raise LedgerUnusable(f"ledger {self.path}: this is another program's database; name another path")
+            elif version > VERSION:
+                raise LedgerUnusable(
+                    f"ledger {self.path}: made by a newer gateway (schema {version}); upgrade this one"
+                )
+
+
+@contextmanager
+def immediate(connection: apsw.Connection) -> Iterator[None]:
+    """A short write transaction. IMMEDIATE waits for its turn, where a deferred one fails when it turns to writing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, apsw.NotADBError):
+        return "this file is not a database; move it away or name another path"
+    if isinstance(error, apsw.CorruptError):
+        return "the database is damaged; restore a backup"
+    if isinstance(error, apsw.ReadOnlyError):
+        return "the file or its folder is read-only"
+    if isinstance(error, apsw.CantOpenError):
+        return "it cannot be opened; does the folder exist, and may this user write to it?"
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,214 @@
+"""The gateway's one writing connection: group commit on a thread of its own.
+
+Whatever waits when a transaction begins is in it, so a burst of requests shares one fsync. Who calls `hold` or `close`
+gets an awaitable at once, and it ends when the row is on disk. A hold that could not be written is dropped, for its
+request is refused; an outcome that could not be written is kept and tried again, for its money is spent.
+"""
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import apsw
+
+from app.adapters.ledger.database import Database, immediate
+from app.errors import Refusal
+from app.gateway.accounting import Outcome
+from app.gateway.admission import Hold, LedgerUnavailable
+from app.gateway.auth import Caller
+from app.gateway.call import Call
+
+RETRY_SECONDS = 1.0
+
+_log = logging.getLogger("audio_gateway.ledger")
+
+_HOLD = """
+INSERT INTO requests (id, caller, key_id, task, model, upstream, upstream_model, container, state,
+                      bound_audio_ms, bound_nano_usd, received_ms, admitted_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'held', ?, ?, ?, ?)
+"""
+_CLOSE = """
+UPDATE requests SET state = ?, status = ?, error = ?, source = ?, audio_ms = ?, input_tokens = ?, audio_tokens = ?,
+    text_tokens = ?, output_tokens = ?, total_tokens = ?, cost_nano_usd = ?, file_bytes = ?, response_format = ?,
+    stream = ?, upstream_request_id = ?, sent_ms = ?, answered_ms = ?, done_ms = ?
+WHERE id = ? AND state = 'held'
+"""
+_REFUSE = """
+INSERT INTO refusals (day, caller, key_id, task, model, code, count) VALUES (?, ?, ?, ?, ?, ?, 1)
+ON CONFLICT DO UPDATE SET count = count + 1
+"""
+_CLOSE_ORPHANS = """
+UPDATE requests SET state = 'unknown', error = 'gateway_stopped', source = 'estimated', audio_ms = bound_audio_ms,
+    cost_nano_usd = bound_nano_usd, done_ms = ? WHERE state = 'held'
+"""
+
+Value = str | int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """One statement, whether it must be tried until it is written, and who waits for it."""
+
+    sql: str
+    values: tuple[Value, ...]
+    lasting: bool
+    waiter: "asyncio.Future[None] | None" = None
+
+
+_STOP: Final = _Write("", (), lasting=False)
+
+
+class LedgerWriter:
+    """Takes writes from the event loop and commits them together. `start` and `stop` belong to the loop's thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queue: queue.SimpleQueue[_Write] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="ledger-writer")
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._unwritten: list[_Write] = []
+        self.writable = True
+
+    def start(self) -> int:
+        """Close what a killed process left held, and begin; the number of rows that were closed."""
+        self._loop = asyncio.get_running_loop()
+        self._connection = self._database.connect()
+        with immediate(self._connection):
+            self._connection.execute(_CLOSE_ORPHANS, (_now_ms(),))
+            orphans = self._connection.changes()
+        self._thread.start()
+        return orphans
+
+    async def stop(self) -> None:
+        """Write what is waiting, and end."""
+        self._queue.put(_STOP)
+        await asyncio.to_thread(self._thread.join)
+        self._connection.close()
+
+    def hold(self, hold: Hold) -> Awaitable[None]:
+        """Write the row of a request that is admitted."""
+        return self._awaited(
+            _HOLD,
+            (
+                hold.id,
+                hold.caller,
+                hold.key_id,
+                hold.task,
+                hold.model,
+                hold.upstream,
+                hold.upstream_model,
+                hold.container,
+                hold.bound_audio,
+                hold.bound_cost,
+                hold.received_ms,
+                hold.admitted_ms,
+            ),
+            lasting=False,
+        )
+
+    def close(self, outcome: Outcome) -> Awaitable[None]:
+        """Write how a held request ended. A row that is closed already stays as it is."""
+        tokens = outcome.tokens
+        return self._awaited(
+            _CLOSE,
+            (
+                outcome.state,
+                outcome.status,
+                outcome.error,
+                outcome.source,
+                outcome.audio,
+                tokens.input if tokens else None,
+                tokens.audio if tokens else None,
+                tokens.text if tokens else None,
+                tokens.output if tokens else None,
+                tokens.total if tokens else None,
+                outcome.cost,
+                outcome.file_bytes,
+                outcome.response_format,
+                outcome.stream,
+                outcome.upstream_request_id,
+                outcome.sent_ms,
+                outcome.answered_ms,
+                outcome.done_ms,
+                outcome.id,
+            ),
+            lasting=True,
+        )
+
+    def refuse(self, caller: Caller, call: Call, refusal: Refusal) -> None:
+        """Count a refusal of a known caller; nobody waits for it."""
+        day = datetime.fromtimestamp(call.received_ms / 1000, UTC).date().isoformat()
+        values = (day, caller.name, caller.key_id, call.task, refusal.model or "", refusal.code)
+        self._queue.put(_Write(_REFUSE, values, lasting=False))
+
+    def _awaited(self, sql: str, values: tuple[Value, ...], *, lasting: bool) -> Awaitable[None]:
+        assert self._loop is not None
+        waiter = self._loop.create_future()
+        self._queue.put(_Write(sql, values, lasting, waiter))
+        return waiter
+
+    def _run(self) -> None:
+        running = True
+        while running:
+            batch = self._next_batch()
+            running = _STOP not in batch
+            writes = [write for write in batch if write is not _STOP]
+            if writes or self._unwritten:
+                self._commit(writes)
+
+    def _next_batch(self) -> list[_Write]:
+        """All that waits; what could not be written before is taken up again after a pause."""
+        batch = []
+        try:
+            batch.append(self._queue.get(timeout=RETRY_SECONDS if self._unwritten else None))
+            while True:
+                batch.append(self._queue.get_nowait())
+        except queue.Empty:
+            return batch
+
+    def _commit(self, writes: list[_Write]) -> None:
+        try:
+            with immediate(self._connection):
+                for write in (*self._unwritten, *writes):
+                    self._connection.execute(write.sql, write.values)
+        except apsw.Error as error:
+            self._failed(writes, error)
+        else:
+            if not self.writable:
+                _log.warning("the ledger can be written again; %d late outcomes written", len(self._unwritten))
+            self.writable = True
+            self._unwritten = []
+            self._tell(writes, None)
+
+    def _failed(self, writes: list[_Write], error: apsw.Error) -> None:
+        if self.writable:
+            _log.error("the ledger cannot be written: %s", error)
+        self.writable = False
+        self._unwritten += [write for write in writes if write.lasting]
+        self._tell(writes, LedgerUnavailable(str(error)))
+
+    def _tell(self, writes: list[_Write], error: LedgerUnavailable | None) -> None:
+        assert self._loop is not None
+        waiters = [write.waiter for write in writes if write.waiter is not None]
+        if waiters:
+            self._loop.call_soon_threadsafe(_resolve, waiters, error)
+
+
+def _resolve(waiters: "list[asyncio.Future[None]]", error: LedgerUnavailable | None) -> None:
+    for waiter in waiters:
+        if waiter.done():
+            continue
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(error)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

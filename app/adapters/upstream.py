@@ -1,0 +1,141 @@
+"""The connection to the provider, over aiohttp's client.
+
+It sends the provider's key to the configured host and to no other: no redirect is followed, no proxy, .netrc or cookie
+is taken from the environment. Nothing is decompressed. An early answer comes back while the upload still runs, and an
+exchange that is left before its body went out whole closes its connection, so that the provider sees it broken off.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+from aiohttp import hdrs
+from pydantic import SecretStr
+
+from app import __version__
+from app.config import Task, TimeoutSettings, Upstream
+from app.gateway import relay
+from app.wire.headers import Headers
+
+KEEP_ALIVE_SECONDS = 4
+READ_BUFFER_BYTES = 256 * 1024
+REDACTED = b"[redacted]"
+
+
+class AiohttpResponse:
+    """One answer whose head has arrived."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers = Headers(response.raw_headers)
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """The body as it comes; Broken if it ends before HTTP says so."""
+        try:
+            async for chunk in self._response.content.iter_any():
+                yield chunk
+        except (aiohttp.ClientError, OSError) as error:
+            raise relay.Broken(type(error).__name__) from error
+
+
+class AiohttpProvider:
+    """One provider and its pool of connections. `open` and `close` belong to the loop that serves."""
+
+    def __init__(self, settings: Upstream, key: SecretStr, timeouts: TimeoutSettings) -> None:
+        self._settings = settings
+        self._key = key
+        self._timeouts = timeouts
+
+    async def open(self) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(
+                total=None, connect=None, sock_connect=self._timeouts.connect, sock_read=None
+            ),
+            headers=self._fixed_headers(),
+            skip_auto_headers=(hdrs.ACCEPT_ENCODING, hdrs.USER_AGENT),
+            auto_decompress=False,
+            trust_env=False,
+            read_bufsize=READ_BUFFER_BYTES,
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    def redact(self, text: bytes) -> bytes:
+        """The bytes without the key."""
+        return text.replace(self._key.get_secret_value().encode(), REDACTED)
+
+    @asynccontextmanager
+    async def post(
+        self, task: Task, content_type: str, body: AsyncIterator[bytes], length: int | None
+    ) -> AsyncIterator[AiohttpResponse]:
+        """The answer to one form; TransportFailure if none comes."""
+        headers: dict[str, str] = {hdrs.CONTENT_TYPE: content_type}
+        if length is not None:
+            headers[hdrs.CONTENT_LENGTH] = str(length)
+        sent = _Sent(body)
+        try:
+            response = await self._response(task, headers, sent)
+            try:
+                yield AiohttpResponse(response)
+            finally:
+                if not (sent.whole and response.content.at_eof()):
+                    _abort(response)
+                response.release()
+        finally:
+            await sent.left.wait()
+
+    async def _response(self, task: Task, headers: dict[str, str], body: "_Sent") -> aiohttp.ClientResponse:
+        try:
+            return await self._session.post(self._settings.url(task), data=body, headers=headers, allow_redirects=False)
+        except aiohttp.ConnectionTimeoutError as error:
+            raise relay.ConnectTimeout from error
+        except (aiohttp.ClientConnectorError, ssl.SSLError) as error:
+            raise relay.Unreachable(type(error).__name__) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise relay.Broken(type(error).__name__) from error
+
+    def _fixed_headers(self) -> dict[str, str]:
+        key = self._key.get_secret_value()
+        return {
+            hdrs.AUTHORIZATION: key if self._settings.auth_scheme == "none" else f"{self._settings.auth_scheme} {key}",
+            hdrs.ACCEPT_ENCODING: "identity",
+            hdrs.USER_AGENT: f"audio-gateway/{__version__}",
+        }
+
+
+class _Sent:
+    """A body that knows whether it has been taken to its end, and whether aiohttp's writer is still inside of it.
+
+    The writer is a task of aiohttp's: cancelled when the exchange ends, it leaves the caller's stream a moment later,
+    and only then may that stream be closed or read on.
+    """
+
+    def __init__(self, body: AsyncIterator[bytes]) -> None:
+        self._body = body
+        self.whole = False
+        self.left = asyncio.Event()
+        self.left.set()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.left.clear()
+        try:
+            async for chunk in self._body:
+                self.left.set()
+                yield chunk
+                self.left.clear()
+            self.whole = True
+        finally:
+            self.left.set()
+
+
+def _abort(response: aiohttp.ClientResponse) -> None:
+    """End the connection at once: closing it would first wait for a provider that may have stopped reading."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()

@@ -1,0 +1,129 @@
+"""`POST /v1/audio/transcriptions` and `/v1/audio/translations`: from ASGI to a Call, from an Answer to ASGI.
+
+A plain ASGI endpoint rather than a FastAPI route: those read the whole form before any check can run.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from starlette.types import Message, Receive, Scope, Send
+
+from app import errors
+from app.api.edge import send_refusal
+from app.config import Task, TimeoutSettings
+from app.errors import Refusal
+from app.gateway.accounting import Answer, AnswerCut
+from app.gateway.call import Call
+from app.gateway.pipeline import Pipeline
+from app.wire.headers import Headers
+
+
+class AudioEndpoint:
+    """One task's endpoint."""
+
+    def __init__(self, pipeline: Pipeline, task: Task, timeouts: TimeoutSettings) -> None:
+        self._pipeline = pipeline
+        self._task = task
+        self._timeouts = timeouts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = RequestBody(receive, self._timeouts.body_idle)
+        headers = Headers(scope["headers"])
+        call = Call(scope["state"]["request_id"], self._task, headers, aiter(body), time.time_ns() // 1_000_000)
+        caller = CallerSide(send, self._timeouts.write_idle)
+        try:
+            async with self._pipeline.handle(call) as answer:
+                await caller.send_answer(answer)
+        except Refusal as refusal:
+            await self._refuse(refusal, body, headers, send)
+        except AnswerCut:
+            return
+
+    async def _refuse(self, refusal: Refusal, body: "RequestBody", headers: Headers, send: Send) -> None:
+        """Send the refusal. Of a body that is still coming the rest is read and dropped, so that the caller, who may
+        be writing, gets to read the answer instead of a reset, on which SDKs would send the whole file again.
+        """
+        if body.complete:
+            await send_refusal(refusal, send)
+            return
+        waits_to_send = headers.get(b"expect") is not None and not body.begun
+        await send_refusal(refusal, send, close=True, more_body=not waits_to_send)
+        if not waits_to_send:
+            await body.drain(self._timeouts.linger)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class RequestBody:
+    """The caller's body, read only when it is asked for: an early refusal then costs the caller nothing."""
+
+    def __init__(self, receive: Receive, idle_seconds: float) -> None:
+        self._receive = receive
+        self._idle_seconds = idle_seconds
+        self.begun = False
+        self.complete = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while not self.complete:
+            message = await self._next()
+            if message["type"] == "http.disconnect":
+                raise errors.caller_gone()
+            self.complete = not message.get("more_body", False)
+            if message.get("body"):
+                yield message["body"]
+
+    async def drain(self, seconds: float) -> None:
+        """Read and drop what still comes, for so long at the most."""
+        try:
+            async with asyncio.timeout(seconds):
+                async for _ in self:
+                    pass
+        except (TimeoutError, Refusal):
+            return
+
+    async def _next(self) -> Message:
+        self.begun = True
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                return await self._receive()
+        except TimeoutError as error:
+            raise errors.request_timeout(f"nothing came for {self._idle_seconds:g} s") from error
+
+
+class CallerSide:
+    """Sends an answer. A caller who left or does not read must not stop the reading of usage, so nothing here raises
+    for his sake: what cannot be delivered is dropped.
+    """
+
+    def __init__(self, send: Send, idle_seconds: float) -> None:
+        self._send = send
+        self._idle_seconds = idle_seconds
+        self._reading = True
+
+    async def send_answer(self, answer: Answer) -> None:
+        headers = list(answer.headers)
+        if isinstance(answer.body, bytes):
+            headers.append((b"content-length", b"%d" % len(answer.body)))
+            await self._start(answer.status, headers)
+            await self._body(answer.body, more_body=False)
+            return
+        headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+        await self._start(answer.status, headers)
+        async for chunk in answer.body:
+            await self._body(chunk, more_body=True)
+        await self._body(b"", more_body=False)
+
+    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        await self._deliver({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def _body(self, body: bytes, *, more_body: bool) -> None:
+        await self._deliver({"type": "http.response.body", "body": body, "more_body": more_body})
+
+    async def _deliver(self, message: Message) -> None:
+        if not self._reading:
+            return
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                await self._send(message)
+        except (TimeoutError, OSError):
+            self._reading = False

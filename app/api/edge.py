@@ -1,0 +1,54 @@
+"""The outermost layer: every answer has its `x-request-id`, and no error of ours leaves as anything but an envelope.
+
+Plain ASGI: Starlette's BaseHTTPMiddleware would copy every chunk of an upload through a stream of its own.
+"""
+
+import logging
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import errors
+from app.errors import Refusal
+
+_log = logging.getLogger("audio_gateway.api")
+
+
+class Edge:
+    """Wraps the whole application. The request's id is in `scope["state"]["request_id"]`."""
+
+    def __init__(self, application: ASGIApp, new_request_id: Callable[[], str]) -> None:
+        self._application = application
+        self._new_request_id = new_request_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        request_id = self._new_request_id()
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            await self._application(scope, receive, send_with_id)
+        except Exception:
+            _log.exception("request %s ended in an error of the gateway", request_id)
+            if not started:
+                await send_refusal(errors.internal_error(), send_with_id)
+
+
+async def send_refusal(refusal: Refusal, send: Send, *, close: bool = False, more_body: bool = False) -> None:
+    """The envelope of a refusal. With `more_body` the exchange stays open for the caller's rest to be read."""
+    body = refusal.envelope()
+    headers = [*refusal.all_headers(), (b"content-length", b"%d" % len(body))]
+    if close:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": more_body})

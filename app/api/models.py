@@ -1,0 +1,51 @@
+"""`GET /v1/models` and `/v1/models/{id}`: what this caller may use, in OpenAI's shape.
+
+Source: https://platform.openai.com/docs/api-reference/models
+"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel
+
+from app import errors
+from app.api.access import Identify
+from app.config import Model, Task
+from app.gateway.auth import Caller
+
+
+class ModelObject(BaseModel):
+    """One model. `tasks` is ours: what the model can do."""
+
+    id: str
+    object: str = "model"
+    created: int = 0
+    owned_by: str
+    tasks: tuple[Task, ...]
+
+
+class ModelList(BaseModel):
+    object: str = "list"
+    data: list[ModelObject]
+
+
+def models_router(models: tuple[Model, ...], owner: str, identify: Identify) -> APIRouter:
+    router = APIRouter(tags=["models"])
+
+    def allowed(caller: Caller) -> list[ModelObject]:
+        return [
+            ModelObject(id=model.id, owned_by=owner, tasks=model.tasks) for model in models if caller.may_use(model.id)
+        ]
+
+    @router.get("/v1/models", summary="List the models that your key may use")
+    async def list_models(caller: Annotated[Caller, Depends(identify)]) -> ModelList:
+        return ModelList(data=allowed(caller))
+
+    @router.get("/v1/models/{model_id:path}", summary="One model that your key may use")
+    async def get_model(model_id: str, caller: Annotated[Caller, Depends(identify)]) -> ModelObject:
+        found = next((model for model in allowed(caller) if model.id == model_id), None)
+        if found is None:
+            raise errors.model_not_found(model_id, [model.id for model in allowed(caller)])
+        return found
+
+    return router

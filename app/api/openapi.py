@@ -1,0 +1,126 @@
+"""The OpenAPI document: FastAPI's for the routes that it knows, and by hand the two that are plain ASGI."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from app.wire.container import FORMATS
+
+ALIASES = {
+    "/v1/audio/transcriptions": "/v1/speech/transcriptions",
+    "/v1/audio/translations": "/v1/speech/translations",
+}
+
+_STATUSES = {
+    400: "The form, a field or the file is not as it must be; `param` names it.",
+    401: "No valid key.",
+    403: "The key may not use this model.",
+    404: "No such model.",
+    408: "The body came too slowly.",
+    413: "The file is larger than the limit.",
+    415: "Not multipart/form-data, or a compressed body.",
+    429: "The provider limits the gateway's requests.",
+    500: "An error of the gateway; the request id names it in the log.",
+    502: "The provider cannot be reached, or its answer cannot be used.",
+    503: "The gateway is at its limit, or its ledger cannot be written.",
+    504: "The provider did not answer in time.",
+}
+
+_FIELDS: dict[str, dict[str, Any]] = {
+    "file": {"type": "string", "format": "binary", "description": f"The audio: {', '.join(FORMATS)}."},
+    "model": {"type": "string", "description": "A model of `GET /v1/models`.", "examples": ["gpt-4o-mini-transcribe"]},
+    "prompt": {"type": "string"},
+    "response_format": {"type": "string", "enum": ["json", "text", "srt", "verbose_json", "vtt"], "default": "json"},
+    "temperature": {"type": "number", "minimum": 0, "maximum": 1},
+}
+_TRANSCRIPTION_FIELDS: dict[str, dict[str, Any]] = {
+    "stream": {"type": "boolean", "description": "Answer with server-sent events."},
+    "language": {"type": "string", "description": "ISO 639-1.", "examples": ["en"]},
+    "languages[]": {"type": "array", "items": {"type": "string"}},
+    "keywords[]": {"type": "array", "items": {"type": "string"}},
+    "timestamp_granularities[]": {"type": "array", "items": {"type": "string", "enum": ["word", "segment"]}},
+    "include[]": {"type": "array", "items": {"type": "string", "enum": ["logprobs"]}},
+    "chunking_strategy": {"type": "string"},
+    "known_speaker_names[]": {"type": "array", "items": {"type": "string"}, "maxItems": 4},
+    "known_speaker_references[]": {"type": "array", "items": {"type": "string"}, "maxItems": 4},
+}
+
+_ERROR_SCHEMA = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
+
+
+def describe(app: FastAPI) -> None:
+    """Make `app.openapi()` give the whole document."""
+    generate = app.openapi
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _completed(generate())
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+def _completed(document: dict[str, Any]) -> dict[str, Any]:
+    components = document.setdefault("components", {})
+    components.setdefault("schemas", {})["Error"] = _ERROR_SCHEMA
+    components["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer", "description": "A key of this gateway."}
+    }
+    document["security"] = [{"key": []}]
+    streamed = {**_FIELDS, **_TRANSCRIPTION_FIELDS}
+    streamed["response_format"] = {
+        **streamed["response_format"],
+        "enum": [*streamed["response_format"]["enum"], "diarized_json"],
+    }
+    for path, summary, fields in (
+        ("/v1/audio/transcriptions", "Transcribe audio", streamed),
+        ("/v1/audio/translations", "Translate audio into English text", _FIELDS),
+    ):
+        for each in (path, ALIASES[path]):
+            document["paths"][each] = {"post": _operation(each, summary, fields, alias=each != path)}
+    for path in ("/healthz", "/readyz"):
+        document["paths"][path]["get"]["security"] = []
+    return document
+
+
+def _operation(path: str, summary: str, fields: dict[str, dict[str, Any]], *, alias: bool) -> dict[str, Any]:
+    form = {
+        "type": "object",
+        "required": ["file", "model"],
+        "properties": fields,
+        "additionalProperties": True,
+    }
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    return {
+        "tags": ["audio"],
+        "summary": summary + (" (the provider's other path)" if alias else ""),
+        "operationId": path.strip("/").replace("/", "_"),
+        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
+        "responses": {
+            "200": {
+                "description": "The provider's answer, byte for byte.",
+                "content": {
+                    "application/json": {"schema": {"type": "object"}},
+                    "text/plain": {"schema": {"type": "string"}},
+                    "text/vtt": {"schema": {"type": "string"}},
+                    "text/event-stream": {"schema": {"type": "string"}},
+                },
+            },
+            **{str(status): {"description": told, "content": error} for status, told in _STATUSES.items()},
+        },
+    }

@@ -1,0 +1,25 @@
+"""`audio-gateway demo`: the gateway in front of the embedded speech engine, with no key and no network."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.settings import stop
+
+
+def demo(
+    file: Annotated[Path | None, typer.Argument(help="An audio file; the bundled clip, if none is named.")] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Leave engine and gateway running, to be tried by hand.")
+    ] = False,
+) -> None:
+    """Show the gateway at work: start it, create a caller, transcribe a clip, print the usage.
+
+    Needs the extra `offline`: pip install "audio-gateway[offline]"
+    """
+    try:
+        from app.offline.demo import run
+    except ImportError as error:
+        stop(f'the demo needs the extra "offline" ({error.name} is missing): pip install "audio-gateway[offline]"')
+    raise typer.Exit(run(file, serve))

@@ -1,0 +1,48 @@
+"""`--config`, the same for every command, and the end of a command whose settings or ledger cannot be used."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from app import config
+from app.adapters.ledger import Database, LedgerUnusable
+from app.config import Config, InvalidConfig
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", envvar=config.CONFIG_FILE_VARIABLE, help="The TOML file with the settings.", metavar="FILE"
+    ),
+]
+
+FAILED = 1
+MISUSED = 2
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn settings and ledgers that cannot be used into one line on standard error."""
+    try:
+        yield
+    except InvalidConfig as error:
+        stop(str(error), MISUSED)
+    except LedgerUnusable as error:
+        stop(str(error), FAILED)
+
+
+def loaded(file: Path | None) -> Config:
+    with explained():
+        return config.load(file)
+
+
+def database_of(settings: Config) -> Database:
+    return Database(settings.ledger.path, settings.ledger.synchronous)
+
+
+def stop(message: str, status: int = FAILED) -> NoReturn:
+    """End the command with this line on standard error."""
+    typer.echo(f"audio-gateway: {message}", err=True)
+    raise typer.Exit(status)

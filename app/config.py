@@ -1,0 +1,371 @@
+"""The settings: TOML and the environment become frozen values, once. The only module that knows pydantic-settings.
+
+Precedence: `AUDIO_GATEWAY_SECTION__KEY` in the environment, then the file, then the defaults below, which serve
+OneRouter. Array tables (`[[models]]`, ...) are overridden whole, as JSON. A name or a value that is not understood
+stops the start with one line that says where it stands and why.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from app.policy.pricing import FREE, Price
+from app.units import NanoUSD, to_nano
+from app.wire import apikey
+
+ENV_PREFIX = "AUDIO_GATEWAY_"
+CONFIG_FILE_VARIABLE = "AUDIO_GATEWAY_CONFIG"
+
+Task = Literal["transcribe", "translate"]
+
+
+class InvalidConfig(Exception):
+    """The settings cannot be used. The message is one line: the file or variable, the key, the reason."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class ServerSettings(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+    max_file_bytes: int = Field(25 * 1024 * 1024, ge=1)
+    max_requests: int = Field(1024, ge=1)
+    spool_memory_bytes: int = Field(256 * 1024, ge=0)
+    spool_total_bytes: int = Field(1024 * 1024 * 1024, ge=0)
+    docs: bool = True
+
+
+class TimeoutSettings(Section):
+    """All in seconds."""
+
+    body_idle: float = Field(30, gt=0)
+    connect: float = Field(5, gt=0)
+    write_idle: float = Field(30, gt=0)
+    first_byte: float = Field(300, gt=0)
+    sse_idle: float = Field(60, gt=0)
+    total: float = Field(900, gt=0)
+    linger: float = Field(5, ge=0)
+    grace: float = Field(30, ge=0)
+
+
+class LedgerSettings(Section):
+    path: Path = Path("data/ledger.db")
+    synchronous: Literal["full", "normal"] = "full"
+
+
+class Upstream(Section):
+    """The speech provider: where it is, how it wants its key and its body."""
+
+    name: str = Field(min_length=1)
+    base_url: str
+    api_key_env: str | None = None
+    api_key_file: Path | None = None
+    auth_scheme: Literal["Bearer", "none"] = "Bearer"
+    transcriptions_path: str = "/audio/transcriptions"
+    translations_path: str = "/audio/translations"
+    framing: Literal["chunked", "length"] = "chunked"
+
+    @field_validator("base_url")
+    @classmethod
+    def _http(cls, url: str) -> str:
+        if not re.fullmatch(r"https?://[^/@\s?#]+(/[^\s?#]*)?", url):
+            raise ValueError("must be an http or https URL without user, query or fragment")
+        return url.rstrip("/")
+
+    @field_validator("transcriptions_path", "translations_path")
+    @classmethod
+    def _absolute(cls, path: str) -> str:
+        if not re.fullmatch(r"/[^\s?#]*", path):
+            raise ValueError("must begin with / and have no query")
+        return path
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if (self.api_key_env is None) == (self.api_key_file is None):
+            raise ValueError("needs exactly one of api_key_env and api_key_file")
+        return self
+
+    def url(self, task: Task) -> str:
+        return self.base_url + (self.transcriptions_path if task == "transcribe" else self.translations_path)
+
+    def api_key(self, environ: Mapping[str, str]) -> SecretStr:
+        """The provider's key, from where the settings say; InvalidConfig if there is none."""
+        if self.api_key_file is not None:
+            return _key_in_file(self.name, self.api_key_file)
+        key = environ.get(self.api_key_env or "", "").strip()
+        if not key:
+            raise InvalidConfig(f"upstreams.{self.name}: the environment variable {self.api_key_env} holds no key")
+        return _usable_key(key, f"the environment variable {self.api_key_env}")
+
+
+def _dollars(value: object) -> object:
+    """A decimal number of dollars as nano-dollars."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError('must be a number of dollars, such as "0.006"')
+    try:
+        dollars = Decimal(str(value))
+    except InvalidOperation as error:
+        raise ValueError('must be a number of dollars, such as "0.006"') from error
+    if not dollars.is_finite() or not 0 <= dollars <= 1_000_000:
+        raise ValueError("must be between 0 and 1000000 dollars")
+    return to_nano(dollars)
+
+
+Dollars = Annotated[NanoUSD, BeforeValidator(_dollars)]
+
+
+class PriceTable(Section):
+    """`input`, `audio_input`, `output` in USD per million tokens; `per_minute` in USD per minute of audio."""
+
+    input: Dollars | None = None
+    audio_input: Dollars | None = None
+    output: Dollars | None = None
+    per_minute: Dollars | None = None
+    max_tokens_per_minute: int = Field(2_000, ge=1)
+
+    @model_validator(mode="after")
+    def _priced(self) -> Self:
+        if (self.input is None) != (self.output is None) or (self.audio_input is not None and self.input is None):
+            raise ValueError("token prices need both input and output")
+        if self.input is None and self.per_minute is None:
+            raise ValueError('needs per_minute, or input and output; a model that costs nothing says price = "free"')
+        if not any((self.input, self.audio_input, self.output, self.per_minute)):
+            raise ValueError('a model that costs nothing says price = "free"')
+        return self
+
+    def price(self) -> Price:
+        return Price(self.input, self.audio_input, self.output, self.per_minute, self.max_tokens_per_minute)
+
+
+def _price(value: object) -> object:
+    if isinstance(value, Price):
+        return value
+    if value == "free":
+        return FREE
+    if isinstance(value, dict):
+        return PriceTable.model_validate(value).price()
+    raise ValueError('must be a table such as { per_minute = "0.006" }, or "free"')
+
+
+class Model(Section):
+    """One model of the catalogue."""
+
+    id: str = Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")
+    tasks: tuple[Task, ...] = Field(min_length=1)
+    price: Annotated[Price, BeforeValidator(_price)]
+    upstream_model: str = Field("", max_length=128)
+
+    @property
+    def name_upstream(self) -> str:
+        return self.upstream_model or self.id
+
+
+class CallerSettings(Section):
+    """A caller that stands in the settings rather than in the ledger."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    key_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    key_env: str | None = None
+    models: tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if (self.key_sha256 is None) == (self.key_env is None):
+            raise ValueError("needs exactly one of key_sha256 and key_env")
+        return self
+
+
+def _model(model_id: str, price: dict[str, Any], *tasks: Task) -> Model:
+    return Model.model_validate({"id": model_id, "tasks": tasks or ("transcribe",), "price": price})
+
+
+_LARGE = {"input": "2.50", "output": "10.00", "per_minute": "0.006"}
+_SMALL = {"input": "1.25", "output": "5.00", "per_minute": "0.003"}
+
+DEFAULT_MODELS = (
+    _model("whisper-1", {"per_minute": "0.006"}, "transcribe", "translate"),
+    _model("gpt-transcribe", {"per_minute": "0.0045"}),
+    _model("gpt-4o-transcribe", _LARGE),
+    _model("gpt-4o-transcribe-diarize", _LARGE),
+    _model("gpt-4o-mini-transcribe", _SMALL),
+    _model("gpt-4o-mini-transcribe-2025-12-15", _SMALL),
+)
+
+DEFAULT_UPSTREAM = Upstream(
+    name="onerouter", base_url="https://audio.onerouter.pro/v1", api_key_env="ONEROUTER_API_KEY"
+)
+
+
+class Config(BaseSettings):
+    """All settings of one gateway."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    server: ServerSettings = ServerSettings()
+    timeouts: TimeoutSettings = TimeoutSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    upstreams: tuple[Upstream, ...] = Field((DEFAULT_UPSTREAM,), min_length=1, max_length=1)
+    models: tuple[Model, ...] = Field(DEFAULT_MODELS, min_length=1)
+    callers: tuple[CallerSettings, ...] = ()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` hands in: the environment and the file, in this order."""
+        return (init_settings,)
+
+    @field_validator("models", "callers")
+    @classmethod
+    def _unique(cls, items: tuple[Any, ...]) -> tuple[Any, ...]:
+        names = [getattr(item, "id", None) or item.name for item in items]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ValueError(f"{', '.join(sorted(twice))} stands there twice")
+        return items
+
+    @model_validator(mode="after")
+    def _known_models(self) -> Self:
+        known = {model.id for model in self.models}
+        for caller in self.callers:
+            for model in set(caller.models or ()) - known:
+                raise ValueError(f"callers.{caller.name}.models: {model!r} is not in the catalogue")
+        return self
+
+    @property
+    def upstream(self) -> Upstream:
+        return self.upstreams[0]
+
+
+def load(file: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
+    """The settings of this file (None: the defaults) under this environment; InvalidConfig says what is wrong."""
+    told = _read(file) if file else {}
+    _refuse_unknown_names(environ)
+    try:
+        return Config(**_merged(told, _from_environment(environ)))
+    except ValidationError as error:
+        raise InvalidConfig(_line(error, file, environ)) from None
+
+
+def caller_key_sha256(caller: CallerSettings, environ: Mapping[str, str]) -> str:
+    """The SHA-256 of a configured caller's key; InvalidConfig if its variable is empty."""
+    if caller.key_sha256 is not None:
+        return caller.key_sha256
+    key = environ.get(caller.key_env or "", "").strip()
+    if not key:
+        raise InvalidConfig(f"callers.{caller.name}: the environment variable {caller.key_env} holds no key")
+    return apikey.digest(key)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise InvalidConfig(f"{file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidConfig(f"{file}: {error}") from None
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    source = EnvSettingsSource(Config, env_prefix=ENV_PREFIX, env_nested_delimiter="__")
+    source.env_vars = {name.lower(): value for name, value in environ.items()}
+    try:
+        return source()
+    except SettingsError as error:
+        name = re.search(r'field "(\w+)"', str(error))
+        raise InvalidConfig(f"{ENV_PREFIX}{name[1].upper() if name else ''}: is not valid JSON") from None
+
+
+def _merged(file: dict[str, Any], environment: dict[str, Any]) -> dict[str, Any]:
+    """The file's tables with the environment's values over them; arrays are replaced whole."""
+    merged = dict(file)
+    for key, value in environment.items():
+        below = merged.get(key)
+        merged[key] = {**below, **value} if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _setting_names() -> set[str]:
+    names = {CONFIG_FILE_VARIABLE}
+    for name, field in Config.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, Section):
+            names |= {f"{ENV_PREFIX}{name}__{key}".upper() for key in section.model_fields}
+        else:
+            names.add(f"{ENV_PREFIX}{name}".upper())
+    return names
+
+
+def _refuse_unknown_names(environ: Mapping[str, str]) -> None:
+    known = _setting_names()
+    for name in sorted(environ):
+        if name.startswith(ENV_PREFIX) and name not in known:
+            raise InvalidConfig(f"environment variable {name}: no such setting")
+
+
+def _line(error: ValidationError, file: Path | None, environ: Mapping[str, str]) -> str:
+    """The first error as one line: where it stands, the key, the reason."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    path = [str(step) for step in first["loc"]]
+    variable = (
+        next(
+            (
+                name
+                for name in (ENV_PREFIX + "__".join(path[:2]).upper(), ENV_PREFIX + path[0].upper())
+                if name in environ
+            ),
+            None,
+        )
+        if path
+        else None
+    )
+    where = f"environment variable {variable}" if variable else str(file or "the defaults")
+    reason = first["msg"].removeprefix("Value error, ").replace("\n", " ")
+    if first["type"] == "extra_forbidden":
+        reason = "no such setting"
+    return f"{where}: {'.'.join(path)}: {reason}" if path else f"{where}: {reason}"
+
+
+def _key_in_file(upstream: str, file: Path) -> SecretStr:
+    try:
+        key = file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidConfig(f"upstreams.{upstream}: {file} cannot be read: {error}") from None
+    if not key:
+        raise InvalidConfig(f"upstreams.{upstream}: {file} holds no key")
+    return _usable_key(key, str(file))
+
+
+def _usable_key(key: str, where: str) -> SecretStr:
+    if not re.fullmatch(r"[\x21-\x7e]+", key):
+        raise InvalidConfig(f"{where}: the key holds characters that no HTTP header can carry")
+    return SecretStr(key)

@@ -1,0 +1,277 @@
+"""Every refusal that a client can see, and OpenAI's envelope around it.
+
+    Refusal
+    ├── the caller's fault        4xx, type `invalid_request_error`: `invalid_api_key()` .. `request_timeout()`
+    ├── ours                      5xx, type `server_error`: `overloaded()` .. `internal_error()`
+    └── the provider's            `upstream_*()`: 502, 504, 429, or the provider's own status and body
+
+A refusal is a value that is raised. `envelope()` gives the body that the OpenAI SDKs turn into their typed exceptions:
+`{"error": {"message", "type", "param", "code"}}` (https://platform.openai.com/docs/guides/error-codes).
+
+`retry` becomes `x-should-retry`, which the SDKs obey before their own rule of repeating 408, 409, 429 and every 5xx:
+False wherever a repeat would pay twice or cannot help.
+"""
+
+import json
+from collections.abc import Iterable
+
+Header = tuple[bytes, bytes]
+
+
+class Refusal(Exception):
+    """An answer that is no success: HTTP status, code and message, as the SDK will show them."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        param: str | None = None,
+        kind: str | None = None,
+        retry: bool | None = None,
+        retry_after: float | None = None,
+        headers: tuple[Header, ...] = (),
+        body: bytes | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.param = param
+        self.kind = kind or ("server_error" if status >= 500 else "invalid_request_error")
+        self.retry = retry
+        self.retry_after = retry_after
+        self.headers = headers
+        self.body = body
+        self.model: str | None = None
+
+    def envelope(self) -> bytes:
+        """The JSON body; the provider's own where it was already of this shape."""
+        if self.body is not None:
+            return self.body
+        error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
+        return json.dumps({"error": error}, ensure_ascii=False).encode()
+
+    def all_headers(self) -> tuple[Header, ...]:
+        """The headers that go with the body, without the request id and the length."""
+        headers = [(b"content-type", b"application/json"), *self.headers]
+        if self.retry is not None:
+            headers.append((b"x-should-retry", b"true" if self.retry else b"false"))
+        if self.retry_after is not None:
+            headers.append((b"retry-after", b"%d" % max(1, -(-self.retry_after // 1))))
+            headers.append((b"retry-after-ms", b"%d" % -(-self.retry_after * 1000 // 1)))
+        return tuple(headers)
+
+    def without_retry(self) -> "Refusal":
+        """The same refusal, telling the SDK not to send the file again."""
+        self.retry = False
+        return self
+
+
+# -- the caller -------------------------------------------------------------------------------------------------------
+
+
+def invalid_api_key() -> Refusal:
+    """One text for a key that is missing, malformed, unknown, revoked or expired, so that nothing can be probed."""
+    return Refusal(
+        401,
+        "invalid_api_key",
+        "Missing or invalid API key. Send a key of this gateway as 'Authorization: Bearer sk-agw-...'.",
+        headers=((b"www-authenticate", b"Bearer"),),
+    )
+
+
+def bad_request(message: str, code: str = "bad_request") -> Refusal:
+    return Refusal(400, code, message)
+
+
+def unknown_url(method: str, path: str) -> Refusal:
+    return Refusal(404, "unknown_url", f"Unknown request URL: {method} {path}. The API begins at /v1.")
+
+
+def method_not_allowed(method: str, allowed: Iterable[str]) -> Refusal:
+    methods = ", ".join(sorted(allowed))
+    return Refusal(
+        405,
+        "method_not_allowed",
+        f"Not allowed to {method} on this URL; it takes {methods}.",
+        headers=((b"allow", methods.encode()),),
+    )
+
+
+def invalid_content_type() -> Refusal:
+    return Refusal(415, "invalid_content_type", "Send the audio as multipart/form-data with the fields file and model.")
+
+
+def unsupported_content_encoding() -> Refusal:
+    return Refusal(415, "unsupported_content_encoding", "Send the body without Content-Encoding.")
+
+
+def invalid_multipart(reason: str, param: str | None = None) -> Refusal:
+    return Refusal(400, "invalid_multipart", f"The multipart body is not well formed: {reason}.", param=param)
+
+
+def invalid_field(param: str, reason: str) -> Refusal:
+    return Refusal(400, "invalid_field", f"The field {param!r} {reason}.", param=param)
+
+
+def duplicate_parameter(param: str) -> Refusal:
+    return Refusal(400, "duplicate_parameter", f"The field {param!r} may be sent once only.", param=param)
+
+
+def missing_parameter(param: str) -> Refusal:
+    return Refusal(400, "missing_required_parameter", f"You must provide the field {param!r}.", param=param)
+
+
+def file_without_name() -> Refusal:
+    return Refusal(
+        400, "missing_required_parameter", "The field 'file' must be a file: a part with a filename.", param="file"
+    )
+
+
+def unexpected_file(param: str) -> Refusal:
+    return Refusal(400, "invalid_field", f"The field {param!r} may not be a file; only 'file' is one.", param=param)
+
+
+def empty_file() -> Refusal:
+    return Refusal(400, "empty_file", "The audio file is empty.", param="file")
+
+
+def invalid_file_format(formats: Iterable[str]) -> Refusal:
+    names = ", ".join(formats)
+    return Refusal(
+        400, "invalid_file_format", f"Invalid file format: the bytes are none of these formats: {names}.", param="file"
+    )
+
+
+def request_too_large(limit: int) -> Refusal:
+    return Refusal(
+        413,
+        "request_too_large",
+        f"The audio file is larger than the limit of {limit} bytes ({limit / 1048576:g} MiB).",
+        param="file",
+    )
+
+
+def request_timeout(reason: str) -> Refusal:
+    return Refusal(408, "request_timeout", f"The request body came too slowly: {reason}.")
+
+
+def caller_gone() -> Refusal:
+    """Nobody reads this one, for the caller left during the upload; it stands in the log and the ledger."""
+    return Refusal(499, "client_closed_request", "The caller closed the connection before the upload was complete.")
+
+
+def model_not_found(model: str, known: Iterable[str]) -> Refusal:
+    names = ", ".join(known) or "none"
+    return Refusal(404, "model_not_found", f"The model {model[:100]!r} does not exist. Models: {names}.", param="model")
+
+
+def model_not_allowed(model: str, allowed: Iterable[str]) -> Refusal:
+    names = ", ".join(allowed) or "none"
+    return Refusal(
+        403, "model_not_allowed", f"Your key may not use the model {model!r}; it may use: {names}.", param="model"
+    )
+
+
+def unsupported_model(model: str, task: str, able: Iterable[str]) -> Refusal:
+    names = ", ".join(able) or "none"
+    return Refusal(
+        400, "unsupported_model", f"The model {model!r} does not {task}. Models that do: {names}.", param="model"
+    )
+
+
+# -- the gateway ------------------------------------------------------------------------------------------------------
+
+
+def overloaded(reason: str) -> Refusal:
+    return Refusal(503, "overloaded", f"The gateway is at its limit: {reason}. Try again shortly.", retry_after=1)
+
+
+def shutting_down() -> Refusal:
+    return Refusal(503, "shutting_down", "The gateway is restarting. Try again shortly.", retry_after=1)
+
+
+def ledger_unavailable() -> Refusal:
+    """Before anything complete went upstream: the request cannot be accounted for, so it is not made."""
+    return Refusal(
+        503, "ledger_unavailable", "The usage ledger cannot be written, so no request is passed on.", retry_after=5
+    )
+
+
+def settlement_failed() -> Refusal:
+    """The provider has answered (and billed), but its usage could not be made durable: the answer is withheld."""
+    return Refusal(
+        500, "ledger_unavailable", "The usage of this answer could not be recorded, so it is withheld.", retry=False
+    )
+
+
+def internal_error() -> Refusal:
+    return Refusal(500, "internal_error", "The gateway made an error. Name the request id when you report it.")
+
+
+# -- the provider -----------------------------------------------------------------------------------------------------
+
+
+def upstream_unreachable() -> Refusal:
+    return Refusal(502, "upstream_unreachable", "The speech provider cannot be reached. Nothing was sent to it.")
+
+
+def upstream_timeout() -> Refusal:
+    return Refusal(504, "upstream_timeout", "The speech provider did not answer in time.")
+
+
+def upstream_error(
+    message: str = "The connection to the speech provider broke before its answer was complete.",
+) -> Refusal:
+    return Refusal(502, "upstream_error", message)
+
+
+def upstream_cut() -> Refusal:
+    """The last frame of a stream that broke off: the SDK raises on it, where a mere cut would end in silence."""
+    return Refusal(502, "upstream_cut", "The speech provider's stream broke off before the transcript was complete.")
+
+
+def upstream_bad_response(reason: str) -> Refusal:
+    return Refusal(502, "upstream_bad_response", f"The speech provider's answer cannot be used: {reason}.")
+
+
+def upstream_auth_failed() -> Refusal:
+    return Refusal(
+        502,
+        "upstream_auth_failed",
+        "The speech provider refused the gateway's own key. Tell whoever runs this gateway.",
+        retry=False,
+    )
+
+
+def upstream_out_of_credit() -> Refusal:
+    return Refusal(
+        502,
+        "upstream_out_of_credit",
+        "The gateway's account at the speech provider is out of credit. Tell whoever runs this gateway.",
+        retry=False,
+    )
+
+
+def upstream_redirect() -> Refusal:
+    return Refusal(
+        502, "upstream_redirect", "The speech provider answered with a redirect, which is never followed.", retry=False
+    )
+
+
+def upstream_rate_limited(retry_after: float | None) -> Refusal:
+    return Refusal(
+        429,
+        "upstream_rate_limited",
+        "The speech provider limits the gateway's requests. Try again later.",
+        kind="rate_limit_error",
+        retry_after=retry_after,
+    )
+
+
+def upstream_refused(status: int, detail: str, body: bytes | None) -> Refusal:
+    """A complete error answer of the provider, under its own status; with its own body where that is OpenAI-shaped."""
+    message = f"The speech provider refused the request with status {status}."
+    return Refusal(status, "upstream_error", f"{message} {detail}".strip(), body=body)

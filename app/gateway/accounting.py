@@ -1,0 +1,210 @@
+"""Accounting: a held row comes to exactly one end, and no caller sees the end of an answer before that end is durable.
+
+held ─┬─ settled    the answer came: real usage, else what the file measured, else an estimate from its bytes
+      ├─ released   the provider did no work
+      └─ unknown    it may have: charged at the hold until someone resolves it
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from app import errors
+from app.errors import Header, Refusal
+from app.gateway.admission import LedgerUnavailable, Permit
+from app.gateway.intake import Upload
+from app.gateway.outbound import OutboundForm
+from app.gateway.relay import Failed, Stream, Whole
+from app.units import AudioMs, NanoUSD, Tokens, Usage, UsageSource, to_ms
+from app.wire.headers import towards_caller, upstream_request_id
+from app.wire.usage import closing_answer, is_end_marker, is_error_event, usage_of
+
+
+class State(StrEnum):
+    HELD = "held"
+    SETTLED = "settled"
+    RELEASED = "released"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a request ended: what its row says from then on. Times are milliseconds since the epoch, UTC."""
+
+    id: str
+    state: State
+    status: int
+    error: str | None
+    cost: NanoUSD
+    audio: AudioMs
+    tokens: Tokens | None
+    source: UsageSource | None
+    file_bytes: int
+    response_format: str
+    stream: bool
+    upstream_request_id: str | None
+    sent_ms: int | None
+    answered_ms: int | None
+    done_ms: int
+
+
+class OutcomeBook(Protocol):
+    """Where outcomes are written. The call takes the outcome at once; the awaitable ends with its commit."""
+
+    def close(self, outcome: Outcome) -> Awaitable[None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the caller gets. A streamed body that raises is to be cut off, so that nobody takes it for complete."""
+
+    status: int
+    headers: tuple[Header, ...]
+    body: bytes | AsyncIterator[bytes]
+
+
+class AnswerCut(Exception):
+    """The provider's stream broke off after its first bytes had gone to the caller."""
+
+
+class Account:
+    """One admitted request's row. `outcome` is None while it is held."""
+
+    def __init__(self, permit: Permit, upload: Upload, form: OutboundForm, book: OutcomeBook) -> None:
+        self._permit = permit
+        self._upload = upload
+        self._form = form
+        self._book = book
+        self.outcome: Outcome | None = None
+
+    async def answer(self, reply: Whole | Stream) -> Answer:
+        """The caller's answer: a whole one after its settlement, a stream with its settlement inside."""
+        headers = _headers(self._permit, reply)
+        if isinstance(reply, Stream):
+            return Answer(reply.status, headers, self._relayed(reply))
+        await self._settle(reply, usage_of(reply.document))
+        return Answer(reply.status, headers, reply.body)
+
+    async def fail(self, failed: Failed) -> None:
+        """Close the row of a request that came to nothing. A ledger that cannot be written changes no answer here."""
+        refusal = failed.refusal
+        state = State.UNKNOWN if failed.may_have_billed else State.RELEASED
+        try:
+            await self._close(state, refusal.status, refusal.code, None, failed.upstream_request_id, None)
+        except LedgerUnavailable:
+            return
+
+    def abandon(self) -> None:
+        """Close the row of a request that was cut off from within: at a shutdown, or by an error of ours."""
+        if self.outcome is None:
+            state = State.UNKNOWN if self._form.closing_released else State.RELEASED
+            asyncio.ensure_future(self._close(state, 500, "interrupted", None, None, None)).add_done_callback(_ignore)
+
+    async def _relayed(self, stream: Stream) -> AsyncIterator[bytes]:
+        """Events as they come; the one that ends the transcript, and all behind it, after the settlement."""
+        ended, error_told = False, False
+        try:
+            async for event in stream.events:
+                done = closing_answer(event)
+                error_told = error_told or is_error_event(event)
+                if not ended and (done is not None or is_end_marker(event)):
+                    ended = True
+                    await self._settle(stream, usage_of(done))
+                yield event.raw
+            if error_told and not ended:
+                await self.fail(Failed(errors.upstream_error(), may_have_billed=True))
+            elif not ended:
+                raise Failed(errors.upstream_cut(), may_have_billed=True)
+        except (Failed, Refusal) as error:
+            if isinstance(error, Failed) and self.outcome is None:
+                await self.fail(error)
+            if not error_told:
+                yield _frame(error.refusal if isinstance(error, Failed) else error)
+            raise AnswerCut from error
+
+    async def _settle(self, reply: Whole | Stream, told: Usage | None) -> None:
+        try:
+            await self._close(
+                State.SETTLED, reply.status, None, told, upstream_request_id(reply.headers), reply.answered_ms
+            )
+        except LedgerUnavailable as error:
+            raise errors.settlement_failed() from error
+
+    def _close(
+        self,
+        state: State,
+        status: int,
+        error: str | None,
+        told: Usage | None,
+        upstream_id: str | None,
+        answered_ms: int | None,
+    ) -> Awaitable[None]:
+        """Fix the outcome and write it; the awaitable ends with the commit."""
+        assert self.outcome is None
+        audio, tokens, source, cost = self._charge(state, told)
+        self.outcome = Outcome(
+            id=self._permit.hold.id,
+            state=state,
+            status=status,
+            error=error,
+            cost=cost,
+            audio=audio,
+            tokens=tokens,
+            source=source,
+            file_bytes=self._upload.tally.file_bytes,
+            response_format=self._form.text("response_format") or "json",
+            stream=self._form.text("stream").lower() in ("true", "1"),
+            upstream_request_id=upstream_id,
+            sent_ms=self._form.sent_ms,
+            answered_ms=answered_ms,
+            done_ms=time.time_ns() // 1_000_000,
+        )
+        return self._book.close(self.outcome)
+
+    def _charge(self, state: State, told: Usage | None) -> tuple[AudioMs, Tokens | None, UsageSource | None, NanoUSD]:
+        hold = self._permit.hold
+        if state is State.RELEASED:
+            return AudioMs(0), None, None, NanoUSD(0)
+        if state is State.UNKNOWN:
+            return hold.bound_audio, None, UsageSource.ESTIMATED, hold.bound_cost
+        length = self._upload.tally.length()
+        audio = told.audio if told is not None and told.audio is not None else to_ms(length.seconds)
+        tokens = told.tokens if told is not None else None
+        measured = UsageSource.MEASURED if length.measured else UsageSource.ESTIMATED
+        return audio, tokens, UsageSource.UPSTREAM if told else measured, self._permit.model.price.cost(audio, tokens)
+
+
+@asynccontextmanager
+async def account(permit: Permit, upload: Upload, form: OutboundForm, book: OutcomeBook) -> AsyncIterator[Account]:
+    """The account of one request, closed on every way out; a failed exchange leaves as its Refusal."""
+    opened = Account(permit, upload, form, book)
+    try:
+        yield opened
+    except Failed as failed:
+        await opened.fail(failed)
+        raise failed.refusal from failed
+    finally:
+        opened.abandon()
+
+
+def _headers(permit: Permit, reply: Whole | Stream) -> tuple[Header, ...]:
+    """The provider's headers that cross, with our own time where it told none."""
+    headers = towards_caller(reply.headers)
+    if any(name == b"openai-processing-ms" for name, _ in headers):
+        return headers
+    elapsed = max(0, reply.answered_ms - permit.hold.received_ms)
+    return (*headers, (b"openai-processing-ms", b"%d" % elapsed))
+
+
+def _frame(refusal: Refusal) -> bytes:
+    return b"data: %b\n\n" % refusal.envelope()
+
+
+def _ignore(future: "asyncio.Future[None]") -> None:
+    """The ledger itself tells of a row that it could not write."""
+    if not future.cancelled():
+        future.exception()

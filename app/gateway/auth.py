@@ -1,0 +1,79 @@
+"""Who is calling: the key in `Authorization`, looked up by its SHA-256.
+
+`Bearer <key>` and the bare `<key>` (as the provider's own samples send it) are both good. Whatever is wrong with a key,
+the answer is one and the same 401; the reason stands in the log alone.
+"""
+
+import hmac
+from dataclasses import dataclass
+from typing import Protocol
+
+from app import errors
+from app.wire import apikey
+from app.wire.headers import Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A caller's key as it is stored: never the key itself. `models` None means every model of the catalogue."""
+
+    id: str
+    caller: str
+    sha256: str
+    models: frozenset[str] | None = None
+    expires_ms: int | None = None
+    revoked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A caller who has shown a good key."""
+
+    name: str
+    key_id: str
+    models: frozenset[str] | None
+
+    def may_use(self, model: str) -> bool:
+        return self.models is None or model in self.models
+
+
+class KeyStore(Protocol):
+    """Where the keys that were made at run time are."""
+
+    async def find(self, sha256: str) -> Key | None: ...
+
+
+class KeyDirectory:
+    """All keys: those of the settings, in memory, and those of the store, asked only for well-formed keys."""
+
+    def __init__(self, configured: tuple[Key, ...], store: KeyStore) -> None:
+        self._configured = {key.sha256: key for key in configured}
+        self._store = store
+
+    async def find(self, secret: str) -> Key | None:
+        sha256 = apikey.digest(secret)
+        configured = self._configured.get(sha256)
+        if configured is not None or not apikey.well_formed(secret):
+            return configured
+        key = await self._store.find(sha256)
+        return key if key is not None and hmac.compare_digest(key.sha256, sha256) else None
+
+
+async def identify(headers: Headers, directory: KeyDirectory, now_ms: int) -> Caller:
+    """The caller whose key these headers carry; Refusal 401 for every other."""
+    key = await directory.find(_secret(headers))
+    if key is None or key.revoked or (key.expires_ms is not None and key.expires_ms <= now_ms):
+        raise errors.invalid_api_key()
+    return Caller(key.caller, key.id, key.models)
+
+
+def _secret(headers: Headers) -> str:
+    values = headers.all(b"authorization")
+    if len(values) > 1:
+        raise errors.bad_request("More than one Authorization header.")
+    words = values[0].decode("latin-1").split() if values else []
+    if len(words) == 2 and words[0].lower() == "bearer":
+        return words[1]
+    if len(words) == 1 and words[0].lower() != "bearer":
+        return words[0]
+    raise errors.invalid_api_key()

@@ -1,0 +1,27 @@
+"""What every stage is handed: one request as it came in, before a byte of its body has been read."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from app.config import Task
+from app.wire.headers import Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request. `id` is its `x-request-id` and its row in the ledger, and sorts by time.
+
+    `body` raises a Refusal when the caller goes away or is too slow; its chunks have any size.
+    """
+
+    id: str
+    task: Task
+    headers: Headers
+    body: AsyncIterator[bytes]
+    received_ms: int
+
+    @property
+    def declared_bytes(self) -> int | None:
+        """The body's length as Content-Length tells it; None for a chunked body."""
+        value = self.headers.get(b"content-length")
+        return int(value) if value is not None and value.isdigit() else None

@@ -1,0 +1,133 @@
+"""The form as the gateway takes it: text fields of any name, and one file. Pure: bytes in, checked items out.
+
+    item = Field | FileBegin | bytes        bytes are the file's; they end with the next Field or with the form
+
+What is checked about a field is its shape (UTF-8, no control characters, the caps); its value is the provider's to
+judge.
+"""
+
+import re
+from dataclasses import dataclass
+
+from app import errors
+from app.wire import multipart
+from app.wire.multipart import MultipartReader, PartBegin, PartData
+
+MAX_FIELD_BYTES = 4 * 1024 * 1024
+MAX_FIELDS_BYTES = 8 * 1024 * 1024
+MAX_NAME_CHARACTERS = 256
+
+# Prompts have lines and tabs.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A text field, whole."""
+
+    name: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FileBegin:
+    pass
+
+
+Item = Field | FileBegin | bytes
+
+
+class FormReader:
+    """Push parser from the body's bytes to checked items. Every fault is a Refusal that names its field."""
+
+    def __init__(self, boundary: str, max_file_bytes: int) -> None:
+        self._reader = MultipartReader(boundary)
+        self._max_file_bytes = max_file_bytes
+        self._part: PartBegin | None = None
+        self._value = bytearray()
+        self._text_bytes = 0
+        self._seen_once: set[str] = set()
+        self.file_bytes = 0
+
+    def feed(self, data: bytes) -> list[Item]:
+        """The items that these bytes complete."""
+        try:
+            events = self._reader.feed(data)
+        except multipart.MalformedForm as error:
+            raise errors.invalid_multipart(str(error)) from error
+        items: list[Item] = []
+        for event in events:
+            item = self._take(event)
+            if item is not None:
+                items.append(item)
+        return items
+
+    def finish(self) -> None:
+        """Refusal unless the form is complete: its closing boundary read, a file in it."""
+        try:
+            self._reader.finish()
+        except multipart.MalformedForm as error:
+            raise errors.invalid_multipart(str(error)) from error
+        if "file" not in self._seen_once:
+            raise errors.missing_parameter("file")
+
+    def _take(self, event: multipart.Event) -> Item | None:
+        if isinstance(event, PartBegin):
+            return self._begin(event)
+        if isinstance(event, PartData):
+            if self._in_file:
+                return self._file_data(event.data)
+            self._field_data(event.data)
+            return None
+        return None if self._in_file else self._field()
+
+    @property
+    def _in_file(self) -> bool:
+        return self._part is not None and self._part.filename is not None
+
+    def _begin(self, part: PartBegin) -> FileBegin | None:
+        _check_name(part.name)
+        if part.name in ("file", "model"):
+            if part.name in self._seen_once:
+                raise errors.duplicate_parameter(part.name)
+            self._seen_once.add(part.name)
+        if part.name == "file" and not part.filename:
+            raise errors.file_without_name()
+        if part.filename is not None and part.name != "file":
+            raise errors.unexpected_file(part.name)
+        self._part = part
+        return FileBegin() if self._in_file else None
+
+    def _file_data(self, data: bytes) -> bytes:
+        self.file_bytes += len(data)
+        if self.file_bytes > self._max_file_bytes:
+            raise errors.request_too_large(self._max_file_bytes)
+        return data
+
+    def _field_data(self, data: bytes) -> None:
+        assert self._part is not None
+        self._value += data
+        self._text_bytes += len(data)
+        if len(self._value) > MAX_FIELD_BYTES:
+            raise errors.invalid_field(self._part.name, f"is longer than {MAX_FIELD_BYTES} bytes")
+        if self._text_bytes > MAX_FIELDS_BYTES:
+            raise errors.invalid_field(self._part.name, f"takes all fields above {MAX_FIELDS_BYTES} bytes")
+
+    def _field(self) -> Field:
+        assert self._part is not None
+        value = bytes(self._value)
+        self._value.clear()
+        try:
+            text = value.decode()
+        except UnicodeDecodeError as error:
+            raise errors.invalid_field(self._part.name, "is not UTF-8") from error
+        if _CONTROL.search(text):
+            raise errors.invalid_field(self._part.name, "has a control character")
+        return Field(self._part.name, value)
+
+
+def _check_name(name: str) -> None:
+    if not name:
+        raise errors.invalid_multipart("a part has an empty name")
+    if len(name) > MAX_NAME_CHARACTERS:
+        raise errors.invalid_multipart(f"a field's name is longer than {MAX_NAME_CHARACTERS} characters")

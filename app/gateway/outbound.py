@@ -1,0 +1,89 @@
+"""The form as the provider gets it: our boundary, the checked fields in the caller's order, the file under our name.
+
+The tail is held: everything but the closing boundary goes out as it comes in, and the closing boundary only when the
+caller's form has proved complete and the hold is durable. Until then no provider can act on the request.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+
+from app import errors
+from app.config import TimeoutSettings
+from app.errors import Refusal
+from app.gateway.admission import LedgerUnavailable, Permit
+from app.gateway.form import Field
+from app.gateway.intake import Upload
+from app.wire.multipart import FormWriter
+
+# Told how many seconds the provider has for its next step; None while the next step is the caller's.
+Allow = Callable[[float | None], None]
+
+
+class OutboundForm:
+    """One request's body on its way upstream, and the marks it leaves: what was sent, when, and why it broke off."""
+
+    def __init__(self, upload: Upload, permit: Permit, boundary: str, timeouts: TimeoutSettings) -> None:
+        self._upload = upload
+        self._permit = permit
+        self._writer = FormWriter(boundary)
+        self._timeouts = timeouts
+        self._fields: dict[str, bytes] = {}
+        self.content_type = self._writer.content_type
+        self.tail_bytes = len(self._writer.close())
+        self.finished = asyncio.Event()
+        self.closing_released = False
+        self.refusal: Refusal | None = None
+        self.sent_ms: int | None = None
+
+    def text(self, name: str) -> str:
+        """The last value of this field among those that have passed; empty if there was none."""
+        return self._fields.get(name, b"").decode()
+
+    async def content(self) -> AsyncIterator[bytes]:
+        """Everything but the closing boundary, as the caller sends it; small pieces joined to the next."""
+        head = [self._field(field) for field in self._upload.fields]
+        container = self._upload.container
+        pending = b"".join([*head, self._writer.file_head(f"audio.{container.value}", container.media_type)])
+        end_of_file = self._writer.file_end()
+        async for item in self._upload.body:
+            if isinstance(item, Field):
+                pending += end_of_file + self._field(item)
+                end_of_file = b""
+            else:
+                yield pending + item if pending else item
+                pending = b""
+        yield pending + end_of_file
+
+    async def body(self, content: AsyncIterator[bytes], allow: Allow) -> AsyncIterator[bytes]:
+        """The content and its tail. A Refusal that ends it is kept: the HTTP client wraps what a body raises."""
+        try:
+            async for chunk in content:
+                if chunk:
+                    self._mark_sent()
+                    allow(self._timeouts.write_idle)
+                    yield chunk
+                    allow(None)
+            await self._committed()
+            self.closing_released = True
+            allow(self._timeouts.first_byte)
+            yield self._writer.close()
+            self.finished.set()
+        except Refusal as refusal:
+            self.refusal = refusal
+            raise
+
+    def _field(self, field: Field) -> bytes:
+        self._fields[field.name] = field.value
+        value = self._permit.model.name_upstream.encode() if field.name == "model" else field.value
+        return self._writer.field(field.name, value)
+
+    def _mark_sent(self) -> None:
+        if self.sent_ms is None:
+            self.sent_ms = time.time_ns() // 1_000_000
+
+    async def _committed(self) -> None:
+        try:
+            await self._permit.committed
+        except LedgerUnavailable as error:
+            raise errors.ledger_unavailable() from error

@@ -1,0 +1,96 @@
+"""The way of a request, from its head to its settled row. Read `_answered` from top to bottom."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.errors import Refusal
+from app.gateway import accounting, admission, auth
+from app.gateway.accounting import Account, Answer, OutcomeBook
+from app.gateway.admission import HoldBook, Permit
+from app.gateway.auth import Caller, KeyDirectory
+from app.gateway.call import Call
+from app.gateway.entry import Entrance
+from app.gateway.intake import Intake
+from app.gateway.relay import Relay
+
+
+class Ledger(HoldBook, OutcomeBook, Protocol):
+    """The durable record of what was admitted, and the counters of what was not."""
+
+    def refuse(self, caller: Caller, call: Call, refusal: Refusal) -> None: ...
+
+
+class Journal(Protocol):
+    """Where one line is written for every request."""
+
+    def request(self, trail: "Trail") -> None: ...
+
+
+@dataclass(slots=True)
+class Trail:
+    """How far a request came, for its line in the journal: None is what it did not reach."""
+
+    call: Call
+    caller: Caller | None = None
+    permit: Permit | None = None
+    account: Account | None = None
+    status: int | None = None
+    error: str | None = None
+    model: str | None = None
+
+
+class Pipeline:
+    """All stages in their order."""
+
+    def __init__(
+        self,
+        directory: KeyDirectory,
+        entrance: Entrance,
+        intake: Intake,
+        relay: Relay,
+        ledger: Ledger,
+        journal: Journal,
+        upstream: str,
+    ) -> None:
+        self._directory = directory
+        self._entrance = entrance
+        self._intake = intake
+        self._relay = relay
+        self._ledger = ledger
+        self._journal = journal
+        self._upstream = upstream
+
+    @asynccontextmanager
+    async def handle(self, call: Call) -> AsyncIterator[Answer]:
+        """The answer to this call, to be sent while the context is open; a Refusal for whatever it is refused for."""
+        trail = Trail(call)
+        try:
+            async with self._answered(call, trail) as answer:
+                trail.status = answer.status
+                yield answer
+        except Refusal as refusal:
+            trail.status, trail.error, trail.model = refusal.status, refusal.code, refusal.model
+            if trail.caller is not None and trail.permit is None:
+                self._ledger.refuse(trail.caller, call, refusal)
+            raise
+        finally:
+            self._journal.request(trail)
+
+    @asynccontextmanager
+    async def _answered(self, call: Call, trail: Trail) -> AsyncIterator[Answer]:
+        trail.caller = caller = await auth.identify(call.headers, self._directory, _now_ms())
+        with self._entrance.slot(call) as slot:
+            async with self._intake.read(call, caller, slot) as upload:
+                trail.permit = permit = admission.admit(call, caller, upload, self._upstream, self._ledger, _now_ms())
+                form = self._relay.form(upload, permit)
+                async with accounting.account(permit, upload, form, self._ledger) as account:
+                    trail.account = account
+                    async with self._relay.exchange(form, call.task) as reply:
+                        yield await account.answer(reply)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,245 @@
+"""Relaying: the body up as it arrives, the answer down.
+
+    Whole     a success, complete and readable, held in memory (up to 32 MiB)
+    Stream    a success that comes as server-sent events
+    Failed    neither; it says whether the provider may have billed
+
+The line between what may be repeated and what may have been billed is the release of our closing boundary: before it
+every failure is harmless; after it only a complete error answer is (`verdict` knows the ones that may hide a success).
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from app import errors
+from app.config import Task, TimeoutSettings
+from app.errors import Refusal
+from app.gateway import verdict
+from app.gateway.admission import Permit
+from app.gateway.intake import Spools, Upload
+from app.gateway.outbound import Allow, OutboundForm
+from app.wire.headers import Headers, upstream_request_id
+from app.wire.sse import Event, EventSplitter, EventTooLarge
+
+MAX_HELD_BYTES = 32 * 1024 * 1024
+MAX_ERROR_BYTES = 1024 * 1024
+KEY_TROUBLE_SECONDS = 60
+
+
+class TransportFailure(Exception):
+    """What goes wrong on the provider's connection, as the adapter tells it.
+
+    ├── Unreachable     no connection could be made: refused, DNS, TLS
+    ├── ConnectTimeout  nor within the time for it
+    └── Broken          the connection was lost, or what came over it is not HTTP
+    """
+
+
+class Unreachable(TransportFailure):
+    pass
+
+
+class ConnectTimeout(TransportFailure):
+    pass
+
+
+class Broken(TransportFailure):
+    pass
+
+
+class Response(Protocol):
+    """An answer whose head has arrived. `body` raises Broken on a cut."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Headers: ...
+    def body(self) -> AsyncIterator[bytes]: ...
+
+
+class Provider(Protocol):
+    """The connection to the provider. Leaving the context before the body went out whole aborts the request."""
+
+    def post(
+        self, task: Task, content_type: str, body: AsyncIterator[bytes], length: int | None
+    ) -> AbstractAsyncContextManager[Response]: ...
+
+    def redact(self, text: bytes) -> bytes:
+        """The bytes without the provider's key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A success that was read whole; `document` is its JSON, None for a text."""
+
+    status: int
+    headers: Headers
+    answered_ms: int
+    body: bytes
+    document: object
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """`events` ends only if the stream ended as HTTP says it should; otherwise it raises Failed."""
+
+    status: int
+    headers: Headers
+    answered_ms: int
+    events: AsyncIterator[Event]
+
+
+class Failed(Exception):
+    """The request came to nothing. `may_have_billed`: whether the provider may have done its work all the same."""
+
+    def __init__(self, refusal: Refusal, *, may_have_billed: bool, upstream_request_id: str | None = None) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal.without_retry() if may_have_billed else refusal
+        self.may_have_billed = may_have_billed
+        self.upstream_request_id = upstream_request_id
+
+
+class Relay:
+    """The stage: which provider, with how much patience, and what is known of its key."""
+
+    def __init__(self, provider: Provider, framing: str, timeouts: TimeoutSettings, spools: Spools) -> None:
+        self._provider = provider
+        self._framing = framing
+        self._timeouts = timeouts
+        self._spools = spools
+        self._key_trouble_until = 0.0
+
+    def form(self, upload: Upload, permit: Permit) -> OutboundForm:
+        return OutboundForm(upload, permit, secrets.token_hex(16), self._timeouts)
+
+    @property
+    def key_in_trouble(self) -> bool:
+        """Whether the provider refused our key, until its next success or for 60 s."""
+        return time.monotonic() < self._key_trouble_until
+
+    @asynccontextmanager
+    async def exchange(self, form: OutboundForm, task: Task) -> AsyncIterator[Whole | Stream]:
+        """Send the form and give the answer; Failed if there is none that can be used."""
+        end = asyncio.get_running_loop().time() + self._timeouts.total
+        async with AsyncExitStack() as stack:
+            response = await self._open(form, task, end, stack)
+            answered_ms = time.time_ns() // 1_000_000
+            if response.status >= 300:
+                raise await self._refused(form, response, end)
+            self._key_trouble_until = 0.0
+            if verdict.is_event_stream(response.headers):
+                events = self._events(form, response, end)
+                yield Stream(response.status, response.headers, answered_ms, events)
+            else:
+                yield await self._whole(form, response, answered_ms, end)
+
+    async def _open(self, form: OutboundForm, task: Task, end: float, stack: AsyncExitStack) -> Response:
+        """The answer's head. A success counts as one only when the whole form has been taken."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout_at(end) as timer:
+
+                def allow(seconds: float | None) -> None:
+                    timer.reschedule(end if seconds is None else min(end, loop.time() + seconds))
+
+                length, body = await self._framed(form, allow, stack)
+                response = await stack.enter_async_context(self._provider.post(task, form.content_type, body, length))
+                if response.status < 300:
+                    await form.finished.wait()
+                return response
+        except (TimeoutError, TransportFailure, Refusal) as error:
+            raise _failed(form, error) from error
+
+    async def _framed(
+        self, form: OutboundForm, allow: Allow, stack: AsyncExitStack
+    ) -> tuple[int | None, AsyncIterator[bytes]]:
+        """The body and, where the provider wants one, its length, for which it is read to its end first."""
+        if self._framing == "chunked":
+            return None, form.body(form.content(), allow)
+        spool = self._spools.open()
+        stack.callback(spool.close)
+        async for chunk in form.content():
+            await spool.write(chunk)
+        return spool.size + form.tail_bytes, form.body(spool.replay(), allow)
+
+    async def _refused(self, form: OutboundForm, response: Response, end: float) -> Failed:
+        """What an answer other than 2xx comes to."""
+        body = await self._read(form, response, MAX_ERROR_BYTES, end) or b""
+        if verdict.is_key_trouble(response.status):
+            self._key_trouble_until = time.monotonic() + KEY_TROUBLE_SECONDS
+        refusal = verdict.of_error(response.status, response.headers, body, self._provider.redact)
+        billed = form.closing_released and verdict.may_have_billed(response.status)
+        return Failed(refusal, may_have_billed=billed, upstream_request_id=upstream_request_id(response.headers))
+
+    async def _whole(self, form: OutboundForm, response: Response, answered_ms: int, end: float) -> Whole:
+        body = await self._read(form, response, MAX_HELD_BYTES, end)
+        try:
+            if body is None:
+                raise errors.upstream_bad_response(f"it is longer than {MAX_HELD_BYTES} bytes")
+            document = verdict.of_success(response.headers, body, form.text("response_format"))
+        except Refusal as refusal:
+            raise _useless(refusal, response) from refusal
+        return Whole(response.status, response.headers, answered_ms, body, document)
+
+    async def _read(self, form: OutboundForm, response: Response, limit: int, end: float) -> bytes | None:
+        """The answer's body; None if it is longer than the limit."""
+        chunks, size = [], 0
+        try:
+            async with asyncio.timeout_at(end):
+                async for chunk in response.body():
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    if size > limit:
+                        return None
+        except (TimeoutError, TransportFailure) as error:
+            raise _failed(form, error) from error
+        return b"".join(chunks)
+
+    async def _events(self, form: OutboundForm, response: Response, end: float) -> AsyncIterator[Event]:
+        """Whole events as they come. The clock runs only while the provider's next bytes are awaited."""
+        splitter, body = EventSplitter(), aiter(response.body())
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                async with asyncio.timeout_at(min(end, loop.time() + self._timeouts.sse_idle)):
+                    chunk = await anext(body, None)
+                if chunk is None:
+                    break
+                for event in splitter.feed(chunk):
+                    yield event
+        except EventTooLarge as error:
+            raise _useless(errors.upstream_bad_response("an event is too large"), response) from error
+        except (TimeoutError, TransportFailure) as error:
+            raise _cut(response) from error
+        last = splitter.finish()
+        if last is not None:
+            yield last
+
+
+def _failed(form: OutboundForm, error: Exception) -> Failed:
+    """What broke the exchange off, as the caller will be told; the form's own refusal comes first."""
+    billed = form.closing_released
+    if form.refusal is not None:
+        return Failed(form.refusal, may_have_billed=False)
+    if isinstance(error, Refusal):
+        return Failed(error, may_have_billed=False)
+    if isinstance(error, Unreachable):
+        return Failed(errors.upstream_unreachable(), may_have_billed=False)
+    if isinstance(error, TimeoutError | ConnectTimeout):
+        return Failed(errors.upstream_timeout(), may_have_billed=billed)
+    return Failed(errors.upstream_error(), may_have_billed=billed)
+
+
+def _useless(refusal: Refusal, response: Response) -> Failed:
+    return Failed(refusal, may_have_billed=True, upstream_request_id=upstream_request_id(response.headers))
+
+
+def _cut(response: Response) -> Failed:
+    return Failed(
+        errors.upstream_cut(), may_have_billed=True, upstream_request_id=upstream_request_id(response.headers)
+    )

@@ -1,0 +1,100 @@
+"""What the provider's answer means for the caller: one map from its status, headers and body to ours. Pure.
+
+2xx, readable                   passed on
+2xx, unreadable                 502 upstream_bad_response, may have billed
+3xx                             502 upstream_redirect; never followed
+401, 402                        502 upstream_auth_failed, upstream_out_of_credit: our key's trouble, not the caller's
+408, 504, 524                   504 upstream_timeout, may have billed
+429                             429 upstream_rate_limited with the provider's retry-after
+any other 4xx and 5xx           its own status; its body where that is OpenAI-shaped, else our envelope
+a 4xx that is empty or HTML     502 upstream_bad_response
+"""
+
+import json
+from collections.abc import Callable
+
+from app import errors
+from app.errors import Refusal
+from app.wire.headers import Headers, retry_after
+from app.wire.usage import NotJson, document
+
+MAX_DETAIL_CHARACTERS = 300
+
+_TEXT_FORMATS = frozenset({"text", "srt", "vtt"})
+_MAY_HIDE_A_SUCCESS = frozenset({408, 504, 524})
+_KEY_TROUBLE = {401: errors.upstream_auth_failed, 402: errors.upstream_out_of_credit}
+
+Redact = Callable[[bytes], bytes]
+
+
+def is_event_stream(headers: Headers) -> bool:
+    return _media_type(headers) == "text/event-stream"
+
+
+def may_have_billed(status: int) -> bool:
+    """Whether a complete error answer of this status may stand for work that was done."""
+    return status in _MAY_HIDE_A_SUCCESS
+
+
+def is_key_trouble(status: int) -> bool:
+    return status in _KEY_TROUBLE
+
+
+def of_error(status: int, headers: Headers, body: bytes, redact: Redact) -> Refusal:
+    """The refusal that a complete answer other than 2xx becomes. No byte of our key is in it."""
+    if status in _KEY_TROUBLE:
+        return _KEY_TROUBLE[status]()
+    if status < 400:
+        return errors.upstream_redirect()
+    if may_have_billed(status):
+        return errors.upstream_timeout()
+    if status == 429:
+        return errors.upstream_rate_limited(retry_after(headers))
+    told = _error_document(body)
+    if told is None and status < 500 and (not body.strip() or _looks_like_html(headers, body)):
+        return errors.upstream_bad_response(f"status {status} with no readable body")
+    shaped = told is not None and isinstance(told.get("error"), dict)
+    detail = "" if shaped or told is None else _detail(told)
+    return errors.upstream_refused(status, redact(detail.encode()).decode(), redact(body) if shaped else None)
+
+
+def of_success(headers: Headers, body: bytes, response_format: str) -> object:
+    """The JSON document of a whole success, None for a text; Refusal if it is not what was asked for."""
+    if headers.text(b"content-encoding").strip().lower() not in ("", "identity"):
+        raise errors.upstream_bad_response("it is compressed, which was not asked for")
+    if not body:
+        raise errors.upstream_bad_response("it is empty")
+    if response_format in _TEXT_FORMATS and _media_type(headers) != "application/json":
+        if _looks_like_html(headers, body):
+            raise errors.upstream_bad_response("it is an HTML page")
+        return None
+    try:
+        told = document(body)
+    except NotJson as error:
+        raise errors.upstream_bad_response("it is not JSON") from error
+    if not isinstance(told, dict) and response_format not in _TEXT_FORMATS:
+        raise errors.upstream_bad_response("it is not a JSON object")
+    return told
+
+
+def _media_type(headers: Headers) -> str:
+    return headers.text(b"content-type").partition(";")[0].strip().lower()
+
+
+def _looks_like_html(headers: Headers, body: bytes) -> bool:
+    start = body[:64].lstrip().lower()
+    return _media_type(headers) == "text/html" or start.startswith((b"<!doctype html", b"<html"))
+
+
+def _error_document(body: bytes) -> dict[str, object] | None:
+    try:
+        told = document(body)
+    except NotJson:
+        return None
+    return told if isinstance(told, dict) else None
+
+
+def _detail(told: dict[str, object]) -> str:
+    """The provider's own words in the shapes that other frameworks use: detail, message, error."""
+    said = next((told[name] for name in ("detail", "message", "error") if told.get(name)), "")
+    return (said if isinstance(said, str) else json.dumps(said))[:MAX_DETAIL_CHARACTERS]

@@ -1,0 +1,17 @@
+"""The embedded speech engine: an OpenAI-compatible upstream of its own, and the demo that puts the gateway before it.
+
+For trying the gateway out and for its tests, not for real transcripts: plain English, read clearly, without punctuation,
+and a small vocabulary of errors. It needs the extra `offline` and imports nothing of the gateway.
+
+    engine       the HTTP face, `python -m app.offline.engine`
+    asked        the form of a request, checked
+    refusal      what a client gets instead of a transcript
+    listening    bounded threads between the HTTP face and the recogniser
+    decoding     a file of any of the nine containers -> 16 kHz mono PCM
+    utterances   PCM -> stretches of speech
+    recognition  a stretch of speech -> hypotheses, ever longer
+    settling     hypotheses -> words that will not be taken back
+    transcript   words, segments, durations
+    formats      a transcript -> json, text, srt, vtt, verbose_json, SSE frames
+    demo, child  the demo and the processes that it starts
+"""

@@ -1,0 +1,1 @@
+"""Decisions: numbers and `now` go in, a decision comes out. Pure."""

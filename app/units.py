@@ -1,0 +1,66 @@
+"""What is counted: money, audio and tokens. Integers throughout, so that sums are exact.
+
+NanoUSD     money, in billionths of a US dollar
+AudioMs     a length of audio, in thousandths of a second
+Tokens      what a model counted, as the provider's `usage` tells it
+Usage       what one answer told or one file measured
+"""
+
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
+from enum import StrEnum
+from typing import NewType
+
+NanoUSD = NewType("NanoUSD", int)
+AudioMs = NewType("AudioMs", int)
+
+NANO_PER_USD = 1_000_000_000
+
+
+class UsageSource(StrEnum):
+    """Where a row's usage came from, best first."""
+
+    UPSTREAM = "upstream"
+    MEASURED = "measured"
+    ESTIMATED = "estimated"
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Token counts of one answer. `audio` and `text` are parts of `input`, where the provider splits it."""
+
+    input: int
+    output: int
+    total: int
+    audio: int | None = None
+    text: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The usage of one request: a length of audio, tokens, or both; at least one of them is there."""
+
+    audio: AudioMs | None = None
+    tokens: Tokens | None = None
+
+
+def to_nano(usd: Decimal) -> NanoUSD:
+    """Nano-dollars of a decimal number of dollars; a finer fraction is rounded up."""
+    return NanoUSD(int((usd * NANO_PER_USD).to_integral_value(rounding=ROUND_CEILING)))
+
+
+def usd_text(nano: int) -> str:
+    """A decimal string of dollars, exact, without an exponent or superfluous zeros: `0.000485`."""
+    whole, rest = divmod(abs(nano), NANO_PER_USD)
+    text = f"{whole}.{rest:09d}".rstrip("0").rstrip(".")
+    return f"-{text}" if nano < 0 else text
+
+
+def to_ms(seconds: float) -> AudioMs:
+    """Whole milliseconds of a length in seconds, rounded to the nearest."""
+    return AudioMs(round(seconds * 1000))
+
+
+def seconds_of(audio: int) -> float:
+    """Seconds of a length in milliseconds; an int that fits a float exactly gives back the same digits."""
+    return audio / 1000

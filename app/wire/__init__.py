@@ -1,0 +1,1 @@
+"""The formats on the wire: bytes go in, events come out. Pure."""

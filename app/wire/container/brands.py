@@ -1,0 +1,62 @@
+"""Which ISO base media files are MP4 or M4A (ISO/IEC 14496-12, 4.3; the registered brands of mp4ra.org).
+
+A file opens with `ftyp`: its major brand, a version, and the brands that it is compatible with. The major brand
+decides; one that is not in the table goes by the first compatible brand that is. Older writers put `free`, `wide` or
+`skip` before it; fragments of a live stream begin with `styp`, `sidx` or `moof` and pieces of files that were cut
+together with `moov`.
+
+QuickTime (`qt `, and files that open with `mdat`) is refused, although its boxes are much the same: endpoints that know
+`mp4` do not promise `mov`, and its sound may be in codecs of its own. Still pictures (HEIC, AVIF) have the same boxes
+too and are refused by name.
+"""
+
+from typing import Final
+
+from app.wire.container.cursor import Cursor, Reading
+from app.wire.container.formats import Container
+
+_M4A: Final = (b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B ")
+_MP4: Final = (
+    *(b"iso%c" % digit for digit in b"m23456789"),
+    *(b"mp41", b"mp42", b"mp71", b"avc1", b"hvc1", b"av01", b"dash", b"msdh", b"msix", b"mmp4"),
+    *(b"MSNV", b"M4V ", b"M4VH", b"M4VP", b"f4v ", b"F4V ", b"XAVC", b"cmfc", b"cmf2", b"cmfs", b"piff", b"NDSC"),
+)
+_REFUSED: Final = {
+    b"qt  ": "QuickTime",
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"), "a HEIC picture"),
+    **dict.fromkeys((b"avif", b"avis"), "an AVIF picture"),
+}
+_BRANDS: Final[dict[bytes, Container | str]] = {
+    **_REFUSED,
+    **dict.fromkeys(_M4A, Container.M4A),
+    **dict.fromkeys(_MP4, Container.MP4),
+}
+_BEFORE_FTYP: Final = frozenset({b"free", b"wide", b"skip"})
+_FRAGMENTS: Final = frozenset({b"moov", b"moof", b"sidx", b"styp"})
+_MOST_BRANDS: Final = 64
+
+
+def recognise(cursor: Cursor) -> Reading[Container | str]:
+    """MP4 or M4A by the brands, or by the first box that is not padding."""
+    while len(head := (yield from cursor.peek(8))) == 8:
+        size, kind = int.from_bytes(head[:4], "big"), head[4:]
+        if kind == b"ftyp" and size >= 16:
+            brands = yield from cursor.peek(min(size, 16 + 4 * _MOST_BRANDS))
+            return by_brands(brands[8:12], brands[16:])
+        if kind in _FRAGMENTS:
+            return Container.MP4
+        if kind not in _BEFORE_FTYP or size < 8:
+            break
+        yield from cursor.skip(size)
+    return ""
+
+
+def by_brands(major: bytes, compatible: bytes) -> Container | str:
+    """What a file of these brands is."""
+    if major[:3] in (b"3gp", b"3g2", b"3gs", b"3ge"):
+        return Container.MP4
+    for at in range(-4, len(compatible), 4):
+        brand = major if at < 0 else compatible[at : at + 4]
+        if found := _BRANDS.get(brand):
+            return found
+    return "an ISO media file of unknown brand"

@@ -1,0 +1,122 @@
+"""FLAC (RFC 9639).
+
+    "fLaC" { last(1 bit) type(7) length(24) payload } ... frames
+
+STREAMINFO (8.2), always the first metadata block, tells the sample rate and the number of samples; an encoder that
+writes to a pipe leaves that number 0, and a file that was cut still has it. Frames (9.1) do not tell their length: what
+tells them is a header of up to 16 bytes with a CRC-8 of its own. So the frames are found by their sync code, and a
+header counts when its code points are valid, agree with STREAMINFO and its CRC-8 fits: noise passes all that once in
+some thousand files of 25 MiB.
+
+The sum of the block sizes is the measure, not the frame numbers in the headers: decoders play what is there, whatever
+its number.
+"""
+
+import re
+from typing import Final
+
+from app.wire.container.cursor import Cursor, Reading
+from app.wire.container.evidence import Evidence
+
+_STREAMINFO_BYTES: Final = 34
+_LONGEST_HEADER: Final = 16
+_SHORTEST_FRAME: Final = (
+    9  # header 6, a constant subframe of one byte of header and one of value, CRC-16 less one for safety
+)
+
+# 15 sync bits, blocking strategy | block size not 0, rate | channels below 11, depth, reserved 0
+_SYNC: Final = re.compile(rb"\xff[\xf8\xf9][\x10-\xff][\x00-\xaf]", re.DOTALL)
+_SYNC_BYTES: Final = 4
+
+_BLOCK_SIZES: Final = (0, 192, *(576 << n for n in range(4)), 0, 0, *(256 << n for n in range(8)))
+_SAMPLE_RATES: Final = (0, 88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
+_SAMPLE_BITS: Final = (0, 8, 12, -1, 16, 20, 24, 32)
+
+
+def _crc8_table() -> bytes:
+    table = bytearray()
+    for value in range(256):
+        for _ in range(8):
+            value = value << 1 ^ (0x07 if value & 0x80 else 0)
+        table.append(value & 0xFF)
+    return bytes(table)
+
+
+_CRC8: Final = _crc8_table()
+
+
+def crc8(data: bytes) -> int:
+    """The CRC-8 of a frame header (polynomial x^8 + x^2 + x + 1)."""
+    crc = 0
+    for byte in data:
+        crc = _CRC8[crc ^ byte]
+    return crc
+
+
+class FlacReader:
+    """Reads STREAMINFO and adds up the frames."""
+
+    def __init__(self) -> None:
+        self._sample_rate = 0
+        self._sample_bits = 0
+        self._stated = 0
+        self._samples = 0
+        self._frames = 0
+
+    def read(self, cursor: Cursor) -> Reading[None]:
+        yield from cursor.skip(4)
+        last = False
+        while not last and len(head := (yield from cursor.peek(4))) == 4:
+            last = head[0] >= 0x80
+            yield from cursor.skip(4)
+            if head[0] & 0x7F == 0:
+                self._stream_info((yield from cursor.peek(_STREAMINFO_BYTES)))
+            yield from cursor.skip(int.from_bytes(head[1:], "big"))
+        if self._sample_rate:
+            yield from self._read_frames(cursor)
+
+    def _stream_info(self, block: bytes) -> None:
+        packed = int.from_bytes(block[10:18], "big")  # rate 20 bits, channels 3, depth 5, samples 36
+        self._sample_rate = packed >> 44
+        self._sample_bits = (packed >> 36 & 0x1F) + 1
+        self._stated = packed & 0xFFFFFFFFF
+
+    def _read_frames(self, cursor: Cursor) -> Reading[None]:
+        while (yield from cursor.find(_SYNC, _SYNC_BYTES)):
+            header = yield from cursor.peek(_LONGEST_HEADER)
+            if not header:
+                return
+            samples = self._block_size(header)
+            self._samples += samples
+            self._frames += samples > 0
+            yield from cursor.skip(_SHORTEST_FRAME if samples else 1)
+
+    def _block_size(self, header: bytes) -> int:
+        """Samples of the frame with this header; 0 when it is not one."""
+        size_code, rate_code = header[2] >> 4, header[2] & 0x0F
+        if header[3] & 1 or rate_code == 15 or not self._agrees(rate_code, header[3] >> 1 & 7):
+            return 0
+        size_at = 4 + _number_bytes(header[4]) if len(header) > 4 else len(header)
+        rate_at = size_at + {6: 1, 7: 2}.get(size_code, 0)
+        crc_at = rate_at + {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
+        if crc_at >= len(header) or crc8(header[:crc_at]) != header[crc_at]:
+            return 0
+        return _BLOCK_SIZES[size_code] or int.from_bytes(header[size_at:rate_at], "big") + 1
+
+    def _agrees(self, rate_code: int, bits_code: int) -> bool:
+        rate = _SAMPLE_RATES[rate_code] if rate_code < 12 else 0
+        return rate in (0, self._sample_rate) and _SAMPLE_BITS[bits_code] in (0, self._sample_bits)
+
+    def evidence(self) -> Evidence:
+        if not self._sample_rate:
+            return Evidence()
+        return Evidence(
+            stated=self._stated / self._sample_rate or None,
+            counted=self._samples / self._sample_rate or None,
+            packets=self._frames,
+        )
+
+
+def _number_bytes(first: int) -> int:
+    """How many bytes a frame or sample number takes that begins with `first` (UTF-8, extended to 36 bits)."""
+    return 1 if first < 0x80 else 8 - (first ^ 0xFF).bit_length()

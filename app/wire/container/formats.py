@@ -1,0 +1,66 @@
+"""The containers that a transcription endpoint takes, and the figures that a reader of theirs needs.
+
+A container is named by the extension of the file name that the gateway sends upstream, because OpenAI and the providers
+that follow it choose their demuxer by that extension. `mpga` and `oga` are names of MP3 and Ogg, not containers of
+their own.
+
+The bit rates are bounds and guesses, not facts of a file:
+
+- `lowest_bit_rate`: the lowest rate at which speech is still sent, so that bytes over it bound the length from above.
+  Opus begins at 6 kbit/s (RFC 6716, 2.1.1), an MPEG-2 layer III frame at 8 kbit/s, G.723.1 in a WAV at 5.3 kbit/s,
+  layer II at 32 kbit/s in MPEG-1. FLAC has no floor, digital silence costs it next to nothing; 1 kbit/s is 4,096 silent
+  samples at 44.1 kHz.
+- `nominal_bit_rate`: what a file of this container usually has, for an estimate where nothing could be measured.
+"""
+
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+
+class _Figures(NamedTuple):
+    media_type: str
+    lowest_bit_rate: int
+    nominal_bit_rate: int
+
+
+class Container(StrEnum):
+    """A container by the extension under which it goes upstream."""
+
+    FLAC = "flac"
+    MP3 = "mp3"
+    MP4 = "mp4"
+    MPEG = "mpeg"
+    M4A = "m4a"
+    OGG = "ogg"
+    WAV = "wav"
+    WEBM = "webm"
+
+    @property
+    def media_type(self) -> str:
+        """The media type for the part's Content-Type."""
+        return _FIGURES[self].media_type
+
+    @property
+    def lowest_bit_rate(self) -> int:
+        """Bits a second; bytes over it are an upper bound of the length."""
+        return _FIGURES[self].lowest_bit_rate
+
+    @property
+    def nominal_bit_rate(self) -> int:
+        """Bits a second; bytes over it are an estimate of the length."""
+        return _FIGURES[self].nominal_bit_rate
+
+
+_FIGURES: Final[dict[Container, _Figures]] = {
+    Container.FLAC: _Figures("audio/flac", 1_000, 400_000),
+    Container.MP3: _Figures("audio/mpeg", 8_000, 128_000),
+    Container.MP4: _Figures("video/mp4", 5_000, 128_000),
+    Container.MPEG: _Figures("video/mpeg", 32_000, 192_000),
+    Container.M4A: _Figures("audio/mp4", 5_000, 128_000),
+    Container.OGG: _Figures("audio/ogg", 5_000, 64_000),
+    Container.WAV: _Figures("audio/wav", 5_000, 256_000),
+    Container.WEBM: _Figures("audio/webm", 5_000, 64_000),
+}
+
+FORMATS: Final[tuple[str, ...]] = ("flac", "mp3", "mp4", "mpeg", "mpga", "m4a", "oga", "ogg", "wav", "webm")
+"""The extensions of what a caller may send, in the order in which the OpenAI API names them."""

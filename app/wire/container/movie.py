@@ -1,0 +1,135 @@
+"""What the header boxes of an ISO media file say of its tracks (ISO/IEC 14496-12, clause 8).
+
+    mvhd, mdhd   time scale at 12 and duration at 16 (version 0), or at 20 and 24 (version 1, 64 bits)
+    tkhd         track id at 12 (version 0) or 20                        hdlr   `soun` at 8 for a sound track
+    mehd         the whole duration of a fragmented movie                trex   track id, defaults of its samples
+    tfhd         track id, and in optional fields the fragment's own defaults
+
+All of them lie in the first `FIELD_BYTES` of a payload. A duration of all ones means unknown.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+FIELD_BYTES: Final = 40
+_MOST_TRACKS: Final = 32
+_FRAGMENTED: Final = frozenset({b"mvex", b"moof"})
+_HAS_BASE_OFFSET: Final = 0x1
+_HAS_DESCRIPTION: Final = 0x2
+_HAS_DURATION: Final = 0x8
+
+
+def number(payload: bytes, at: int, size: int = 4) -> int:
+    """A big-endian field."""
+    return int.from_bytes(payload[at : at + size], "big")
+
+
+def _scale_and_duration(payload: bytes) -> tuple[int, int]:
+    at, size = (20, 8) if payload[0] else (12, 4)
+    duration = number(payload, at + 4, size)
+    return number(payload, at), 0 if duration == (1 << 8 * size) - 1 else duration
+
+
+@dataclass(slots=True)
+class Track:
+    """A `trak` and what its fragments add. Durations in its own time scale, but `edited` in the movie's."""
+
+    track_id: int = 0
+    sound: bool = False
+    time_scale: int = 0
+    duration: int = 0
+    edited: int = 0
+    samples: int = 0
+    default_duration: int = 0  # of a sample, by `trex`
+    fragment_duration: int = 0  # of a sample, by `tfhd`
+    run: int = 0  # of all samples in fragments
+
+    def stated(self, movie_scale: int) -> float:
+        """Seconds by `mdhd`, as cut by the edit list."""
+        whole = self.duration / self.time_scale if self.time_scale else 0.0
+        return min(whole, self.edited / movie_scale) if self.edited and movie_scale else whole
+
+    def counted(self) -> float:
+        """Seconds of all samples: those of the fragments, and those that a hybrid file has in `moov`."""
+        if not self.time_scale or not self.run:
+            return 0.0
+        return (self.run + (self.duration if self.samples else 0)) / self.time_scale
+
+
+class Movie:
+    """All tracks, and the one that the boxes being read belong to."""
+
+    def __init__(self) -> None:
+        self.track = Track()
+        self._tracks: list[Track] = []
+        self._fragmented = False
+        self._time_scale = 0
+        self._duration = 0
+        self._extent = 0
+        self.fields: Final[dict[bytes, Callable[[bytes], None]]] = {
+            b"mvhd": self._movie_header,
+            b"mehd": self._movie_extent,
+            b"tkhd": self._track_header,
+            b"mdhd": self._media_header,
+            b"hdlr": self._handler,
+            b"trex": self._fragment_defaults,
+            b"tfhd": self._fragment_header,
+        }
+
+    def open(self, kind: bytes) -> None:
+        """Take note of a box whose children come next."""
+        self._fragmented = self._fragmented or kind in _FRAGMENTED
+        if kind == b"trak":
+            self.track = Track()
+            if len(self._tracks) < _MOST_TRACKS:
+                self._tracks.append(self.track)
+
+    @property
+    def _sound(self) -> list[Track]:
+        return [track for track in self._tracks if track.sound]
+
+    @property
+    def samples(self) -> int:
+        """Samples of sound that a table or a fragment lists one by one."""
+        return max((track.samples for track in self._sound), default=0)
+
+    @property
+    def stated(self) -> float:
+        """Seconds by the headers, the sound's own before the movie's; 0 when they say nothing of the whole."""
+        if self._fragmented:
+            return self._extent / self._time_scale if self._time_scale else 0.0
+        sound = max((track.stated(self._time_scale) for track in self._sound), default=0.0)
+        return sound or (self._duration / self._time_scale if self._time_scale else 0.0)
+
+    @property
+    def counted(self) -> float:
+        """Seconds by the samples of the fragments; 0 when there are none."""
+        return max((track.counted() for track in self._sound), default=0.0)
+
+    def _movie_header(self, payload: bytes) -> None:
+        self._time_scale, self._duration = _scale_and_duration(payload)
+
+    def _movie_extent(self, payload: bytes) -> None:
+        self._extent = number(payload, 4, 8 if payload[0] else 4)
+
+    def _track_header(self, payload: bytes) -> None:
+        self.track.track_id = number(payload, 20 if payload[0] else 12)
+
+    def _media_header(self, payload: bytes) -> None:
+        self.track.time_scale, self.track.duration = _scale_and_duration(payload)
+
+    def _handler(self, payload: bytes) -> None:
+        self.track.sound = self.track.sound or payload[8:12] == b"soun"
+
+    def _fragment_defaults(self, payload: bytes) -> None:
+        self._by_id(number(payload, 4)).default_duration = number(payload, 12)
+
+    def _fragment_header(self, payload: bytes) -> None:
+        flags = number(payload, 0)
+        at = 8 + (8 if flags & _HAS_BASE_OFFSET else 0) + (4 if flags & _HAS_DESCRIPTION else 0)
+        self.track = self._by_id(number(payload, 4))
+        self.track.fragment_duration = number(payload, at) if flags & _HAS_DURATION else self.track.default_duration
+
+    def _by_id(self, track_id: int) -> Track:
+        return next((track for track in self._tracks if track.track_id == track_id), Track())

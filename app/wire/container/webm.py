@@ -1,0 +1,223 @@
+"""WebM (webmproject.org, "WebM Container Guidelines"), a profile of Matroska (RFC 9559) over EBML (RFC 8794).
+
+    id(1 to 4 bytes, its width told by the leading zeros) size(1 to 8 likewise; all ones: unknown) payload or elements
+
+The elements are walked as a flat row, `_OPENED` ones being entered: so clusters of unknown size, as MediaRecorder
+writes them live, need no care, the next cluster being just the next element. Every block of sound is hopped over; its
+time is the cluster's `Timestamp` plus an offset of 16 bits. The length is the last block's time less the first's, and
+one block more: by its own `BlockDuration`, the track's `DefaultDuration`, or the step from the block before.
+`Duration`, which a live file lacks, only states.
+
+A second `Segment` (recordings set one behind the other) starts again, and both add up.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from struct import unpack
+from typing import Final
+
+from app.wire.container.cursor import Cursor, Reading
+from app.wire.container.evidence import Evidence
+from app.wire.container.formats import Container
+
+_EBML: Final = 0x1A45DFA3
+_DOC_TYPE: Final = 0x4282
+_SEGMENT: Final = 0x18538067
+_TRACK_ENTRY: Final = 0xAE
+_BLOCK_GROUP: Final = 0xA0
+_SIMPLE_BLOCK: Final = 0xA3
+_OPENED: Final = frozenset({_SEGMENT, 0x1549A966, 0x1654AE6B, _TRACK_ENTRY, 0x1F43B675, _BLOCK_GROUP})
+_WIDTHS: Final = bytes(9 - value.bit_length() for value in range(256))  # of a number by its first byte; 0 begins none
+_HEADER_BYTES: Final = 12
+_PLAIN_BYTES: Final = 6  # of a plain block, up to the end of its time
+_LEAST_BYTES: Final = 16  # smaller ones, of silence, are left to `read`, where the cursor counts short steps
+_HEAD_BYTES: Final = 24  # a header (12) and the beginning of a block (11), or a leaf of 8 bytes
+_SOUND: Final = 2
+_MOST_TRACKS: Final = 32
+_LONGEST_STEP: Final = 1.0  # seconds; Opus packets last 120 ms, and in silence come every 400 ms
+_NANOSECONDS: Final = 1_000_000_000
+
+
+def element(head: bytes) -> tuple[int, int | None, int] | None:
+    """Id, size (None for unknown) and header length of the element that begins here; None where none does."""
+    if not head or (id_width := _WIDTHS[head[0]]) > 4 or len(head) <= id_width:
+        return None
+    size_width = _WIDTHS[head[id_width]]
+    header = id_width + size_width
+    if size_width > 8 or len(head) < header:
+        return None
+    unknown = (1 << 7 * size_width) - 1
+    size = int.from_bytes(head[id_width:header], "big") & unknown
+    return int.from_bytes(head[:id_width], "big"), None if size == unknown else size, header
+
+
+def recognise(cursor: Cursor) -> Reading[Container | str]:
+    """WebM by the document type in the EBML header; the same header with another type is Matroska or a stranger."""
+    head = element((yield from cursor.peek(_HEADER_BYTES)))
+    if head is None or head[1] is None:
+        return ""
+    yield from cursor.skip(head[2])
+    end = cursor.position + head[1]
+    while cursor.position < end and (found := element((yield from cursor.peek(_HEADER_BYTES)))):
+        kind, size, header = found
+        if size is None:
+            break
+        yield from cursor.skip(header)
+        if kind == _DOC_TYPE:
+            document = (yield from cursor.peek(min(size, 16))).rstrip(b"\0")
+            return Container.WEBM if document == b"webm" else "Matroska" if document == b"matroska" else "EBML"
+        yield from cursor.skip(size)
+    return "EBML"
+
+
+@dataclass(slots=True)
+class _Track:
+    """A `TrackEntry`, and the times of its blocks in units of the segment's `TimestampScale`."""
+
+    number: int = 0
+    kind: int = 0
+    default_duration: int = 0  # nanoseconds
+    blocks: int = 0
+    first: int = 0
+    last: int = 0
+    step: int = 0
+    block_duration: int = 0
+
+    def block(self, time: int) -> None:
+        if not self.blocks:
+            self.first = self.last = time
+        elif time > self.last:
+            self.step, self.last = time - self.last, time
+        self.blocks += 1
+        self.block_duration = 0
+
+    def seconds(self, scale: int) -> float:
+        unit = scale / _NANOSECONDS
+        last = self.block_duration * unit or self.default_duration / _NANOSECONDS or self.step * unit
+        return (self.last - self.first) * unit + min(last, _LONGEST_STEP)
+
+
+class WebmReader:
+    """Follows the times of the blocks of sound."""
+
+    def __init__(self) -> None:
+        self._scale = 1_000_000
+        self._duration = 0.0
+        self._tracks: list[_Track] = []
+        self._track = _Track()
+        self._by_number: dict[int, _Track] = {}
+        self._passing: _Track | None = None  # whose block was passed last
+        self._cluster = 0
+        self._earlier = 0.0
+        self._earlier_blocks = 0
+        self._leaves: dict[int, Callable[[bytes], None]] = {
+            0x2AD7B1: self._timestamp_scale,
+            0x4489: self._stated,
+            0xD7: self._track_number,
+            0x83: self._track_kind,
+            0x23E383: self._default_duration,
+            0xE7: self._cluster_time,
+            _SIMPLE_BLOCK: self._block,
+            0xA1: self._block,
+            0x9B: self._block_duration,
+        }
+
+    def read(self, cursor: Cursor) -> Reading[None]:
+        while found := element(head := (yield from cursor.peek(_HEAD_BYTES))):
+            kind, size, header = found
+            if kind in _OPENED:
+                self._open(kind)
+                yield from cursor.skip(header)
+            elif size is None:
+                return
+            else:
+                if leaf := self._leaves.get(kind):
+                    leaf(head[header : header + size])
+                yield from cursor.skip(header + size)
+                if kind == _SIMPLE_BLOCK and self._passing:
+                    yield from cursor.hop(self._further_blocks(cursor.window, cursor.at, self._passing))
+
+    def _open(self, kind: int) -> None:
+        if kind == _SEGMENT:
+            self._earlier, self._earlier_blocks = self._earlier + self._link(), self._blocks()
+            self._tracks, self._by_number, self._passing = [], {}, None
+        if kind == _TRACK_ENTRY:
+            self._track = _Track()
+            if len(self._tracks) < _MOST_TRACKS:
+                self._tracks.append(self._track)
+
+    def _timestamp_scale(self, value: bytes) -> None:
+        self._scale = int.from_bytes(value, "big") or self._scale
+
+    def _stated(self, value: bytes) -> None:
+        if len(value) in (4, 8):
+            (duration,) = unpack(">f" if len(value) == 4 else ">d", value)
+            self._duration = float(duration)
+
+    def _track_number(self, value: bytes) -> None:
+        self._track.number = int.from_bytes(value, "big")
+        self._by_number[self._track.number] = self._track
+
+    def _track_kind(self, value: bytes) -> None:
+        self._track.kind = int.from_bytes(value, "big")
+
+    def _default_duration(self, value: bytes) -> None:
+        self._track.default_duration = int.from_bytes(value, "big")
+
+    def _cluster_time(self, value: bytes) -> None:
+        self._cluster = int.from_bytes(value, "big")
+
+    def _block(self, value: bytes) -> None:
+        width = _WIDTHS[value[0]] if value else 9
+        if width > 8 or len(value) < width + 2:
+            return
+        number = int.from_bytes(value[:width], "big") ^ 1 << 7 * width
+        offset = int.from_bytes(value[width : width + 2], "big", signed=True)
+        self._passing = self._by_number.get(number)
+        if self._passing:
+            self._passing.block(self._cluster + offset)
+
+    def _further_blocks(self, window: bytes, start: int, track: _Track) -> int:
+        """Take in the blocks of the same track that follow in the window; returns their bytes.
+
+        The one loop that turns for every packet, hence on the bare window, and for the plainest form of a block only: a
+        size of one or two bytes, a track number of one, no time before the cluster's. It leaves all others to `read`.
+        """
+        at, end, number = start, len(window) - _PLAIN_BYTES, track.number | 0x80
+        last, step, blocks = track.last - self._cluster, track.step, 0
+        while at <= end and window[at] == _SIMPLE_BLOCK:
+            size, body = window[at + 1], at + 2
+            if 0x40 <= size < 0x80:
+                size, body = size << 8 | window[body], body + 1
+                size = size - 0x4000 if size < 0x7FFF else 0
+            else:
+                size = size - 0x80 if size < 0xFF else 0
+            time = window[body + 1] << 8 | window[body + 2]
+            if size < _LEAST_BYTES or window[body] != number or time >= 0x8000:
+                break
+            if time > last:
+                step, last = time - last, time
+            blocks += 1
+            at = body + size
+        if blocks:
+            track.last, track.step, track.block_duration = last + self._cluster, step, 0
+            track.blocks += blocks
+        return at - start
+
+    def _block_duration(self, value: bytes) -> None:
+        if self._passing:
+            self._passing.block_duration = int.from_bytes(value, "big")
+
+    def _link(self) -> float:
+        return max((track.seconds(self._scale) for track in self._sound() if track.blocks), default=0.0)
+
+    def _sound(self) -> list[_Track]:
+        return [track for track in self._tracks if track.kind == _SOUND]
+
+    def _blocks(self) -> int:
+        return self._earlier_blocks + sum(track.blocks for track in self._sound())
+
+    def evidence(self) -> Evidence:
+        stated = self._duration * self._scale / _NANOSECONDS
+        counted = self._earlier + self._link()
+        return Evidence(stated or None, counted or None, packets=self._blocks())

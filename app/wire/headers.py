@@ -1,0 +1,62 @@
+"""Which headers may cross, either way (RFC 9110, 7.6.1): a list of those that do, never of those that don't.
+
+Towards the provider nothing of the caller's crosses. Towards the caller only what this table names; hop-by-hop fields,
+cookies, the provider's own limits and whatever else it sends stay behind.
+"""
+
+from collections.abc import Iterable
+
+Header = tuple[bytes, bytes]
+
+# The provider's name -> ours.
+_CROSSING = {
+    b"content-type": b"content-type",
+    b"openai-processing-ms": b"openai-processing-ms",
+    b"x-request-id": b"x-upstream-request-id",
+}
+_MAX_VALUE_BYTES = 512
+
+
+class Headers:
+    """The header fields of one message, names in lower case, in order; copied once."""
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: Iterable[Header]) -> None:
+        self._fields = tuple((name.lower(), value) for name, value in fields)
+
+    def all(self, name: bytes) -> list[bytes]:
+        return [value for field, value in self._fields if field == name]
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first value of this name."""
+        return next((value for field, value in self._fields if field == name), None)
+
+    def text(self, name: bytes) -> str:
+        """The first value of this name as text, empty if there is none."""
+        return (self.get(name) or b"").decode("latin-1")
+
+
+def towards_caller(answer: Headers) -> tuple[Header, ...]:
+    """The fields of the provider's answer that the caller may see, under our names."""
+    found = ((ours, answer.get(theirs)) for theirs, ours in _CROSSING.items())
+    return tuple((name, value) for name, value in found if value is not None and _plain(value))
+
+
+def upstream_request_id(answer: Headers) -> str | None:
+    """The provider's own id of the request, where it gives one that can be printed."""
+    value = answer.get(b"x-request-id")
+    return value.decode() if value is not None and _plain(value) else None
+
+
+def retry_after(answer: Headers) -> float | None:
+    """Seconds that the provider asks to wait, from retry-after-ms or retry-after in seconds; None for anything else."""
+    for name, unit in ((b"retry-after-ms", 1000), (b"retry-after", 1)):
+        value = answer.get(name)
+        if value is not None and value.isdigit() and len(value) < 10:
+            return int(value) / unit
+    return None
+
+
+def _plain(value: bytes) -> bool:
+    return len(value) <= _MAX_VALUE_BYTES and all(32 <= byte < 127 for byte in value)

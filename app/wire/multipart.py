@@ -1,0 +1,257 @@
+"""multipart/form-data, read as it arrives and written anew (RFC 7578 over RFC 2046, 5.1).
+
+Reading: feed bytes, get events; the same events for every split of the same bytes.
+
+    body  = "--" boundary CRLF part *(CRLF "--" boundary CRLF part) CRLF "--" boundary "--" [CRLF epilogue]
+    part  = PartBegin PartData* PartEnd
+
+python-multipart finds the boundaries. It forgives more than a gateway may (what two parsers read differently, an
+attacker can use), so this wrapper refuses besides: a boundary that RFC 2046 does not allow, a preamble, an epilogue
+above 1 KiB, a body without its closing boundary, a part without exactly one plain `Content-Disposition: form-data` with
+a name, a transfer encoding that would change the bytes, control characters in a header, and anything above the caps.
+
+Writing: `FormWriter` makes our own serialisation; no byte of the caller's framing is used again.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+MAX_PARTS = 256
+MAX_PART_HEADERS = 8
+MAX_PART_HEADER_BYTES = 4096
+MAX_EPILOGUE_BYTES = 1024
+
+_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_PARAMETER = re.compile(rf'[ \t]*;[ \t]*({_NAME}\*?)=(?:({_NAME})|"((?:[^"\\]|\\.)*)")')
+_BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_IDENTITY_ENCODINGS = frozenset({"7bit", "8bit", "binary"})
+
+
+class MalformedForm(ValueError):
+    """The bytes are not the form that their header announced. The message is fit for the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartBegin:
+    """A part's head: the field's name, and the filename if the part is a file (`""` for an empty one)."""
+
+    name: str
+    filename: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PartData:
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PartEnd:
+    pass
+
+
+Event = PartBegin | PartData | PartEnd
+
+
+def boundary_of(content_type: str) -> str:
+    """The boundary that a Content-Type of multipart/form-data names; MalformedForm for none, two or a bad one."""
+    parameters = _parameters(content_type.partition(";")[0], content_type)
+    boundary = parameters.get("boundary", "")
+    if not _BOUNDARY.fullmatch(boundary):
+        raise MalformedForm("the Content-Type names no valid boundary")
+    return boundary
+
+
+class MultipartReader:
+    """Push parser of one form. `feed` what arrives; `finish` at the body's end, which proves the form complete."""
+
+    def __init__(self, boundary: str) -> None:
+        self._closing = f"--{boundary}--".encode()
+        self._parser = MultipartParser(
+            boundary.encode(),
+            self._callbacks(),
+            max_header_count=MAX_PART_HEADERS,
+            max_header_size=MAX_PART_HEADER_BYTES,
+        )
+        self._events: list[Event] = []
+        self._header = bytearray()
+        self._value = bytearray()
+        self._part_headers: list[tuple[str, str]] = []
+        self._parts = 0
+        self._begun = False
+        self._ended = False
+        self._epilogue = 0
+        self._tail = b""
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that these bytes complete."""
+        if not data:
+            return []
+        if not self._begun:
+            self._begin(data)
+        for piece in self._split_after_closing(data):
+            self._feed_piece(piece)
+        events, self._events = self._events, []
+        return events
+
+    def finish(self) -> None:
+        """MalformedForm unless the closing boundary has been read."""
+        if not self._ended:
+            raise MalformedForm("it ends before its closing boundary")
+
+    def _begin(self, data: bytes) -> None:
+        if data[:1] != b"-":
+            raise MalformedForm("it does not begin with its boundary")
+        self._begun = True
+
+    def _split_after_closing(self, data: bytes) -> list[bytes]:
+        """Cut where a closing boundary may end, so that `_ended` is known before a byte of the epilogue is read."""
+        window = self._tail + data
+        offset = len(self._tail)
+        self._tail = window[-(len(self._closing) - 1) :]
+        cuts = [0]
+        found = window.find(self._closing)
+        while found >= 0:
+            cuts.append(found + len(self._closing) - offset)
+            found = window.find(self._closing, found + 1)
+        if len(cuts) == 1:
+            return [data]
+        return [data[start:end] for start, end in zip(cuts, [*cuts[1:], len(data)], strict=True) if end > start]
+
+    def _feed_piece(self, piece: bytes) -> None:
+        if self._ended:
+            self._epilogue += len(piece)
+            if self._epilogue > MAX_EPILOGUE_BYTES:
+                raise MalformedForm(f"more than {MAX_EPILOGUE_BYTES} bytes follow its closing boundary")
+            return
+        try:
+            self._parser.write(piece)
+        except FormParserError as error:
+            raise MalformedForm(_reason(error)) from error
+
+    def _callbacks(self) -> "MultipartCallbacks":
+        return {
+            "on_part_begin": self._on_part_begin,
+            "on_header_field": self._on_header_field,
+            "on_header_value": self._on_header_value,
+            "on_header_end": self._on_header_end,
+            "on_headers_finished": self._on_headers_finished,
+            "on_part_data": self._on_part_data,
+            "on_part_end": self._on_part_end,
+            "on_end": self._on_end,
+        }
+
+    def _on_part_begin(self) -> None:
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise MalformedForm(f"it has more than {MAX_PARTS} parts")
+        self._part_headers = []
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        name, value = self._header.decode("ascii").lower(), _text(bytes(self._value)).strip(" \t")
+        self._part_headers.append((name, value))
+        self._header.clear()
+        self._value.clear()
+
+    def _on_headers_finished(self) -> None:
+        self._events.append(_part_begin(self._part_headers))
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        whole = start == 0 and end == len(data)
+        self._events.append(PartData(data if whole else data[start:end]))
+
+    def _on_part_end(self) -> None:
+        self._events.append(PartEnd())
+
+    def _on_end(self) -> None:
+        self._ended = True
+
+
+class FormWriter:
+    """Writes a form of our own. The boundary must not occur in any part: hand in 16 random bytes or more as hex."""
+
+    def __init__(self, boundary: str) -> None:
+        self.content_type = f"multipart/form-data; boundary={boundary}"
+        self._open = f"--{boundary}\r\nContent-Disposition: form-data; name=".encode()
+        self._close = f"--{boundary}--\r\n".encode()
+
+    def field(self, name: str, value: bytes) -> bytes:
+        """A whole text field."""
+        return b'%b"%b"\r\n\r\n%b\r\n' % (self._open, _quoted(name), value)
+
+    def file_head(self, filename: str, media_type: str) -> bytes:
+        """What comes before the bytes of `file`."""
+        return b'%b"file"; filename="%b"\r\nContent-Type: %b\r\n\r\n' % (
+            self._open,
+            filename.encode(),
+            media_type.encode(),
+        )
+
+    def file_end(self) -> bytes:
+        return b"\r\n"
+
+    def close(self) -> bytes:
+        """The closing boundary: without it no upstream has a complete request."""
+        return self._close
+
+
+def _part_begin(headers: list[tuple[str, str]]) -> PartBegin:
+    dispositions = [value for name, value in headers if name == "content-disposition"]
+    if len(dispositions) != 1:
+        raise MalformedForm("a part has not exactly one Content-Disposition")
+    if any(value.lower() not in _IDENTITY_ENCODINGS for name, value in headers if name == "content-transfer-encoding"):
+        raise MalformedForm("a part has a Content-Transfer-Encoding that is not identity")
+    parameters = _parameters("form-data", dispositions[0])
+    if "name" not in parameters:
+        raise MalformedForm("a part has no name")
+    return PartBegin(parameters["name"], parameters.get("filename"))
+
+
+def _parameters(value: str, header: str) -> dict[str, str]:
+    """The parameters after `value` in a header; extended ones (`filename*`) are left out, continuations refused."""
+    if not header[: len(value)].lower() == value.lower():
+        raise MalformedForm(f"a header is not {value}")
+    parameters: dict[str, str] = {}
+    position = len(value)
+    while match := _PARAMETER.match(header, position):
+        name, position = match[1].lower(), match.end()
+        if name in parameters or re.fullmatch(r".*\*\d+\*?", name):
+            raise MalformedForm(f"a header has the parameter {name!r} twice or in pieces")
+        if not name.endswith("*"):
+            parameters[name] = match[2] if match[2] is not None else re.sub(r'\\(["\\])', r"\1", match[3])
+    if header[position:].strip(" \t;"):
+        raise MalformedForm("a header's parameters cannot be read")
+    return parameters
+
+
+def _text(value: bytes) -> str:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedForm("a part's header is not UTF-8") from error
+    if _CONTROL.search(text):
+        raise MalformedForm("a part's header has a control character")
+    return text
+
+
+def _quoted(name: str) -> bytes:
+    """A field's name as browsers write it (WHATWG HTML, multipart/form-data encoding algorithm)."""
+    return name.replace('"', "%22").encode()
+
+
+def _reason(error: FormParserError) -> str:
+    """The parser's words, which speak of offsets and bytes, never of content."""
+    return str(error).rstrip(".").lower() or "it cannot be read"

@@ -1,0 +1,105 @@
+"""What an answer tells of its usage: a JSON body, or the last event of a stream. Anything that does not fit is None.
+
+    usage = {"type": "tokens", "input_tokens", "output_tokens", "total_tokens",
+             "input_token_details"?: {"audio_tokens"?, "text_tokens"?}}
+          | {"type": "duration", "seconds"}
+
+and, for want of it, the `duration` in seconds that verbose_json and diarized_json have at their top.
+Source: https://platform.openai.com/docs/api-reference/audio/json-object
+"""
+
+import json
+import math
+
+from app.units import Tokens, Usage, to_ms
+from app.wire.sse import Event
+
+DONE_TYPE = "transcript.text.done"
+
+# A year of audio; ten thousand million tokens. Above these a number is a fault of the provider's, not a usage.
+_MOST_SECONDS = 366 * 86_400
+_MOST_TOKENS = 10_000_000_000
+
+
+class NotJson(ValueError):
+    """The bytes are no JSON document."""
+
+
+def document(body: bytes) -> object:
+    """The JSON document in these bytes; NotJson for anything else, nesting without end included."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise NotJson from error
+
+
+def usage_of(answer: object) -> Usage | None:
+    """The usage that an answer's JSON document tells, or None."""
+    if not isinstance(answer, dict):
+        return None
+    told = answer.get("usage")
+    usage = _tokens(told) or _duration(told.get("seconds")) if isinstance(told, dict) else None
+    return usage or _duration(answer.get("duration"))
+
+
+def closing_answer(event: Event) -> dict[str, object] | None:
+    """The document of a `transcript.text.done` event; None for every other event."""
+    if DONE_TYPE.encode() not in event.raw:
+        return None
+    try:
+        answer = document(event.data)
+    except NotJson:
+        return None
+    return answer if isinstance(answer, dict) and answer.get("type") == DONE_TYPE else None
+
+
+def is_end_marker(event: Event) -> bool:
+    """Whether this is the `data: [DONE]` that some providers send last."""
+    return event.data.strip() == b"[DONE]" if b"[DONE]" in event.raw else False
+
+
+def is_error_event(event: Event) -> bool:
+    """Whether this is a `data: {"error": {...}}` frame, on which the SDKs raise."""
+    if b'"error"' not in event.raw:
+        return False
+    try:
+        told = document(event.data)
+    except NotJson:
+        return False
+    return isinstance(told, dict) and bool(told.get("error"))
+
+
+def _tokens(told: dict[str, object]) -> Usage | None:
+    given, made = _count(told.get("input_tokens")), _count(told.get("output_tokens"))
+    if given is None or made is None:
+        return None
+    total = _count(told.get("total_tokens"))
+    details = told.get("input_token_details")
+    details = details if isinstance(details, dict) else {}
+    return Usage(
+        tokens=Tokens(
+            input=given,
+            output=made,
+            total=given + made if total is None else total,
+            audio=_count(details.get("audio_tokens")),
+            text=_count(details.get("text_tokens")),
+        )
+    )
+
+
+def _duration(seconds: object) -> Usage | None:
+    if not isinstance(seconds, int | float | str) or isinstance(seconds, bool):
+        return None
+    try:
+        length = float(seconds)
+    except (ValueError, OverflowError):
+        return None
+    if not math.isfinite(length) or not 0 <= length <= _MOST_SECONDS:
+        return None
+    return Usage(audio=to_ms(length))
+
+
+def _count(number: object) -> int | None:
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= _MOST_TOKENS:
+        return None
+    return number

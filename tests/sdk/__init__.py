@@ -1,0 +1,1 @@
+"""Callers as the world uses them: openai-node and curl."""

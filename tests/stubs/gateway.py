@@ -1,0 +1,155 @@
+"""The gateway as its users have it: a real process on a port and a ledger of its own, in front of a scripted upstream."""
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from app.wire import apikey
+
+PROVIDER_KEY = "sk-provider-0123456789abcdefghijklmnopqrstuvwxyz"
+COMMAND = (sys.executable, "-m", "app")
+
+
+def free_port() -> int:
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        return int(listener.getsockname()[1])
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """This process's environment without any setting of a gateway."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AUDIO_GATEWAY_")}
+    return {**kept, **more}
+
+
+class GatewayProcess:
+    """`audio-gateway serve` in `folder`. The caller `team` stands in its settings; `key` is that caller's."""
+
+    def __init__(self, folder: Path, upstream_url: str, settings: str = "", upstream_settings: str = "") -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.host = f"http://127.0.0.1:{self.port}"
+        self.base_url = f"{self.host}/v1"
+        self.key = apikey.mint(secrets.token_bytes(apikey.RANDOM_BYTES))
+        self.ledger = folder / "ledger.db"
+        self.config = folder / "config.toml"
+        self.log = folder / "gateway.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.config.write_text(f"""
+{settings}
+[[upstreams]]
+name = "scripted"
+base_url = "{upstream_url}"
+api_key_env = "PROVIDER_KEY"
+{upstream_settings}
+[[callers]]
+name = "team"
+key_sha256 = "{apikey.digest(self.key)}"
+""")
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return clean_environment(
+            AUDIO_GATEWAY_SERVER__PORT=str(self.port),
+            AUDIO_GATEWAY_LEDGER__PATH=str(self.ledger),
+            PROVIDER_KEY=PROVIDER_KEY,
+        )
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*COMMAND, "serve", "--config", str(self.config)], env=self.environment, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + 20
+        while not self._ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the gateway did not start:\n{self.log.read_text()}")
+            time.sleep(0.02)
+
+    def stop(self) -> int:
+        """Stop it as an operator does; its exit status."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=40)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def command(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run `audio-gateway ARGUMENTS` beside it, with its settings."""
+        return subprocess.run(
+            [*COMMAND, *arguments, "--config", str(self.config)],
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def usage(self, *arguments: str) -> list[dict[str, Any]]:
+        done = self.command("usage", "--format", "json", *arguments)
+        assert done.returncode == 0, done.stderr
+        return list(json.loads(done.stdout))
+
+    def rows(self, where: str = "1") -> list[dict[str, Any]]:
+        """The ledger's requests, oldest first."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.ledger}?mode=ro", uri=True)) as connection:
+            connection.row_factory = sqlite3.Row
+            found = connection.execute(f"SELECT * FROM requests WHERE {where} ORDER BY id")
+            return [dict(row) for row in found]
+
+    def row(self, request_id: str) -> dict[str, Any]:
+        (row,) = self.rows(f"id = '{request_id}'")
+        return row
+
+    def wait_for_row(self, request_id: str, state: str, timeout: float = 10) -> dict[str, Any]:
+        """The row of this request, once it is in this state."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            found = self.rows(f"id = '{request_id}'")
+            if found and found[0]["state"] == state:
+                return found[0]
+            time.sleep(0.01)
+        raise AssertionError(f"no row {request_id} became {state}: {self.rows()}")
+
+    def log_lines(self, event: str = "request") -> list[dict[str, Any]]:
+        """The JSON lines of its log with this event."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == event]
+
+    def wait_for_log(self, request_id: str, timeout: float = 5) -> dict[str, Any]:
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            for line in self.log_lines():
+                if line["request_id"] == request_id:
+                    return line
+            time.sleep(0.01)
+        raise AssertionError(f"no log line of {request_id}")
+
+    def _ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.host}/readyz", timeout=2).status_code == 200
+        except httpx.TransportError:
+            return False
