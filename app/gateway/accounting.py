@@ -89,12 +89,15 @@ class Account:
         await self._settle(reply, usage_of(reply.document))
         return Answer(reply.status, headers, reply.body)
 
-    async def fail(self, failed: Failed) -> None:
-        """Close the row of a request that came to nothing. A ledger that cannot be written changes no answer here."""
+    async def fail(self, failed: Failed, status: int | None = None) -> None:
+        """Close the row of a request that came to nothing; `status` is what the caller saw, if not the refusal's.
+
+        A ledger that cannot be written changes no answer here.
+        """
         refusal = failed.refusal
         state = State.UNKNOWN if failed.may_have_billed else State.RELEASED
         try:
-            await self._close(state, refusal.status, refusal.code, None, failed.upstream_request_id, None)
+            await self._close(state, status or refusal.status, refusal.code, None, failed.upstream_request_id, None)
         except LedgerUnavailable:
             return
 
@@ -116,12 +119,12 @@ class Account:
                     await self._settle(stream, usage_of(done))
                 yield event.raw
             if error_told and not ended:
-                await self.fail(Failed(errors.upstream_error(), may_have_billed=True))
+                await self.fail(Failed(errors.upstream_error(), may_have_billed=True), stream.status)
             elif not ended:
                 raise Failed(errors.upstream_cut(), may_have_billed=True)
         except (Failed, Refusal) as error:
             if isinstance(error, Failed) and self.outcome is None:
-                await self.fail(error)
+                await self.fail(error, stream.status)
             if not error_told:
                 yield _frame(error.refusal if isinstance(error, Failed) else error)
             raise AnswerCut from error

@@ -1,6 +1,6 @@
 """The embedded speech engine: an OpenAI-compatible upstream of its own, and the demo that puts the gateway before it.
 
-For trying the gateway out and for its tests, not for real transcripts: plain English, read clearly, without punctuation,
+For trying the gateway out and for its tests, not for real transcripts: plain English, clearly spoken, no punctuation,
 and a small vocabulary of errors. It needs the extra `offline` and imports nothing of the gateway.
 
     engine       the HTTP face, `python -m app.offline.engine`
@@ -13,5 +13,6 @@ and a small vocabulary of errors. It needs the extra `offline` and imports nothi
     settling     hypotheses -> words that will not be taken back
     transcript   words, segments, durations
     formats      a transcript -> json, text, srt, vtt, verbose_json, SSE frames
-    demo, child  the demo and the processes that it starts
+    demo         the engine and the gateway started, shown at work, and stopped
+    caller       what a caller does: a clip sent with the OpenAI SDK, the answer shown
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import chain
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -30,9 +30,9 @@ class Audio:
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        self.seconds = 0.0
+        self._bytes = 0
         try:
-            self._container = av.open(file, options={"format_whitelist": CONTAINERS})
+            self._container = av.open(file, mode="r", options={"format_whitelist": CONTAINERS})
         except (av.FFmpegError, OSError, ValueError) as error:
             raise UnreadableAudio("the file is in no format that can be decoded") from error
         self._chunks = self._decoded()
@@ -44,17 +44,21 @@ class Audio:
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in chain([self._first], self._chunks):
-            self.seconds += len(chunk) / BYTES_PER_SECOND
+            self._bytes += len(chunk)
             yield chunk
+
+    @property
+    def seconds(self) -> float:
+        return self._bytes / BYTES_PER_SECOND
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
         self._chunks.close()
         self._container.close()
 
-    def _decoded(self) -> Iterator[bytes]:
+    def _decoded(self) -> Generator[bytes, None, None]:
         resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
         for frame in chain(self._frames(), [None]):
             for resampled in resampler.resample(frame):

@@ -1,7 +1,7 @@
 """A transcript in the shapes that OpenAI's API answers with. Pure; knows `transcript` alone.
 
-Shapes: json `{text, usage}`; verbose_json `{task, language, duration, text, segments?, words?, usage}`; text, srt and vtt are
-plain text and tell no usage; neither does any translation. Usage is `{"type": "duration", "seconds": float}`.
+Shapes: json `{text, usage}`; verbose_json `{task, language, duration, text, segments?, words?, usage}`; text, srt and
+vtt are plain text and tell no usage; neither does any translation. Usage is `{"type": "duration", "seconds": float}`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A stretch of speech in, hypotheses out. Owns PocketSphinx's decoder; knows `transcript` and the PCM's rate.
+"""A stretch of speech in, hypotheses out. Owns PocketSphinx's decoder; knows `transcript`, `utterances`, PCM's rate.
 
 The settings are those that gave the bundled sample's very words in the most encodings of it. One pass alone (no second,
-flat one, no search of the lattice): faster, and a later hypothesis rarely contradicts an earlier one, which makes good deltas.
+flat one, no search of the lattice): faster, and the final words are seldom others than those heard on the way.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ class Recogniser:
 
         A later hypothesis may contradict an earlier one; the last is final.
         """
-        self._tune(utterance.pcm)
+        pcm, length = utterance.pcm, len(utterance.pcm)
+        self._tune(pcm)
         self._decoder.start_utt()
         try:
-            for end in range(STEP_BYTES, len(utterance.pcm), STEP_BYTES):
-                self._decoder.process_raw(utterance.pcm[end - STEP_BYTES : end])
+            for begin in range(0, length, STEP_BYTES):
+                end = min(begin + STEP_BYTES, length)
+                self._decoder.process_raw(pcm[begin:end])
                 yield utterance.start + end / BYTES_PER_SECOND, self._words(utterance.start)
-                rest = end
-            self._decoder.process_raw(utterance.pcm[rest:])
         finally:
             self._decoder.end_utt()
-        yield utterance.start + len(utterance.pcm) / BYTES_PER_SECOND, self._words(utterance.start)
+        yield utterance.start + length / BYTES_PER_SECOND, self._words(utterance.start)
 
     def _tune(self, pcm: bytes) -> None:
         """Sets the mean of the sound's features, which the decoder would otherwise only learn in the course of it."""

@@ -1,8 +1,9 @@
 """Which words of a growing hypothesis can be given out for good. Pure; knows `transcript` alone.
 
-A recogniser changes its mind about what it has just heard, and hardly ever about what it heard a second ago. A word is settled
-once it ended LAG_SECONDS before the present and stood in the last HELD hypotheses, as did all words before it. Where the
-recogniser does change its mind about a settled word, that word stays, and the new hypothesis counts from its end on.
+A recogniser changes its mind about what it has just heard, and hardly ever about what it heard a second ago. A word is
+settled once it ended LAG_SECONDS before the present and stood in the last HELD hypotheses, as did all words before it.
+Where the recogniser does change its mind about a settled word, that word stays, and the new hypothesis counts from its
+end on.
 """
 
 from __future__ import annotations

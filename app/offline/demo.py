@@ -1,0 +1,229 @@
+"""The demo: the engine and the gateway started on free ports of this machine, shown at work, and stopped.
+
+Owns the processes and the temporary folder; the gateway is used as its operators use it, by its commands and its port.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from secrets import token_urlsafe
+from tempfile import TemporaryDirectory
+from types import FrameType
+
+import httpx
+
+from app.offline.caller import Caller, Refused
+
+SAMPLE = Path(__file__).with_name("sample.m4a")
+CALLER = "demo"
+ENGINE_KEY = "EMBEDDED_ENGINE_KEY"
+READY_SECONDS = 60.0
+STOP_SECONDS = 10.0
+
+
+class Failed(Exception):
+    """The demo cannot go on; the message says why."""
+
+
+def run(file: Path | None, serve: bool) -> int:
+    """Shows the gateway at work with `file`, or with the bundled clip; with `serve` it is then left running until Ctrl-C
+    or SIGTERM. Returns the exit status: 0; 1 when it could not be shown; 130 when it was interrupted before its end.
+    """
+    clip = (file or SAMPLE).absolute()
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    serving = False
+    try:
+        if not clip.is_file():
+            raise Failed(f"no such file: {clip}")
+        with TemporaryDirectory(prefix="audio-gateway-demo-") as folder, ExitStack() as stack:
+            stage = Stage(Path(folder), stack)
+            caller = _shown(stage, clip)
+            if serve:
+                print(f"\nBoth go on running until Ctrl-C.\n\n{caller.how_to(clip)}", flush=True)
+                serving = True
+                stage.watch()
+    except (Failed, Refused) as error:
+        print(f"\naudio-gateway demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped")
+        return 0 if serving else 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 0
+
+
+def _shown(stage: Stage, clip: Path) -> Caller:
+    print("The gateway before a speech engine, all on this machine: no provider key, no network.\n", flush=True)
+    engine = stage.start_engine()
+    print(f"1. engine   {engine} (for trying out: plain English, no punctuation)", flush=True)
+    base_url = stage.start_gateway(engine)
+    print(f"2. gateway  {base_url}", flush=True)
+    caller = Caller(base_url, stage.create_caller())
+    print(f"3. caller   {CALLER}, with a key of its own that ends in {caller.key[-4:]}", flush=True)
+    caller.show(clip)
+    print(f"6. usage    audio-gateway usage --caller {CALLER}\n", flush=True)
+    stage.show_usage()
+    return caller
+
+
+class Child:
+    """A process that runs beside this one, its output in a log file."""
+
+    def __init__(self, name: str, module: tuple[str, ...], folder: Path, environment: Mapping[str, str]) -> None:
+        self._name = name
+        self._log = folder / f"{name}.log"
+        with self._log.open("wb") as log:
+            # A session of its own, so that Ctrl-C reaches this process alone, which then stops its children in order.
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", *module],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def log(self) -> list[str]:
+        return self._log.read_text(errors="replace").splitlines()
+
+    def check(self) -> None:
+        if (status := self._process.poll()) is not None:
+            raise Failed(f"the {self._name} ended with status {status}:\n" + "\n".join(self.log()[-15:]))
+
+    def wait_for(self, ready: Callable[[], str | None]) -> str:
+        """What `ready` tells, as soon as it tells something; raises Failed when the process dies or takes too long."""
+        deadline = time.monotonic() + READY_SECONDS
+        while (told := ready()) is None:
+            self.check()
+            if time.monotonic() > deadline:
+                raise Failed(
+                    f"the {self._name} is not ready after {READY_SECONDS:.0f} s:\n" + "\n".join(self.log()[-15:])
+                )
+            time.sleep(0.05)
+        return told
+
+    def stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class Stage:
+    """The temporary folder with its config file and ledger, and what runs there; `stack` stops it all at its end."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder, self._stack = folder, stack
+        self._config = folder / "config.toml"
+        self._environment = _environment()
+        self._children: list[Child] = []
+
+    def start_engine(self) -> str:
+        """Returns its base URL, once it listens there."""
+        engine = self._start("engine", "app.offline.engine", "--port", "0")
+
+        def address() -> str | None:
+            lines = [line for line in engine.log() if line.startswith('{"listening"')]
+            return str(json.loads(lines[0])["listening"]) if lines else None
+
+        return engine.wait_for(address)
+
+    def start_gateway(self, engine: str) -> str:
+        """Returns its base URL, once it is ready for requests."""
+        port = _free_port()
+        self._config.write_text(_config(port, self._folder / "ledger.db", engine), encoding="utf-8")
+        gateway = self._start("gateway", "app", "serve", "--config", str(self._config))
+
+        def base_url() -> str | None:
+            try:
+                ready = httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).is_success
+            except httpx.TransportError:
+                return None
+            return f"http://127.0.0.1:{port}/v1" if ready else None
+
+        return gateway.wait_for(base_url)
+
+    def create_caller(self) -> str:
+        """Returns the new caller's key."""
+        done = self._command("keys", "create", CALLER, stdout=subprocess.PIPE)
+        keys = [line for line in done.stdout.splitlines() if line.startswith("sk-agw-")]
+        if not keys:
+            raise Failed(f"`audio-gateway keys create` told no key:\n{done.stdout}")
+        return keys[0].strip()
+
+    def show_usage(self) -> None:
+        self._command("usage", "--caller", CALLER, stdout=None)
+
+    def watch(self) -> None:
+        """Until interrupted; raises Failed when a child dies."""
+        while True:
+            for child in self._children:
+                child.check()
+            time.sleep(0.5)
+
+    def _start(self, name: str, *module: str) -> Child:
+        child = Child(name, module, self._folder, self._environment)
+        self._stack.callback(child.stop)
+        self._children.append(child)
+        return child
+
+    def _command(self, *words: str, stdout: int | None) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "app", *words, "--config", str(self._config)]
+        done = subprocess.run(
+            command,
+            cwd=self._folder,
+            env=self._environment,
+            text=True,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        if done.returncode:
+            raise Failed(f"`audio-gateway {' '.join(words)}` ended with status {done.returncode}:\n{done.stderr}")
+        return done
+
+
+def _config(port: int, ledger: Path, engine: str) -> str:
+    # JSON's strings are TOML's too.
+    return f"""\
+[server]
+port = {port}
+[ledger]
+path = {json.dumps(str(ledger), ensure_ascii=False)}
+[[upstreams]]
+name = "embedded"
+base_url = "{engine}"
+api_key_env = "{ENGINE_KEY}"
+"""
+
+
+def _environment() -> dict[str, str]:
+    """This process's, less the settings of a gateway that the user may run, plus the key between the two children."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AUDIO_GATEWAY_", "ONEROUTER_"))}
+    # The children run in the temporary folder, and have to find this very package from there.
+    path = [str(Path(__file__).parents[2]), *filter(None, [kept.get("PYTHONPATH")])]
+    return kept | {"PYTHONPATH": os.pathsep.join(path), ENGINE_KEY: token_urlsafe(24)}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,109 @@
+"""`kill -9` under load: every answer that a caller saw complete has its settled row, with the provider's own counts."""
+
+import itertools
+import random
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.stubs.callers import BusyCallers
+from tests.stubs.exchange import Exchange
+from tests.stubs.gateway import GatewayProcess
+from tests.stubs.upstream import Reply, ScriptedUpstream, json_answer
+
+SILENCE = b"RIFF$\x3e\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0data\0\x3e\0\0" + bytes(15872)
+
+
+class CountingProvider:
+    """Answers each request with token counts that no other answer has."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+
+    def __call__(self, exchange: Exchange) -> Reply:
+        number = next(self._numbers)
+        usage = {"type": "tokens", "input_tokens": number, "output_tokens": 2 * number, "total_tokens": 3 * number}
+        return json_answer(f"answer {number}", usage=usage)
+
+
+def kill_often(folder: Path, times: int, seed: int) -> tuple[GatewayProcess, list[tuple[str, dict[str, Any]]]]:
+    """Kill and start a busy gateway so often, at random moments; the gateway, stopped, and the answers that were seen."""
+    chance = random.Random(seed)
+    with ScriptedUpstream(keep_bodies=False) as upstream:
+        upstream.default = CountingProvider()
+        gateway = GatewayProcess(folder, upstream.base_url)
+        gateway.start()
+        with BusyCallers(gateway, SILENCE) as callers:
+            for _ in range(times):
+                time.sleep(chance.uniform(0, 0.2))
+                gateway.kill()
+                upstream.journal.clear()
+                gateway.start()
+            time.sleep(0.3)
+        gateway.stop()
+        # A provider's connection that a kill cut in the middle is no fault of the gateway's.
+        upstream.failures.clear()
+    return gateway, callers.seen
+
+
+def check_nothing_lost(gateway: GatewayProcess, seen: list[tuple[str, dict[str, Any]]]) -> None:
+    rows = {row["id"]: row for row in gateway.rows()}
+    for request_id, answer in seen:
+        row = rows[request_id]
+        assert row["state"] == "settled"
+        assert row["input_tokens"] == answer["usage"]["input_tokens"]
+        assert row["output_tokens"] == answer["usage"]["output_tokens"]
+    settled = [row["input_tokens"] for row in rows.values() if row["state"] == "settled"]
+    assert len(settled) == len(set(settled))
+    assert {row["state"] for row in rows.values()} <= {"settled", "unknown", "released"}
+
+
+def test_no_answer_that_a_caller_saw_is_missing_after_kill_9(tmp_path: Path) -> None:
+    gateway, seen = kill_often(tmp_path, times=8, seed=1)
+    assert len(seen) > 50
+    check_nothing_lost(gateway, seen)
+
+
+def test_rows_left_held_are_unknown_at_the_next_start(tmp_path: Path) -> None:
+
+    gate = threading.Event()
+    with ScriptedUpstream() as upstream, GatewayProcess(tmp_path, upstream.base_url) as gateway:
+        upstream.default = json_answer("late").but(gate=gate)
+        asking = threading.Thread(target=_ask_and_lose, args=(gateway,))
+        asking.start()
+        upstream.wait_until(lambda: upstream.journal and upstream.journal[0].complete)
+        (held,) = gateway.rows()
+        assert held["state"] == "held"
+        gateway.kill()
+        asking.join()
+        gateway.start()
+        (row,) = gateway.rows()
+        assert (row["state"], row["error"]) == ("unknown", "gateway_stopped")
+        assert row["cost_nano_usd"] == row["bound_nano_usd"] > 0
+        assert gateway.usage()[0]["unknown"] == 1
+        gate.set()
+        assert httpx.get(f"{gateway.host}/readyz").status_code == 200
+
+
+def _ask_and_lose(gateway: GatewayProcess) -> None:
+
+    with pytest.raises(httpx.TransportError):
+        httpx.post(
+            f"{gateway.base_url}/audio/transcriptions",
+            headers={"authorization": gateway.key},
+            data={"model": "whisper-1"},
+            files={"file": ("a.wav", SILENCE)},
+            timeout=30,
+        )
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_a_thousand_kills(tmp_path: Path) -> None:
+    gateway, seen = kill_often(tmp_path, times=1000, seed=2)
+    assert len(seen) > 5_000
+    check_nothing_lost(gateway, seen)
