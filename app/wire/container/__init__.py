@@ -5,9 +5,9 @@
 | wav | `RIFF`, `RF64` or `BW64` with `WAVE` | bytes of `data` over the byte rate | the header's byte rate |
 | flac | `fLaC` and STREAMINFO | sum of the frames' block sizes; STREAMINFO's samples | 1 kbit/s |
 | mp3 | two MPEG audio headers that agree | sum of the frames; Xing, Info or VBRI | 8 kbit/s |
-| ogg | first packet of Vorbis, Opus, FLAC or Speex | granule positions of each link | 6 kbit/s |
-| mp4, m4a | brands of `ftyp`; or fragment boxes | `trun`; `mdhd`, edits; `mehd`, `mvhd`, `sidx` | 6 kbit/s |
-| webm | EBML with DocType `webm` | times of the blocks; `Duration` | 6 kbit/s |
+| ogg | first packet of Vorbis, Opus, FLAC or Speex | granule positions of each link | 5 kbit/s |
+| mp4, m4a | brands of `ftyp`; or fragment boxes | `trun`; `mdhd`, edits; `mehd`, `mvhd`, `sidx` | 5 kbit/s |
+| webm | EBML with DocType `webm` | times of the blocks; `Duration` | 5 kbit/s |
 | mpeg | pack header 00 00 01 BA | estimated from the bytes | 32 kbit/s |
 
 `Sniffer` is told the head of a file until it has a verdict; `AudioMeter` is told all of it. Both give the same for

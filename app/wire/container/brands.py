@@ -33,6 +33,7 @@ _BRANDS: Final[dict[bytes, Container | str]] = {
 }
 _BEFORE_FTYP: Final = frozenset({b"free", b"wide", b"skip"})
 _FRAGMENTS: Final = frozenset({b"moov", b"moof", b"sidx", b"styp"})
+_LARGEST: Final = 1 << 28  # four letters of text make a size beyond this
 _MOST_BRANDS: Final = 64
 
 
@@ -43,7 +44,7 @@ def recognise(cursor: Cursor) -> Reading[Container | str]:
         if kind == b"ftyp" and size >= 16:
             brands = yield from cursor.peek(min(size, 16 + 4 * _MOST_BRANDS))
             return by_brands(brands[8:12], brands[16:])
-        if kind in _FRAGMENTS:
+        if kind in _FRAGMENTS and size < _LARGEST:
             return Container.MP4
         if kind not in _BEFORE_FTYP or size < 8:
             break

@@ -7,9 +7,9 @@ their own.
 The bit rates are bounds and guesses, not facts of a file:
 
 - `lowest_bit_rate`: the lowest rate at which speech is still sent, so that bytes over it bound the length from above.
-  Opus begins at 6 kbit/s (RFC 6716, 2.1.1), an MPEG-2 layer III frame at 8 kbit/s, G.723.1 in a WAV at 5.3 kbit/s,
-  layer II at 32 kbit/s in MPEG-1. FLAC has no floor, digital silence costs it next to nothing; 1 kbit/s is 4,096 silent
-  samples at 44.1 kHz.
+  Opus is asked for at 6 kbit/s and above (RFC 6716, 2.1.1), and its variable rate then goes down to some 5.6; an MPEG-2
+  layer III frame at 8 kbit/s, G.723.1 in a WAV at 5.3 kbit/s, layer II at 32 kbit/s in MPEG-1. FLAC has no floor,
+  digital silence costs it next to nothing; 1 kbit/s is 4,096 silent samples at 44.1 kHz.
 - `nominal_bit_rate`: what a file of this container usually has, for an estimate where nothing could be measured.
 """
 

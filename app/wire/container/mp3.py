@@ -23,11 +23,10 @@ from app.wire.container.formats import Container
 
 
 class Frame(NamedTuple):
-    """What a frame header tells: bytes, seconds, samples, samples a second."""
+    """What a frame header tells: bytes, time in ticks, samples a second."""
 
     length: int
-    seconds: float
-    samples: int
+    ticks: int
     sample_rate: int
 
 
@@ -41,6 +40,7 @@ _BIT_RATES: Final = {
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _SAMPLE_RATES: Final = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
+_TICKS: Final = 14_112_000  # a second; the least common multiple of the rates, so that sums are exact in any order
 _LAYERS: Final = {3: 1, 2: 2, 1: 3}  # by the layer bits
 
 _SYNC: Final = re.compile(rb"\xff[\xe2-\xe7\xf2-\xff][\x10-\xef]", re.DOTALL)
@@ -59,7 +59,7 @@ def _frame(second: int, third: int) -> Frame | None:
     samples = 384 if layer == 1 else 576 if layer == 3 and version != 3 else 1152
     slot = 4 if layer == 1 else 1
     length = (samples // 8 // slot * bit_rate // sample_rate + padding) * slot
-    return Frame(length, samples / sample_rate, samples, sample_rate)
+    return Frame(length, samples * _TICKS // sample_rate, sample_rate)
 
 
 FRAMES: Final[dict[bytes, Frame]] = {
@@ -92,7 +92,7 @@ class Mp3Reader:
     """Adds up the frames."""
 
     def __init__(self) -> None:
-        self._seconds = 0.0
+        self._ticks = 0
         self._frames = 0
         self._stated: float | None = None
         self._silence = 0.0
@@ -110,23 +110,23 @@ class Mp3Reader:
         frames, silence = stated_frames(first[: frame.length])
         if frames is not None:
             self._silence = silence / frame.sample_rate
-            self._stated = max(0.0, frames * frame.seconds - self._silence) or None
+            self._stated = max(0.0, frames * frame.ticks / _TICKS - self._silence) or None
             yield from cursor.skip(frame.length)
 
     def _hop(self, cursor: Cursor) -> Reading[None]:
         """Pass frames until something else stands there; the loop of this file, hence on the bare window."""
-        window, at, seconds, frames = cursor.window, cursor.at, 0.0, 0
+        window, at, ticks, frames = cursor.window, cursor.at, 0, 0
         while True:
             frame = FRAMES.get(window[at : at + 3])
             if frame is not None:
-                at, seconds, frames = at + frame[0], seconds + frame[1], frames + 1
+                at, ticks, frames = at + frame[0], ticks + frame[1], frames + 1
                 continue
-            self._seconds += seconds
+            self._ticks += ticks
             self._frames += frames
             yield from cursor.hop(at - cursor.at)
             if (yield from cursor.peek(3)) not in FRAMES:
                 return
-            window, at, seconds, frames = cursor.window, cursor.at, 0.0, 0
+            window, at, ticks, frames = cursor.window, cursor.at, 0, 0
 
     def _resync(self, cursor: Cursor) -> Reading[bool]:
         """Pass bytes until two frames in a row stand there."""
@@ -142,7 +142,8 @@ class Mp3Reader:
         return False
 
     def evidence(self) -> Evidence:
-        return Evidence(self._stated, max(0.0, self._seconds - self._silence) or None, packets=self._frames)
+        counted = max(0.0, self._ticks / _TICKS - self._silence)
+        return Evidence(self._stated, counted or None, packets=self._frames)
 
 
 def stated_frames(first: bytes) -> tuple[int | None, int]:

@@ -49,28 +49,23 @@ class Mp4Reader:
         }
 
     def read(self, cursor: Cursor) -> Reading[None]:
-        while len(head := (yield from cursor.peek(16))) >= 8:
+        while len(head := (yield from cursor.peek(16 + FIELD_BYTES))) >= 8:
             size, kind, header = number(head, 0), head[4:8], 8
             if size == 1:
                 size, header = number(head, 8, 8), 16
             payload = size - header if size else _TO_THE_END
             if payload < 0:
                 return
-            yield from cursor.skip(header)
             if kind in _OPENED:
                 self._movie.open(kind)
+                yield from cursor.skip(header)
+            elif walk := self._walks.get(kind):
+                yield from cursor.skip(header)
+                yield from cursor.skip(payload - (yield from walk(cursor, payload)))
             else:
-                passed = yield from self._leaf(cursor, kind, payload)
-                yield from cursor.skip(payload - passed)
-
-    def _leaf(self, cursor: Cursor, kind: bytes, size: int) -> Reading[int]:
-        """Read a box without children; returns how much of its payload was passed."""
-        if walk := self._walks.get(kind):
-            return (yield from walk(cursor, size))
-        if field := self._movie.fields.get(kind):
-            payload = yield from cursor.peek(min(size, FIELD_BYTES))
-            field(payload.ljust(FIELD_BYTES, b"\0"))
-        return 0
+                if field := self._movie.fields.get(kind):
+                    field(head[header : header + min(payload, FIELD_BYTES)].ljust(FIELD_BYTES, b"\0"))
+                yield from cursor.skip(header + payload)
 
     def _media(self, cursor: Cursor, size: int) -> Reading[int]:
         there = yield from cursor.skip(size)

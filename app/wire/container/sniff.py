@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from app.wire.container import brands, mp3, ogg, webm
+from app.wire.container import brands, ebml, mp3, ogg
 from app.wire.container.cursor import Cursor, Reading
 from app.wire.container.formats import Container
 from app.wire.container.id3 import skip_padding, skip_tags
@@ -45,7 +45,7 @@ _RULES: Final[tuple[tuple[re.Pattern[bytes], Rule], ...]] = tuple(
         (rb"(RIFF|RF64|BW64)....WAVE", _is(Container.WAV)),
         (rb"fLaC[\x00\x80]\x00\x00\x22", _is(Container.FLAC)),
         (rb"OggS\x00", ogg.recognise),
-        (rb"\x1aE\xdf\xa3", webm.recognise),
+        (rb"\x1aE\xdf\xa3", ebml.recognise),
         (rb"....(ftyp|free|wide|skip|styp|sidx|moof|moov)", brands.recognise),
         (rb"\x00\x00\x01\xba[\x20-\x2f\x40-\x7f]", _is(Container.MPEG)),  # the marker bits of MPEG-1 and MPEG-2
         (rb"\xff[\xe0-\xff]", mp3.recognise),

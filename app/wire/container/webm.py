@@ -1,7 +1,5 @@
 """WebM (webmproject.org, "WebM Container Guidelines"), a profile of Matroska (RFC 9559) over EBML (RFC 8794).
 
-    id(1 to 4 bytes, its width told by the leading zeros) size(1 to 8 likewise; all ones: unknown) payload or elements
-
 The elements are walked as a flat row, `_OPENED` ones being entered: so clusters of unknown size, as MediaRecorder
 writes them live, need no care, the next cluster being just the next element. Every block of sound is hopped over; its
 time is the cluster's `Timestamp` plus an offset of 16 bits. The length is the last block's time less the first's, and
@@ -11,24 +9,21 @@ one block more: by its own `BlockDuration`, the track's `DefaultDuration`, or th
 A second `Segment` (recordings set one behind the other) starts again, and both add up.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from struct import unpack
 from typing import Final
 
 from app.wire.container.cursor import Cursor, Reading
+from app.wire.container.ebml import WIDTHS, element
 from app.wire.container.evidence import Evidence
-from app.wire.container.formats import Container
 
-_EBML: Final = 0x1A45DFA3
-_DOC_TYPE: Final = 0x4282
 _SEGMENT: Final = 0x18538067
 _TRACK_ENTRY: Final = 0xAE
 _BLOCK_GROUP: Final = 0xA0
 _SIMPLE_BLOCK: Final = 0xA3
 _OPENED: Final = frozenset({_SEGMENT, 0x1549A966, 0x1654AE6B, _TRACK_ENTRY, 0x1F43B675, _BLOCK_GROUP})
-_WIDTHS: Final = bytes(9 - value.bit_length() for value in range(256))  # of a number by its first byte; 0 begins none
-_HEADER_BYTES: Final = 12
 _PLAIN_BYTES: Final = 6  # of a plain block, up to the end of its time
 _LEAST_BYTES: Final = 16  # smaller ones, of silence, are left to `read`, where the cursor counts short steps
 _HEAD_BYTES: Final = 24  # a header (12) and the beginning of a block (11), or a leaf of 8 bytes
@@ -36,38 +31,6 @@ _SOUND: Final = 2
 _MOST_TRACKS: Final = 32
 _LONGEST_STEP: Final = 1.0  # seconds; Opus packets last 120 ms, and in silence come every 400 ms
 _NANOSECONDS: Final = 1_000_000_000
-
-
-def element(head: bytes) -> tuple[int, int | None, int] | None:
-    """Id, size (None for unknown) and header length of the element that begins here; None where none does."""
-    if not head or (id_width := _WIDTHS[head[0]]) > 4 or len(head) <= id_width:
-        return None
-    size_width = _WIDTHS[head[id_width]]
-    header = id_width + size_width
-    if size_width > 8 or len(head) < header:
-        return None
-    unknown = (1 << 7 * size_width) - 1
-    size = int.from_bytes(head[id_width:header], "big") & unknown
-    return int.from_bytes(head[:id_width], "big"), None if size == unknown else size, header
-
-
-def recognise(cursor: Cursor) -> Reading[Container | str]:
-    """WebM by the document type in the EBML header; the same header with another type is Matroska or a stranger."""
-    head = element((yield from cursor.peek(_HEADER_BYTES)))
-    if head is None or head[1] is None:
-        return ""
-    yield from cursor.skip(head[2])
-    end = cursor.position + head[1]
-    while cursor.position < end and (found := element((yield from cursor.peek(_HEADER_BYTES)))):
-        kind, size, header = found
-        if size is None:
-            break
-        yield from cursor.skip(header)
-        if kind == _DOC_TYPE:
-            document = (yield from cursor.peek(min(size, 16))).rstrip(b"\0")
-            return Container.WEBM if document == b"webm" else "Matroska" if document == b"matroska" else "EBML"
-        yield from cursor.skip(size)
-    return "EBML"
 
 
 @dataclass(slots=True)
@@ -152,11 +115,12 @@ class WebmReader:
     def _stated(self, value: bytes) -> None:
         if len(value) in (4, 8):
             (duration,) = unpack(">f" if len(value) == 4 else ">d", value)
-            self._duration = float(duration)
+            self._duration = duration if math.isfinite(duration) and duration > 0 else 0.0
 
     def _track_number(self, value: bytes) -> None:
         self._track.number = int.from_bytes(value, "big")
-        self._by_number[self._track.number] = self._track
+        if len(self._by_number) < _MOST_TRACKS:
+            self._by_number[self._track.number] = self._track
 
     def _track_kind(self, value: bytes) -> None:
         self._track.kind = int.from_bytes(value, "big")
@@ -168,7 +132,7 @@ class WebmReader:
         self._cluster = int.from_bytes(value, "big")
 
     def _block(self, value: bytes) -> None:
-        width = _WIDTHS[value[0]] if value else 9
+        width = WIDTHS[value[0]] if value else 9
         if width > 8 or len(value) < width + 2:
             return
         number = int.from_bytes(value[:width], "big") ^ 1 << 7 * width
@@ -183,7 +147,7 @@ class WebmReader:
         The one loop that turns for every packet, hence on the bare window, and for the plainest form of a block only: a
         size of one or two bytes, a track number of one, no time before the cluster's. It leaves all others to `read`.
         """
-        at, end, number = start, len(window) - _PLAIN_BYTES, track.number | 0x80
+        at, end, number = start, len(window) - _PLAIN_BYTES, track.number + 0x80  # above 255: no byte is like it
         last, step, blocks = track.last - self._cluster, track.step, 0
         while at <= end and window[at] == _SIMPLE_BLOCK:
             size, body = window[at + 1], at + 2
