@@ -32,11 +32,14 @@ from pydantic_settings import (
 )
 
 from app.policy.pricing import FREE, Price
+from app.policy.terms import NAME, Terms
 from app.units import NanoUSD, to_nano
 from app.wire import apikey
 
 ENV_PREFIX = "AUDIO_GATEWAY_"
 CONFIG_FILE_VARIABLE = "AUDIO_GATEWAY_CONFIG"
+ADMIN_KEY_VARIABLE = "AUDIO_GATEWAY_ADMIN_KEY"
+MIN_ADMIN_KEY_CHARACTERS = 16
 
 Task = Literal["transcribe", "translate"]
 
@@ -184,19 +187,90 @@ class Model(Section):
         return self.upstream_model or self.id
 
 
-class CallerSettings(Section):
-    """A caller that stands in the settings rather than in the ledger."""
+class LimitSettings(Section):
+    """Limits of callers whose own terms state none; None is no limit."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    rpm: int | None = Field(None, ge=1, le=1_000_000)
+    burst: int | None = Field(None, ge=1, le=1_000_000)
+    concurrency: int | None = Field(None, ge=1, le=1_000_000)
+
+    @property
+    def terms(self) -> Terms:
+        return Terms(rpm=self.rpm, burst=self.burst, concurrency=self.concurrency)
+
+
+class AdminSettings(Section):
+    """The admin API's key; without one, here or in AUDIO_GATEWAY_ADMIN_KEY, that API is off."""
+
+    key_file: Path | None = None
+
+    def key(self, environ: Mapping[str, str]) -> SecretStr | None:
+        """The admin key, or None; InvalidConfig if what is there cannot serve as one."""
+        if ADMIN_KEY_VARIABLE in environ:
+            return _admin_key(environ[ADMIN_KEY_VARIABLE].strip(), f"the environment variable {ADMIN_KEY_VARIABLE}")
+        if self.key_file is None:
+            return None
+        return _admin_key(_text_in(self.key_file, "admin.key_file"), str(self.key_file))
+
+
+class AlertSettings(Section):
+    """Notices of budgets: at which shares of a budget, in percent, and where to send them."""
+
+    thresholds: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = (80, 95, 100)
+    webhook_url: str | None = Field(None, pattern=r"^https?://[^\s@]+$")
+    webhook_secret_env: str | None = None
+    webhook_secret_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _signed(self) -> Self:
+        secrets = (self.webhook_secret_env, self.webhook_secret_file)
+        if self.webhook_url is not None and sum(secret is not None for secret in secrets) != 1:
+            raise ValueError("webhook_url needs exactly one of webhook_secret_env and webhook_secret_file")
+        return self
+
+    def secret(self, environ: Mapping[str, str]) -> SecretStr:
+        """The secret that signs webhooks; InvalidConfig if it is not there."""
+        if self.webhook_secret_file is not None:
+            secret = _text_in(self.webhook_secret_file, "alerts.webhook_secret_file")
+        else:
+            secret = environ.get(self.webhook_secret_env or "", "").strip()
+        if not secret:
+            where = self.webhook_secret_file or f"the environment variable {self.webhook_secret_env}"
+            raise InvalidConfig(f"alerts: {where} holds no secret")
+        return SecretStr(secret)
+
+
+class CallerSettings(Section):
+    """A caller that stands in the settings rather than in the ledger, on the same terms."""
+
+    name: str = Field(pattern=f"^{NAME.pattern}$")
     key_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     key_env: str | None = None
     models: tuple[str, ...] | None = None
+    tasks: tuple[Task, ...] | None = None
+    rpm: int | None = None
+    burst: int | None = None
+    concurrency: int | None = None
+    budgets: tuple[str, ...] | None = None
+    tags: dict[str, str] | None = None
 
     @model_validator(mode="after")
     def _one_key(self) -> Self:
         if (self.key_sha256 is None) == (self.key_env is None):
             raise ValueError("needs exactly one of key_sha256 and key_env")
         return self
+
+    @model_validator(mode="after")
+    def _good_terms(self) -> Self:
+        Terms.read(self._document())
+        return self
+
+    @property
+    def terms(self) -> Terms:
+        return Terms.read(self._document())
+
+    def _document(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"name", "key_sha256", "key_env"}, exclude_none=True)
 
 
 def _model(model_id: str, price: dict[str, Any], *tasks: Task) -> Model:
@@ -231,6 +305,9 @@ class Config(BaseSettings):
     upstreams: tuple[Upstream, ...] = Field((DEFAULT_UPSTREAM,), min_length=1, max_length=1)
     models: tuple[Model, ...] = Field(DEFAULT_MODELS, min_length=1)
     callers: tuple[CallerSettings, ...] = ()
+    limits: LimitSettings = LimitSettings()
+    admin: AdminSettings = AdminSettings()
+    alerts: AlertSettings = AlertSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -315,7 +392,7 @@ def _merged(file: dict[str, Any], environment: dict[str, Any]) -> dict[str, Any]
 
 
 def _setting_names() -> set[str]:
-    names = {CONFIG_FILE_VARIABLE}
+    names = {CONFIG_FILE_VARIABLE, ADMIN_KEY_VARIABLE}
     for name, field in Config.model_fields.items():
         section = field.annotation
         if isinstance(section, type) and issubclass(section, Section):
@@ -356,13 +433,23 @@ def _line(error: ValidationError, file: Path | None, environ: Mapping[str, str])
 
 
 def _key_in_file(upstream: str, file: Path) -> SecretStr:
-    try:
-        key = file.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidConfig(f"upstreams.{upstream}: {file} cannot be read: {error}") from None
+    key = _text_in(file, f"upstreams.{upstream}")
     if not key:
         raise InvalidConfig(f"upstreams.{upstream}: {file} holds no key")
     return _usable_key(key, str(file))
+
+
+def _text_in(file: Path, setting: str) -> str:
+    try:
+        return file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidConfig(f"{setting}: {file} cannot be read: {error}") from None
+
+
+def _admin_key(key: str, where: str) -> SecretStr:
+    if len(key) < MIN_ADMIN_KEY_CHARACTERS:
+        raise InvalidConfig(f"{where}: an admin key has {MIN_ADMIN_KEY_CHARACTERS} characters or more")
+    return _usable_key(key, where)
 
 
 def _usable_key(key: str, where: str) -> SecretStr:

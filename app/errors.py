@@ -14,6 +14,7 @@ False wherever a repeat would pay twice or cannot help.
 
 import json
 from collections.abc import Iterable
+from datetime import date
 
 Header = tuple[bytes, bytes]
 
@@ -179,6 +180,44 @@ def unsupported_model(model: str, task: str, able: Iterable[str]) -> Refusal:
     names = ", ".join(able) or "none"
     return Refusal(
         400, "unsupported_model", f"The model {model!r} does not {task}. Models that do: {names}.", param="model"
+    )
+
+
+def task_not_allowed(task: str, allowed: Iterable[str]) -> Refusal:
+    return Refusal(403, "task_not_allowed", f"Your key may not {task}; it may: {', '.join(allowed)}.")
+
+
+def invalid_tag(reason: str) -> Refusal:
+    return Refusal(400, "invalid_tag", f"The header x-gateway-tag cannot be used: {reason}.")
+
+
+def rate_limit_exceeded(limit: str, retry_after: float, headers: tuple[Header, ...] = ()) -> Refusal:
+    return Refusal(
+        429,
+        "rate_limit_exceeded",
+        f"Your key is limited to {limit}.",
+        kind="rate_limit_error",
+        retry_after=retry_after,
+        headers=headers,
+    )
+
+
+def insufficient_quota(budget: str, resets: date | None) -> Refusal:
+    """The budget is spent: no repeat helps before it begins anew."""
+    until = f" It begins anew on {resets.isoformat()} (UTC)." if resets else ""
+    return Refusal(
+        429, "insufficient_quota", f"Your budget of {budget} is spent.{until}", kind="insufficient_quota", retry=False
+    )
+
+
+def budget_reserved(budget: str, retry_after: float) -> Refusal:
+    """Only requests in flight stand in the way, and what they hold may be released."""
+    return Refusal(
+        429,
+        "budget_reserved",
+        f"What is left of your budget of {budget} is held by your requests in flight. Try again shortly.",
+        kind="rate_limit_error",
+        retry_after=retry_after,
     )
 
 

@@ -4,35 +4,45 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from functools import partial
+from typing import TypeVar
 
+from apsw import Connection
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.routing import Route
 from starlette.types import ASGIApp, Lifespan
 
 from app import __version__, config
-from app.adapters.ledger import Database, Keys, LedgerWriter, usage_sums
+from app.adapters.ledger import Database, LedgerCallers, LedgerReader, LedgerWriter, standings, usage_sums
+from app.adapters.notices import NoticeDelivery, Webhook
 from app.adapters.spool import SpoolFolder
 from app.adapters.telemetry import LineWriter, RequestJournal
 from app.adapters.upstream import AiohttpProvider
 from app.api import openapi, refusals
 from app.api.access import identified
+from app.api.admin import admin_router
 from app.api.audio import AudioEndpoint
 from app.api.edge import Edge
 from app.api.models import models_router
 from app.api.system import system_router
-from app.api.usage import usage_router
-from app.config import Config, Task
-from app.gateway.auth import Key, KeyDirectory
+from app.api.usage import OwnUsage, usage_router
+from app.config import Config, InvalidConfig, Task
+from app.gateway.administration import Administration, AuditEntry
+from app.gateway.auth import Caller, Key, KeyDirectory
+from app.gateway.budgets import Budgets
 from app.gateway.entry import Entrance
 from app.gateway.intake import Intake
+from app.gateway.limits import Limits
 from app.gateway.pipeline import Pipeline
 from app.gateway.relay import Relay
 from app.gateway.report import Grouping, Period, UsageSum
+from app.policy.terms import Tags
 from app.wire import identifier
+
+T = TypeVar("T")
 
 _log = logging.getLogger("audio_gateway")
 
@@ -43,17 +53,22 @@ def create_app(settings: Config, environ: Mapping[str, str], lines: LineWriter) 
     """The gateway as an ASGI application; InvalidConfig or LedgerUnusable if it cannot be set up."""
     database = Database(settings.ledger.path, settings.ledger.synchronous)
     lock = database.lock()
-    keys = Keys(database)
+    reader = LedgerReader(database)
     ledger = LedgerWriter(database)
     spools = SpoolFolder(
         settings.ledger.path.parent, settings.server.spool_memory_bytes, settings.server.spool_total_bytes
     )
     provider = AiohttpProvider(settings.upstream, settings.upstream.api_key(environ), settings.timeouts)
-    directory = KeyDirectory(configured_keys(settings, environ), keys)
+    _refuse_names_in_both(settings, database)
+    directory = KeyDirectory(configured_keys(settings, environ), reader)
+    budgets = Budgets(reader, settings.alerts.thresholds)
+    limits = Limits(settings.limits.terms)
+    delivery = NoticeDelivery(database, ledger, _webhook(settings, environ))
     relay = Relay(provider, settings.upstream.framing, settings.timeouts, spools)
     pipeline = Pipeline(
         directory=directory,
-        entrance=Entrance(settings.server.max_requests, settings.server.max_file_bytes),
+        entrance=Entrance(settings.server.max_requests, settings.server.max_file_bytes, limits, budgets),
+        budgets=budgets,
         intake=Intake(settings.models, settings.server.max_file_bytes, spools),
         relay=relay,
         ledger=ledger,
@@ -68,18 +83,27 @@ def create_app(settings: Config, environ: Mapping[str, str], lines: LineWriter) 
             if orphans:
                 _log.warning("%d requests were left held by a gateway that was stopped; now unknown", orphans)
             await provider.open()
+            tasks = [asyncio.create_task(delivery.run()), asyncio.create_task(_take_in(reader, budgets))]
             yield
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await provider.close()
             await ledger.stop()
-            keys.close()
-
-    async def sums(grouping: Grouping, period: Period, caller: str) -> list[UsageSum]:
-        return await asyncio.to_thread(_sums_of, database, grouping, period, caller)
+            reader.close()
 
     app = _application(settings.server.docs, lifespan)
     identify = identified(directory)
     app.include_router(models_router(settings.models, settings.upstream.name, identify))
-    app.include_router(usage_router(sums, identify))
+    app.include_router(usage_router(partial(_own_usage, database), identify))
+    admin_key = settings.admin.key(environ)
+    if admin_key is not None:
+        administer, sums, audit = (
+            partial(_administer, settings, database),
+            partial(_sums, database),
+            partial(_audit, database),
+        )
+        app.include_router(admin_router(admin_key, administer, sums, audit))
     app.include_router(system_router(lambda: ledger.writable and not relay.key_in_trouble))
     for path, task in _TASKS.items():
         endpoint = AudioEndpoint(pipeline, task, settings.timeouts)
@@ -101,8 +125,7 @@ def configured_keys(settings: Config, environ: Mapping[str, str]) -> tuple[Key, 
     keys = []
     for caller in settings.callers:
         sha256 = config.caller_key_sha256(caller, environ)
-        models = None if caller.models is None else frozenset(caller.models)
-        keys.append(Key(f"config_{sha256[:8]}", caller.name, sha256, models))
+        keys.append(Key(f"config_{sha256[:8]}", caller.name, sha256, caller.terms))
     return tuple(keys)
 
 
@@ -111,6 +134,65 @@ def new_request_id() -> str:
     return identifier.time_ordered("req_", time.time_ns() // 1_000_000, secrets.token_bytes(identifier.RANDOM_BYTES))
 
 
-def _sums_of(database: Database, grouping: Grouping, period: Period, caller: str) -> list[UsageSum]:
+def administration(settings: Config, connection: Connection, actor: str) -> Administration:
+    """What can be changed about callers, by this actor."""
+    models = frozenset(model.id for model in settings.models)
+    return Administration(LedgerCallers(connection), models, frozenset(each.name for each in settings.callers), actor)
+
+
+async def _administer(settings: Config, database: Database, change: Callable[[Administration], T]) -> T:
+    def in_thread() -> T:
+        with closing(database.connect()) as connection:
+            return change(administration(settings, connection, "admin-api"))
+
+    return await asyncio.to_thread(in_thread)
+
+
+async def _sums(database: Database, grouping: Grouping, period: Period, caller: str | None) -> list[UsageSum]:
+    def in_thread() -> list[UsageSum]:
+        with closing(database.connect()) as connection:
+            return usage_sums(connection, grouping, period, caller)
+
+    return await asyncio.to_thread(in_thread)
+
+
+async def _own_usage(database: Database, caller: Caller, grouping: Grouping, period: Period, tags: Tags) -> OwnUsage:
+    def in_thread() -> OwnUsage:
+        with closing(database.connect()) as connection:
+            sums = usage_sums(connection, grouping, period, caller.name, tags)
+            return OwnUsage(sums, standings(connection, caller.name, caller.terms.budgets, _now_ms()))
+
+    return await asyncio.to_thread(in_thread)
+
+
+async def _audit(database: Database, limit: int) -> list[AuditEntry]:
+    def in_thread() -> list[AuditEntry]:
+        with closing(database.connect()) as connection:
+            return LedgerCallers(connection).audit(limit)
+
+    return await asyncio.to_thread(in_thread)
+
+
+async def _take_in(reader: LedgerReader, budgets: Budgets) -> None:
+    """Take resolutions of unknown rows into the budgets, every second."""
+    while True:
+        await asyncio.sleep(1)
+        for resolution in reader.new_resolutions():
+            budgets.adjust(resolution.caller, resolution.admitted_ms, resolution.change)
+
+
+def _refuse_names_in_both(settings: Config, database: Database) -> None:
+    configured = {caller.name for caller in settings.callers}
     with closing(database.connect()) as connection:
-        return usage_sums(connection, grouping, period, caller)
+        both = configured & {record.name for record in LedgerCallers(connection).all()}
+    if both:
+        raise InvalidConfig(f"callers.{min(both)}: a caller of this name is in the ledger too; rename one of them")
+
+
+def _webhook(settings: Config, environ: Mapping[str, str]) -> Webhook | None:
+    url = settings.alerts.webhook_url
+    return None if url is None else Webhook(url, settings.alerts.secret(environ))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

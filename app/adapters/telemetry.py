@@ -102,7 +102,7 @@ def _admitted(trail: Trail) -> Line:
         "model": hold.model,
         "upstream": hold.upstream,
         "container": hold.container,
-        "hold_usd": usd_text(hold.bound_cost),
+        "hold_usd": usd_text(hold.bound.cost),
         "admitted_ms": hold.admitted_ms - hold.received_ms,
     }
     if outcome is None:
@@ -112,11 +112,11 @@ def _admitted(trail: Trail) -> Line:
         "state": outcome.state,
         "error": outcome.error or trail.error,
         "source": outcome.source,
-        "audio_seconds": seconds_of(outcome.audio),
+        "audio_seconds": seconds_of(outcome.charge.audio),
         "input_tokens": tokens.input if tokens else None,
         "output_tokens": tokens.output if tokens else None,
         "total_tokens": tokens.total if tokens else None,
-        "cost_usd": usd_text(outcome.cost),
+        "cost_usd": usd_text(outcome.charge.cost),
         "file_bytes": outcome.file_bytes,
         "response_format": outcome.response_format,
         "stream": outcome.stream,

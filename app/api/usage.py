@@ -1,37 +1,69 @@
-"""`GET /v1/usage`: the caller's own usage, in the sums that `audio-gateway usage` prints."""
+"""`GET /v1/usage`: the caller's own usage, in the sums that `audio-gateway usage` prints, and how his budgets stand."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 
+from app import errors
 from app.api.access import Identify
 from app.gateway.auth import Caller
-from app.gateway.report import Grouping, Period, UsageSum
+from app.gateway.report import Grouping, Period, Standing, UsageSum
+from app.policy.terms import Tags, read_tags
 
-Sums = Callable[[Grouping, Period, str], Awaitable[list[UsageSum]]]
+
+@dataclass(frozen=True, slots=True)
+class OwnUsage:
+    """What one caller is told."""
+
+    sums: list[UsageSum]
+    standings: list[Standing]
+
+
+Report = Callable[[Caller, Grouping, Period, Tags], Awaitable[OwnUsage]]
 
 
 class UsageList(BaseModel):
-    """One object a group: the grouping's own field (`caller`, `key`, `model`, `endpoint` or `day`) and the sums."""
+    """One object a group: the grouping's own field (`caller`, `key`, `model`, ...) and the sums."""
 
     object: str = "list"
     data: list[dict[str, Any]]
 
 
-def usage_router(sums: Sums, identify: Identify) -> APIRouter:
+class OwnUsageList(UsageList):
+    """The sums, the limits that hold for the caller, and the budgets with what is spent, held and left of them."""
+
+    limits: dict[str, Any]
+    budgets: list[dict[str, Any]]
+
+
+def usage_router(report: Report, identify: Identify) -> APIRouter:
     router = APIRouter(tags=["usage"])
 
-    @router.get("/v1/usage", summary="Your own usage")
+    @router.get("/v1/usage", summary="Your own usage, limits and budgets")
     async def usage(
         caller: Annotated[Caller, Depends(identify)],
         by: Annotated[Grouping, Query(description="What to group by")] = Grouping.MODEL,
         since: Annotated[date | None, Query(description="First UTC day, such as 2026-11-01")] = None,
         until: Annotated[date | None, Query(description="Last UTC day, included")] = None,
-    ) -> UsageList:
-        found = await sums(by, Period(since, until), caller.name)
-        return UsageList(data=[each.as_json(by) for each in found])
+        tag: Annotated[list[str] | None, Query(description="Only requests with this tag, k=v")] = None,
+    ) -> OwnUsageList:
+        found = await report(caller, by, Period(since, until), _tags(tag or []))
+        terms = caller.terms.document()
+        return OwnUsageList(
+            data=[each.as_json(by) for each in found.sums],
+            limits={name: terms.get(name) for name in ("rpm", "burst", "concurrency")},
+            budgets=[each.as_json() for each in found.standings],
+        )
 
     return router
+
+
+def _tags(given: list[str]) -> Tags:
+    try:
+        return read_tags(dict(tag.split("=", 1) for tag in given))
+    except ValueError as error:
+        raise errors.invalid_field("tag", "must be k=v") from error

@@ -5,7 +5,7 @@ Exit status: 0 done; 1 it could not be done; 2 the command line or the settings 
 
 import typer
 
-from app.cli import demo, keys, serve, usage
+from app.cli import demo, keys, ledger, serve, usage
 
 app = typer.Typer(
     name="audio-gateway",
@@ -16,5 +16,7 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("check")(serve.check)
 app.command("demo")(demo.demo)
-app.command("usage")(usage.usage)
+app.command("audit")(ledger.audit)
 app.add_typer(keys.app, name="keys")
+app.add_typer(usage.app, name="usage")
+app.add_typer(ledger.app, name="ledger")

@@ -1,37 +1,111 @@
-"""`audio-gateway usage`: the sums of the ledger, beside a running gateway."""
+"""`audio-gateway usage` and `usage export`: the sums of the ledger and its rows, beside a running gateway."""
 
+import csv
+import json
+import sys
+import time
 from contextlib import closing
 from datetime import date, datetime
 from typing import Annotated
 
 import typer
 
-from app.adapters.ledger import usage_sums
+from app.adapters.ledger import standings, usage_sums
+from app.adapters.ledger.export import disagreements, exported_rows
 from app.cli import tables
-from app.cli.settings import ConfigFile, database_of, explained, loaded
+from app.cli.settings import MISUSED, ConfigFile, database_of, explained, loaded, stop
 from app.cli.tables import Format
-from app.gateway.report import Grouping, Period, UsageSum
+from app.config import Config
+from app.gateway.administration import CallerRecord
+from app.gateway.report import Grouping, Period, Standing, UsageSum
+from app.main import administration
+from app.policy.budget import Budget
+from app.policy.terms import Tags, read_tags
+
+app = typer.Typer(help="Requests, tokens, audio and cost; the rows themselves.", invoke_without_command=True)
 
 _DAY = ["%Y-%m-%d"]
 
+Since = Annotated[datetime | None, typer.Option(formats=_DAY, help="The first UTC day.")]
+Until = Annotated[datetime | None, typer.Option(formats=_DAY, help="The last UTC day, included.")]
 
+
+@app.callback()
 def usage(
+    context: typer.Context,
     by: Annotated[Grouping, typer.Option(help="What to group by.")] = Grouping.CALLER,
-    since: Annotated[datetime | None, typer.Option(formats=_DAY, help="The first UTC day.")] = None,
-    until: Annotated[datetime | None, typer.Option(formats=_DAY, help="The last UTC day, included.")] = None,
+    since: Since = None,
+    until: Until = None,
     caller: Annotated[str | None, typer.Option(help="One caller only.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Only requests with this tag, k=v.")] = None,
     format: Annotated[Format, typer.Option(help="How to print it.")] = Format.TABLE,
     config: ConfigFile = None,
 ) -> None:
-    """Requests, tokens, audio and cost.
+    """Requests, tokens, audio and cost; by caller also how the budgets stand.
 
     Example: audio-gateway usage --by model --since 2026-11-01 --format csv
     """
-    settings = loaded(config)
+    if context.invoked_subcommand is not None:
+        return
+    settings, tags = loaded(config), _tags(tag or [])
     with explained(), closing(database_of(settings).connect()) as connection:
-        sums = usage_sums(connection, by, Period(_day(since), _day(until)), caller)
-    rows = [_columns(each, by) if format is Format.TABLE else each.as_json(by) for each in sums]
-    typer.echo(tables.rendered(rows, format), nl=False)
+        sums = usage_sums(connection, by, _period(since, until), caller, tags)
+        budgets = (
+            _budgets(settings, administration(settings, connection, "cli").callers()) if by is Grouping.CALLER else {}
+        )
+        stand = {name: standings(connection, name, each, time.time_ns() // 1_000_000) for name, each in budgets.items()}
+    if format is Format.TABLE:
+        typer.echo(tables.rendered([_columns(each, by) for each in sums], format), nl=False)
+        lines = [
+            {"caller": name, **each.as_json()}
+            for name, found in stand.items()
+            if caller in (None, name)
+            for each in found
+        ]
+        if lines:
+            typer.echo("\n" + tables.rendered(lines, format), nl=False)
+    else:
+        rows = [each.as_json(by) for each in sums]
+        if by is Grouping.CALLER and format is Format.JSON:
+            rows = [row | {"budgets": _json(stand.get(str(row["caller"]), []))} for row in rows]
+        typer.echo(tables.rendered(rows, format), nl=False)
+
+
+@app.command()
+def export(
+    since: Since = None,
+    until: Until = None,
+    format: Annotated[str, typer.Option(help="csv or jsonl.")] = "jsonl",
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check that the sums and states are those of the rows.")
+    ] = False,
+    config: ConfigFile = None,
+) -> None:
+    """The rows themselves, one for each admitted request, streamed.
+
+    Example: audio-gateway usage export --since 2026-11-01 --format csv --verify > november.csv
+    """
+    if format not in ("csv", "jsonl"):
+        stop(f"{format!r} is neither csv nor jsonl", MISUSED)
+    settings, period = loaded(config), _period(since, until)
+    with explained(), closing(database_of(settings).connect()) as connection, connection:
+        writer = None
+        for row in exported_rows(connection, period):
+            if format == "jsonl":
+                sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+                continue
+            if writer is None:
+                writer = csv.DictWriter(sys.stdout, list(row), lineterminator="\n")
+                writer.writeheader()
+            writer.writerow(row)
+        sys.stdout.flush()
+        wrong = disagreements(connection, period) if verify else []
+    for line in wrong:
+        typer.echo(f"audio-gateway: {line}", err=True)
+    if wrong:
+        raise typer.Exit(1)
+    if verify:
+        typer.echo("audio-gateway: sums and states agree with the rows", err=True)
 
 
 def _columns(each: UsageSum, by: Grouping) -> dict[str, object]:
@@ -51,6 +125,27 @@ def _columns(each: UsageSum, by: Grouping) -> dict[str, object]:
         "minutes": f"{each.audio_ms / 60_000:.2f}",
         "cost USD": told["cost_usd"],
     }
+
+
+def _budgets(settings: Config, records: list[CallerRecord]) -> dict[str, tuple[Budget, ...]]:
+    """The budgets of every caller who has any."""
+    terms = {record.name: record.terms for record in records} | {each.name: each.terms for each in settings.callers}
+    return {name: each.budgets for name, each in terms.items() if each.budgets}
+
+
+def _json(found: list[Standing]) -> list[dict[str, object]]:
+    return [each.as_json() for each in found]
+
+
+def _tags(given: list[str]) -> Tags:
+    try:
+        return read_tags(dict(tag.split("=", 1) for tag in given))
+    except ValueError:
+        stop("--tag takes k=v", MISUSED)
+
+
+def _period(since: datetime | None, until: datetime | None) -> Period:
+    return Period(_day(since), _day(until))
 
 
 def _day(moment: datetime | None) -> date | None:

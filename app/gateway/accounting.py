@@ -16,10 +16,12 @@ from typing import Protocol
 from app import errors
 from app.errors import Header, Refusal
 from app.gateway.admission import LedgerUnavailable, Permit
+from app.gateway.budgets import Notice
 from app.gateway.intake import Upload
 from app.gateway.outbound import OutboundForm
 from app.gateway.relay import Failed, Stream, Whole
-from app.units import AudioMs, NanoUSD, Tokens, Usage, UsageSource, to_ms
+from app.policy.budget import NOTHING, Amounts
+from app.units import Tokens, Usage, UsageSource, to_ms
 from app.wire.headers import towards_caller, upstream_request_id
 from app.wire.usage import closing_answer, is_end_marker, is_error_event, usage_of
 
@@ -39,8 +41,7 @@ class Outcome:
     state: State
     status: int
     error: str | None
-    cost: NanoUSD
-    audio: AudioMs
+    charge: Amounts
     tokens: Tokens | None
     source: UsageSource | None
     file_bytes: int
@@ -50,6 +51,7 @@ class Outcome:
     sent_ms: int | None
     answered_ms: int | None
     done_ms: int
+    notices: tuple[Notice, ...] = ()
 
 
 class OutcomeBook(Protocol):
@@ -148,14 +150,14 @@ class Account:
     ) -> Awaitable[None]:
         """Fix the outcome and write it; the awaitable ends with the commit."""
         assert self.outcome is None
-        audio, tokens, source, cost = self._charge(state, told)
+        charge, tokens, source = self._charge(state, told)
+        done_ms = time.time_ns() // 1_000_000
         self.outcome = Outcome(
             id=self._permit.hold.id,
             state=state,
             status=status,
             error=error,
-            cost=cost,
-            audio=audio,
+            charge=charge,
             tokens=tokens,
             source=source,
             file_bytes=self._upload.tally.file_bytes,
@@ -164,21 +166,24 @@ class Account:
             upstream_request_id=upstream_id,
             sent_ms=self._form.sent_ms,
             answered_ms=answered_ms,
-            done_ms=time.time_ns() // 1_000_000,
+            done_ms=done_ms,
+            notices=self._permit.reservation.close(charge, done_ms),
         )
         return self._book.close(self.outcome)
 
-    def _charge(self, state: State, told: Usage | None) -> tuple[AudioMs, Tokens | None, UsageSource | None, NanoUSD]:
-        hold = self._permit.hold
+    def _charge(self, state: State, told: Usage | None) -> tuple[Amounts, Tokens | None, UsageSource | None]:
+        """What the request is charged: the real usage if it is settled, its bound if that is unknown."""
         if state is State.RELEASED:
-            return AudioMs(0), None, None, NanoUSD(0)
+            return NOTHING, None, None
         if state is State.UNKNOWN:
-            return hold.bound_audio, None, UsageSource.ESTIMATED, hold.bound_cost
-        length = self._upload.tally.length()
+            return self._permit.hold.bound, None, UsageSource.ESTIMATED
+        length, price = self._upload.tally.length(), self._permit.model.price
         audio = told.audio if told is not None and told.audio is not None else to_ms(length.seconds)
         tokens = told.tokens if told is not None else None
         measured = UsageSource.MEASURED if length.measured else UsageSource.ESTIMATED
-        return audio, tokens, UsageSource.UPSTREAM if told else measured, self._permit.model.price.cost(audio, tokens)
+        counted = tokens.total if tokens is not None else price.most_tokens(audio)
+        charge = Amounts(cost=price.cost(audio, tokens), audio=audio, tokens=counted)
+        return charge, tokens, UsageSource.UPSTREAM if told else measured
 
 
 @asynccontextmanager

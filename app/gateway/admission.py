@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app.config import Model, Task
+from app.errors import Refusal
 from app.gateway.auth import Caller
+from app.gateway.budgets import Budgets, Reservation
 from app.gateway.call import Call
+from app.gateway.entry import Slot
 from app.gateway.intake import Upload
-from app.units import AudioMs, NanoUSD, to_ms
+from app.policy.budget import Amounts
+from app.policy.terms import Tags
+from app.units import to_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +34,8 @@ class Hold:
     container: str
     received_ms: int
     admitted_ms: int
-    bound_audio: AudioMs
-    bound_cost: NanoUSD
+    bound: Amounts
+    tags: Tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class Permit:
 
     hold: Hold
     model: Model
+    reservation: Reservation
     committed: Awaitable[None]
 
 
@@ -52,9 +58,16 @@ class HoldBook(Protocol):
     def hold(self, hold: Hold) -> Awaitable[None]: ...
 
 
-def admit(call: Call, caller: Caller, upload: Upload, upstream: str, book: HoldBook, now_ms: int) -> Permit:
-    """A permit for this upload, held at the bound of what its file can cost."""
-    audio = to_ms(upload.tally.bound_seconds(upload.max_file_bytes))
+def admit(
+    call: Call, caller: Caller, slot: Slot, upload: Upload, upstream: str, budgets: Budgets, book: HoldBook, now_ms: int
+) -> Permit:
+    """A permit for this upload, held at the bound of what its file can cost; Refusal if a budget has no room for it."""
+    bound = _bound(upload)
+    try:
+        reservation = budgets.reserve(caller, bound, now_ms)
+    except Refusal as refusal:
+        refusal.model = upload.model.id
+        raise
     hold = Hold(
         id=call.id,
         caller=caller.name,
@@ -66,7 +79,13 @@ def admit(call: Call, caller: Caller, upload: Upload, upstream: str, book: HoldB
         container=upload.container.value,
         received_ms=call.received_ms,
         admitted_ms=now_ms,
-        bound_audio=audio,
-        bound_cost=upload.model.price.bound(audio),
+        bound=bound,
+        tags=slot.tags,
     )
-    return Permit(hold, upload.model, book.hold(hold))
+    return Permit(hold, upload.model, reservation, book.hold(hold))
+
+
+def _bound(upload: Upload) -> Amounts:
+    price = upload.model.price
+    audio = to_ms(upload.tally.bound_seconds(upload.max_file_bytes))
+    return Amounts(cost=price.bound(audio), audio=audio, tokens=price.most_tokens(audio))

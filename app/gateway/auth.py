@@ -5,22 +5,23 @@ the answer is one and the same 401; the reason stands in the log alone.
 """
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from app import errors
+from app.policy.terms import Terms
 from app.wire import apikey
 from app.wire.headers import Headers
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A caller's key as it is stored: never the key itself. `models` None means every model of the catalogue."""
+    """A caller's key as it is stored, never the key itself, and the caller's terms."""
 
     id: str
     caller: str
     sha256: str
-    models: frozenset[str] | None = None
+    terms: Terms = field(default_factory=Terms)
     expires_ms: int | None = None
     revoked: bool = False
 
@@ -31,10 +32,13 @@ class Caller:
 
     name: str
     key_id: str
-    models: frozenset[str] | None
+    terms: Terms
 
     def may_use(self, model: str) -> bool:
-        return self.models is None or model in self.models
+        return self.terms.models is None or model in self.terms.models
+
+    def may_do(self, task: str) -> bool:
+        return self.terms.tasks is None or task in self.terms.tasks
 
 
 class KeyStore(Protocol):
@@ -61,13 +65,14 @@ class KeyDirectory:
 
 async def identify(headers: Headers, directory: KeyDirectory, now_ms: int) -> Caller:
     """The caller whose key these headers carry; Refusal 401 for every other."""
-    key = await directory.find(_secret(headers))
+    key = await directory.find(secret_in(headers))
     if key is None or key.revoked or (key.expires_ms is not None and key.expires_ms <= now_ms):
         raise errors.invalid_api_key()
-    return Caller(key.caller, key.id, key.models)
+    return Caller(key.caller, key.id, key.terms)
 
 
-def _secret(headers: Headers) -> str:
+def secret_in(headers: Headers) -> str:
+    """What `Authorization` carries, with or without its scheme; Refusal if that is nothing, or more than one."""
     values = headers.all(b"authorization")
     if len(values) > 1:
         raise errors.bad_request("More than one Authorization header.")

@@ -3,14 +3,15 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from app.errors import Refusal
+from app.errors import Header, Refusal
 from app.gateway import accounting, admission, auth
 from app.gateway.accounting import Account, Answer, OutcomeBook
 from app.gateway.admission import HoldBook, Permit
 from app.gateway.auth import Caller, KeyDirectory
+from app.gateway.budgets import Budgets
 from app.gateway.call import Call
 from app.gateway.entry import Entrance
 from app.gateway.intake import Intake
@@ -37,6 +38,7 @@ class Trail:
     caller: Caller | None = None
     permit: Permit | None = None
     account: Account | None = None
+    limits: tuple[Header, ...] = ()
     status: int | None = None
     error: str | None = None
     model: str | None = None
@@ -49,6 +51,7 @@ class Pipeline:
         self,
         directory: KeyDirectory,
         entrance: Entrance,
+        budgets: Budgets,
         intake: Intake,
         relay: Relay,
         ledger: Ledger,
@@ -57,6 +60,7 @@ class Pipeline:
     ) -> None:
         self._directory = directory
         self._entrance = entrance
+        self._budgets = budgets
         self._intake = intake
         self._relay = relay
         self._ledger = ledger
@@ -70,11 +74,12 @@ class Pipeline:
         try:
             async with self._answered(call, trail) as answer:
                 trail.status = answer.status
-                yield answer
+                yield replace(answer, headers=(*answer.headers, *trail.limits))
         except Refusal as refusal:
             trail.status, trail.error, trail.model = refusal.status, refusal.code, refusal.model
             if trail.caller is not None and trail.permit is None:
                 self._ledger.refuse(trail.caller, call, refusal)
+            refusal.headers = (*refusal.headers, *trail.limits)
             raise
         finally:
             self._journal.request(trail)
@@ -82,9 +87,12 @@ class Pipeline:
     @asynccontextmanager
     async def _answered(self, call: Call, trail: Trail) -> AsyncIterator[Answer]:
         trail.caller = caller = await auth.identify(call.headers, self._directory, _now_ms())
-        with self._entrance.slot(call) as slot:
+        trail.limits = self._entrance.paced(caller, time.monotonic_ns())
+        with self._entrance.slot(call, caller) as slot:
             async with self._intake.read(call, caller, slot) as upload:
-                trail.permit = permit = admission.admit(call, caller, upload, self._upstream, self._ledger, _now_ms())
+                trail.permit = permit = admission.admit(
+                    call, caller, slot, upload, self._upstream, self._budgets, self._ledger, _now_ms()
+                )
                 form = self._relay.form(upload, permit)
                 async with accounting.account(permit, upload, form, self._ledger) as account:
                     trail.account = account

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
+from app.policy.budget import Budget, amount_text
 from app.units import seconds_of, usd_text
 
 DAY_MS = 86_400_000
@@ -15,6 +16,7 @@ class Grouping(StrEnum):
     MODEL = "model"
     ENDPOINT = "endpoint"
     DAY = "day"
+    TAG = "tag"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,31 @@ class UsageSum:
             "total_tokens": self.total_tokens,
             "audio_seconds": seconds_of(self.audio_ms),
             "cost_usd": usd_text(self.cost_nano_usd),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a budget stands, for reports; amounts in the budget's own unit."""
+
+    budget: Budget
+    spent: int
+    held: int
+    resets: date | None
+
+    @property
+    def left(self) -> int:
+        return max(0, self.budget.limit - self.spent - self.held)
+
+    def as_json(self) -> dict[str, object]:
+        """`{"budget", "spent", "held", "left", "resets_at"}`: amounts as decimal strings in the budget's unit."""
+        unit = self.budget.unit
+        return {
+            "budget": str(self.budget),
+            "spent": amount_text(self.spent, unit),
+            "held": amount_text(self.held, unit),
+            "left": amount_text(self.left, unit),
+            "resets_at": f"{self.resets.isoformat()}T00:00:00Z" if self.resets else None,
         }
 
 

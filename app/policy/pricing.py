@@ -44,6 +44,10 @@ class Price:
             return _rounded_up(audio * self.per_minute, MS_PER_MINUTE)
         return self._of_most_tokens(audio)
 
+    def most_tokens(self, audio: AudioMs) -> int:
+        """What a token budget counts for a length of audio whose answer brought no tokens."""
+        return -(-audio * self.max_tokens_per_minute // MS_PER_MINUTE)
+
     def bound(self, audio: AudioMs) -> NanoUSD:
         """The most that a file of this length may cost, in nano-dollars."""
         return NanoUSD(max(self.of_audio(audio), self._of_most_tokens(audio)))

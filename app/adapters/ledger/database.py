@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import apsw
 
@@ -79,6 +79,11 @@ def immediate(connection: apsw.Connection) -> Iterator[None]:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+def rows(connection: apsw.Connection, query: str, values: tuple[str | int | None, ...] = ()) -> list[tuple[Any, ...]]:
+    """All rows of a query; their types are the schema's."""
+    return connection.execute(query, values).fetchall()
 
 
 def _reason(error: Exception) -> str:

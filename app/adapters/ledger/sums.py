@@ -1,54 +1,106 @@
-"""The sums of usage reports, read from the rows."""
+"""The sums of usage reports: read from `daily`, and from the rows where a report asks for tags."""
+
+from datetime import date
 
 import apsw
 
-from app.gateway.report import Grouping, Period, UsageSum
+from app.gateway.report import Grouping, Period, Standing, UsageSum
+from app.policy.budget import Amounts, Budget, first_day, next_day
+from app.policy.terms import Tags
 
 ENDPOINTS = {"transcribe": "/v1/audio/transcriptions", "translate": "/v1/audio/translations"}
 
 _ENDPOINT = "CASE task " + " ".join(f"WHEN '{task}' THEN '{path}'" for task, path in ENDPOINTS.items()) + " END"
 
-# A grouping's expression over the rows, and over the counted refusals, of which some came before any model was known.
+# A grouping's expression; refusals have none for tags, and an empty model where they came before any was known.
 _GROUPS = {
-    Grouping.CALLER: ("caller", "caller"),
-    Grouping.KEY: ("key_id", "key_id"),
-    Grouping.MODEL: ("model", "model"),
-    Grouping.ENDPOINT: (_ENDPOINT, _ENDPOINT),
-    Grouping.DAY: ("date(admitted_ms / 1000, 'unixepoch')", "day"),
+    Grouping.CALLER: "caller",
+    Grouping.KEY: "key_id",
+    Grouping.MODEL: "model",
+    Grouping.ENDPOINT: _ENDPOINT,
+    Grouping.DAY: "day",
 }
 
 _SUMS = """
 SELECT name, sum(requests), sum(settled), sum(unknown), sum(refused), sum(input_tokens), sum(audio_tokens),
-       sum(text_tokens), sum(output_tokens), sum(total_tokens), sum(audio_ms), sum(cost)
+       sum(text_tokens), sum(output_tokens), sum(total_tokens), sum(audio_ms), sum(cost_nano_usd)
 FROM (
-    SELECT {rows} AS name, count(*) AS requests, sum(state = 'settled') AS settled, sum(state = 'unknown') AS unknown,
-           0 AS refused, sum(input_tokens) AS input_tokens, sum(audio_tokens) AS audio_tokens,
-           sum(text_tokens) AS text_tokens, sum(output_tokens) AS output_tokens, sum(total_tokens) AS total_tokens,
-           sum(audio_ms) AS audio_ms, sum(cost_nano_usd) AS cost
-    FROM requests
-    WHERE admitted_ms >= :begin AND admitted_ms < :end AND (:caller IS NULL OR caller = :caller) GROUP BY 1
+    SELECT {group} AS name, sum(requests) AS requests, sum(settled) AS settled, sum(unknown) AS unknown, 0 AS refused,
+           sum(input_tokens) AS input_tokens, sum(audio_tokens) AS audio_tokens, sum(text_tokens) AS text_tokens,
+           sum(output_tokens) AS output_tokens, sum(total_tokens) AS total_tokens, sum(audio_ms) AS audio_ms,
+           sum(cost_nano_usd) AS cost_nano_usd
+    FROM daily WHERE day >= :first AND day <= :last AND (:caller IS NULL OR caller = :caller) GROUP BY 1
     UNION ALL
-    SELECT {refusals}, 0, 0, 0, sum(count), 0, 0, 0, 0, 0, 0, 0
-    FROM refusals
-    WHERE day >= :first AND day <= :last AND (:caller IS NULL OR caller = :caller) GROUP BY 1
+    SELECT {group}, 0, 0, 0, sum(count), 0, 0, 0, 0, 0, 0, 0
+    FROM refusals WHERE day >= :first AND day <= :last AND (:caller IS NULL OR caller = :caller) GROUP BY 1
 )
 GROUP BY name ORDER BY name
 """
 
+_SUMS_OF_TAGGED = """
+SELECT {group} AS name, count(*), sum(state = 'settled'), sum(state = 'unknown'), 0, sum(input_tokens),
+       sum(audio_tokens), sum(text_tokens), sum(output_tokens), sum(total_tokens), sum(audio_ms), sum(cost_nano_usd)
+FROM (SELECT *, date(admitted_ms / 1000, 'unixepoch') AS day FROM requests
+      WHERE admitted_ms >= :begin AND admitted_ms < :end AND (:caller IS NULL OR caller = :caller)){tags}
+WHERE {where} GROUP BY name ORDER BY name
+"""
+
+_SPENT = """
+SELECT ifnull(sum(cost_nano_usd), 0), ifnull(sum(audio_ms), 0), ifnull(sum(charged_tokens), 0)
+FROM daily WHERE caller = ? AND day >= ?
+"""
+_HELD = """
+SELECT ifnull(sum(bound_nano_usd), 0), ifnull(sum(bound_audio_ms), 0), ifnull(sum(bound_tokens), 0)
+FROM requests WHERE state = 'held' AND caller = ? AND date(admitted_ms / 1000, 'unixepoch') >= ?
+"""
+
 
 def usage_sums(
-    connection: apsw.Connection, grouping: Grouping, period: Period, caller: str | None = None
+    connection: apsw.Connection, grouping: Grouping, period: Period, caller: str | None = None, tags: Tags = ()
 ) -> list[UsageSum]:
-    """One sum a group, in the groups' order."""
-    rows, refusals = _GROUPS[grouping]
-    found = connection.execute(
-        _SUMS.format(rows=rows, refusals=refusals),
-        {
-            "begin": period.begin_ms,
-            "end": period.end_ms,
-            "first": period.since.isoformat() if period.since else "",
-            "last": period.until.isoformat() if period.until else "9999-12-31",
-            "caller": caller,
-        },
-    )
+    """One sum a group, in the groups' order; with tags, of the requests that carry all of them."""
+    parameters: dict[str, str | int | None] = {
+        "begin": period.begin_ms,
+        "end": period.end_ms,
+        "first": period.since.isoformat() if period.since else "",
+        "last": period.until.isoformat() if period.until else "9999-12-31",
+        "caller": caller,
+    }
+    if tags or grouping is Grouping.TAG:
+        found = connection.execute(_tagged(grouping, tags), parameters | _tag_parameters(tags))
+    else:
+        found = connection.execute(_SUMS.format(group=_GROUPS[grouping]), parameters)
     return [UsageSum(name, *(number or 0 for number in numbers)) for name, *numbers in found]
+
+
+def standings(connection: apsw.Connection, caller: str, budgets: tuple[Budget, ...], now_ms: int) -> list[Standing]:
+    """How a caller's budgets stand."""
+    found = []
+    for budget in budgets:
+        begun = first_day(budget.window, now_ms)
+        spent, held = amounts_spent(connection, caller, begun), _amounts(connection, _HELD, caller, begun)
+        found.append(Standing(budget, spent.of(budget.unit), held.of(budget.unit), next_day(budget.window, now_ms)))
+    return found
+
+
+def amounts_spent(connection: apsw.Connection, caller: str, since: date) -> Amounts:
+    """What a caller's closed rows come to since this day."""
+    return _amounts(connection, _SPENT, caller, since)
+
+
+def _amounts(connection: apsw.Connection, query: str, caller: str, since: date) -> Amounts:
+    return Amounts(*connection.execute(query, (caller, since.isoformat())).get)
+
+
+def _tagged(grouping: Grouping, tags: Tags) -> str:
+    by_tag = grouping is Grouping.TAG
+    where = [f"json_extract(tags, '$.\"' || :key{n} || '\"') = :value{n}" for n in range(len(tags))]
+    return _SUMS_OF_TAGGED.format(
+        group="each.key || '=' || each.value" if by_tag else _GROUPS[grouping],
+        tags=", json_each(tags) AS each" if by_tag else "",
+        where=" AND ".join(where) or "1",
+    )
+
+
+def _tag_parameters(tags: Tags) -> dict[str, str | int | None]:
+    return {f"{part}{n}": text for n, tag in enumerate(tags) for part, text in zip(("key", "value"), tag, strict=True)}

@@ -6,6 +6,7 @@ request is refused; an outcome that could not be written is kept and tried again
 """
 
 import asyncio
+import json
 import logging
 import queue
 import threading
@@ -22,6 +23,7 @@ from app.errors import Refusal
 from app.gateway.accounting import Outcome
 from app.gateway.admission import Hold, LedgerUnavailable
 from app.gateway.auth import Caller
+from app.gateway.budgets import Notice
 from app.gateway.call import Call
 
 RETRY_SECONDS = 1.0
@@ -30,13 +32,14 @@ _log = logging.getLogger("audio_gateway.ledger")
 
 _HOLD = """
 INSERT INTO requests (id, caller, key_id, task, model, upstream, upstream_model, container, state,
-                      bound_audio_ms, bound_nano_usd, received_ms, admitted_ms)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'held', ?, ?, ?, ?)
+                      bound_audio_ms, bound_tokens, bound_nano_usd, tags, received_ms, admitted_ms, held_seq)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'held', ?, ?, ?, ?, ?, ?, ?)
 """
 _CLOSE = """
 UPDATE requests SET state = ?, status = ?, error = ?, source = ?, audio_ms = ?, input_tokens = ?, audio_tokens = ?,
-    text_tokens = ?, output_tokens = ?, total_tokens = ?, cost_nano_usd = ?, file_bytes = ?, response_format = ?,
-    stream = ?, upstream_request_id = ?, sent_ms = ?, answered_ms = ?, done_ms = ?
+    text_tokens = ?, output_tokens = ?, total_tokens = ?, charged_tokens = ?, cost_nano_usd = ?, file_bytes = ?,
+    response_format = ?,
+    stream = ?, upstream_request_id = ?, sent_ms = ?, answered_ms = ?, done_ms = ?, closed_seq = ?
 WHERE id = ? AND state = 'held'
 """
 _REFUSE = """
@@ -45,23 +48,28 @@ ON CONFLICT DO UPDATE SET count = count + 1
 """
 _CLOSE_ORPHANS = """
 UPDATE requests SET state = 'unknown', error = 'gateway_stopped', source = 'estimated', audio_ms = bound_audio_ms,
-    cost_nano_usd = bound_nano_usd, done_ms = ? WHERE state = 'held'
+    charged_tokens = bound_tokens, cost_nano_usd = bound_nano_usd, done_ms = ?, closed_seq = ? WHERE state = 'held'
 """
+
+_NOTICE = """
+INSERT OR IGNORE INTO notices (id, caller, budget, window_day, threshold, body, created_ms, next_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_MARK_NOTICE = "UPDATE notices SET attempts = attempts + 1, next_ms = ?, delivered_ms = ? WHERE id = ?"
 
 Value = str | int | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Write:
-    """One statement, whether it must be tried until it is written, and who waits for it."""
+    """Statements that belong together, whether they must be tried until they are written, and who waits for them."""
 
-    sql: str
-    values: tuple[Value, ...]
+    statements: tuple[tuple[str, tuple[Value, ...]], ...]
     lasting: bool
     waiter: "asyncio.Future[None] | None" = None
 
 
-_STOP: Final = _Write("", (), lasting=False)
+_STOP: Final = _Write((), lasting=False)
 
 
 class LedgerWriter:
@@ -73,6 +81,7 @@ class LedgerWriter:
         self._thread = threading.Thread(target=self._run, name="ledger-writer")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._unwritten: list[_Write] = []
+        self._seq = 0
         self.writable = True
 
     def start(self) -> int:
@@ -80,7 +89,7 @@ class LedgerWriter:
         self._loop = asyncio.get_running_loop()
         self._connection = self._database.connect()
         with immediate(self._connection):
-            self._connection.execute(_CLOSE_ORPHANS, (_now_ms(),))
+            self._connection.execute(_CLOSE_ORPHANS, (_now_ms(), self._next_seq()))
             orphans = self._connection.changes()
         self._thread.start()
         return orphans
@@ -93,64 +102,73 @@ class LedgerWriter:
 
     def hold(self, hold: Hold) -> Awaitable[None]:
         """Write the row of a request that is admitted."""
-        return self._awaited(
-            _HOLD,
-            (
-                hold.id,
-                hold.caller,
-                hold.key_id,
-                hold.task,
-                hold.model,
-                hold.upstream,
-                hold.upstream_model,
-                hold.container,
-                hold.bound_audio,
-                hold.bound_cost,
-                hold.received_ms,
-                hold.admitted_ms,
-            ),
-            lasting=False,
+        values = (
+            hold.id,
+            hold.caller,
+            hold.key_id,
+            hold.task,
+            hold.model,
+            hold.upstream,
+            hold.upstream_model,
+            hold.container,
+            hold.bound.audio,
+            hold.bound.tokens,
+            hold.bound.cost,
+            json.dumps(dict(hold.tags)),
+            hold.received_ms,
+            hold.admitted_ms,
+            self._next_seq(),
         )
+        return self._awaited((_HOLD, values), lasting=False)
 
     def close(self, outcome: Outcome) -> Awaitable[None]:
-        """Write how a held request ended. A row that is closed already stays as it is."""
+        """Write how a held request ended, with the notices of its charge. A row that is closed stays as it is."""
         tokens = outcome.tokens
-        return self._awaited(
-            _CLOSE,
-            (
-                outcome.state,
-                outcome.status,
-                outcome.error,
-                outcome.source,
-                outcome.audio,
-                tokens.input if tokens else None,
-                tokens.audio if tokens else None,
-                tokens.text if tokens else None,
-                tokens.output if tokens else None,
-                tokens.total if tokens else None,
-                outcome.cost,
-                outcome.file_bytes,
-                outcome.response_format,
-                outcome.stream,
-                outcome.upstream_request_id,
-                outcome.sent_ms,
-                outcome.answered_ms,
-                outcome.done_ms,
-                outcome.id,
-            ),
-            lasting=True,
+        values = (
+            outcome.state,
+            outcome.status,
+            outcome.error,
+            outcome.source,
+            outcome.charge.audio,
+            tokens.input if tokens else None,
+            tokens.audio if tokens else None,
+            tokens.text if tokens else None,
+            tokens.output if tokens else None,
+            tokens.total if tokens else None,
+            outcome.charge.tokens,
+            outcome.charge.cost,
+            outcome.file_bytes,
+            outcome.response_format,
+            outcome.stream,
+            outcome.upstream_request_id,
+            outcome.sent_ms,
+            outcome.answered_ms,
+            outcome.done_ms,
+            self._next_seq(),
+            outcome.id,
         )
+        notices = ((_NOTICE, _notice_values(notice)) for notice in outcome.notices)
+        return self._awaited((_CLOSE, values), *notices, lasting=True)
 
     def refuse(self, caller: Caller, call: Call, refusal: Refusal) -> None:
         """Count a refusal of a known caller; nobody waits for it."""
         day = datetime.fromtimestamp(call.received_ms / 1000, UTC).date().isoformat()
         values = (day, caller.name, caller.key_id, call.task, refusal.model or "", refusal.code)
-        self._queue.put(_Write(_REFUSE, values, lasting=False))
+        self._queue.put(_Write(((_REFUSE, values),), lasting=False))
 
-    def _awaited(self, sql: str, values: tuple[Value, ...], *, lasting: bool) -> Awaitable[None]:
+    def mark_notice(self, notice_id: str, next_ms: int, delivered_ms: int | None) -> None:
+        """Write down a try to deliver a notice; nobody waits for it."""
+        self._queue.put(_Write(((_MARK_NOTICE, (next_ms, delivered_ms, notice_id)),), lasting=False))
+
+    def _next_seq(self) -> int:
+        """The place of a write among all writes: they are committed in the order in which they are handed in."""
+        self._seq = max(self._seq + 1, time.time_ns())
+        return self._seq
+
+    def _awaited(self, *statements: tuple[str, tuple[Value, ...]], lasting: bool) -> Awaitable[None]:
         assert self._loop is not None
         waiter = self._loop.create_future()
-        self._queue.put(_Write(sql, values, lasting, waiter))
+        self._queue.put(_Write(statements, lasting, waiter))
         return waiter
 
     def _run(self) -> None:
@@ -176,7 +194,8 @@ class LedgerWriter:
         try:
             with immediate(self._connection):
                 for write in (*self._unwritten, *writes):
-                    self._connection.execute(write.sql, write.values)
+                    for sql, values in write.statements:
+                        self._connection.execute(sql, values)
         except apsw.Error as error:
             self._failed(writes, error)
         else:
@@ -198,6 +217,19 @@ class LedgerWriter:
         waiters = [write.waiter for write in writes if write.waiter is not None]
         if waiters:
             self._loop.call_soon_threadsafe(_resolve, waiters, error)
+
+
+def _notice_values(notice: Notice) -> tuple[Value, ...]:
+    return (
+        notice.id,
+        notice.caller,
+        notice.budget,
+        notice.window.isoformat(),
+        notice.threshold,
+        json.dumps(notice.document()),
+        notice.created_ms,
+        notice.created_ms,
+    )
 
 
 def _resolve(waiters: "list[asyncio.Future[None]]", error: LedgerUnavailable | None) -> None:

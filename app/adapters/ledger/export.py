@@ -1,0 +1,76 @@
+"""The rows themselves, one after the other, and the check that the sums are theirs. Constant memory at any size."""
+
+from collections.abc import Iterator
+
+import apsw
+
+from app.gateway.report import Period
+from app.units import seconds_of, usd_text
+
+Row = dict[str, object]
+
+_ROWS = "SELECT * FROM requests WHERE admitted_ms >= ? AND admitted_ms < ? ORDER BY admitted_ms, id"
+_SUMMED = (
+    "input_tokens",
+    "audio_tokens",
+    "text_tokens",
+    "output_tokens",
+    "total_tokens",
+    "charged_tokens",
+    "audio_ms",
+    "cost_nano_usd",
+)
+_INTERNAL = frozenset({"bound_nano_usd", "bound_audio_ms", "cost_nano_usd", "audio_ms", "held_seq", "closed_seq"})
+
+_DISAGREEMENTS = """
+WITH summed AS (
+    SELECT caller, date(admitted_ms / 1000, 'unixepoch') AS day, key_id, task, model, count(*) AS requests,
+           sum(state = 'settled') AS settled, sum(state = 'unknown') AS unknown, {sums}
+    FROM requests WHERE admitted_ms >= :begin AND admitted_ms < :end GROUP BY 1, 2, 3, 4, 5
+)
+SELECT daily.caller, daily.day, daily.key_id, daily.task, daily.model
+FROM daily LEFT JOIN summed USING (caller, day, key_id, task, model)
+WHERE daily.day >= :first AND daily.day <= :last
+  AND (daily.requests, daily.settled, daily.unknown, {daily})
+      IS NOT (summed.requests, summed.settled, summed.unknown, {summed})
+"""
+_ILL_CLOSED = """
+SELECT count(*) FROM requests WHERE admitted_ms >= :begin AND admitted_ms < :end AND (
+    (state = 'held') != (done_ms IS NULL)
+    OR (state IN ('held', 'released') AND (cost_nano_usd, audio_ms, charged_tokens) != (0, 0, 0))
+)
+"""
+
+
+def exported_rows(connection: apsw.Connection, period: Period) -> Iterator[Row]:
+    """Every admitted request of the period, in the order of admission: money as a decimal string, audio in seconds."""
+    cursor = connection.execute(_ROWS, (period.begin_ms, period.end_ms))
+    names = [column[0] for column in cursor.get_description()] if cursor.has_rows else []  # type: ignore[attr-defined]
+    for values in cursor:
+        row = dict(zip(names, values, strict=True))
+        shown = {name: value for name, value in row.items() if name not in _INTERNAL}
+        yield shown | {
+            "audio_seconds": seconds_of(row["audio_ms"]),
+            "cost_usd": usd_text(row["cost_nano_usd"]),
+            "held_usd": usd_text(row["bound_nano_usd"]),
+        }
+
+
+def disagreements(connection: apsw.Connection, period: Period) -> list[str]:
+    """Where the daily sums are not those of the rows, and how many rows are not closed as they must be; a line each."""
+    parameters: dict[str, str | int] = {
+        "begin": period.begin_ms,
+        "end": period.end_ms,
+        "first": period.since.isoformat() if period.since else "",
+        "last": period.until.isoformat() if period.until else "9999-12-31",
+    }
+    query = _DISAGREEMENTS.format(
+        sums=", ".join(f"sum(ifnull({name}, 0)) AS {name}" for name in _SUMMED),
+        daily=", ".join(f"daily.{name}" for name in _SUMMED),
+        summed=", ".join(f"summed.{name}" for name in _SUMMED),
+    )
+    found = [
+        f"the sums of {' / '.join(group)} are not those of its rows" for group in connection.execute(query, parameters)
+    ]
+    ill_closed = connection.execute(_ILL_CLOSED, parameters).get
+    return [*found, f"{ill_closed} rows are not closed as they must be"] if ill_closed else found

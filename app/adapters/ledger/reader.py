@@ -1,0 +1,58 @@
+"""The gateway's reading connection: point queries of some ten microseconds each, too short to be worth a thread."""
+
+import json
+from dataclasses import dataclass
+from datetime import date
+
+from app.adapters.ledger.database import Database, rows
+from app.adapters.ledger.sums import amounts_spent
+from app.gateway.auth import Key
+from app.policy.budget import Amounts
+from app.policy.terms import Terms
+
+_FIND = """
+SELECT keys.id, keys.caller, keys.sha256, callers.terms, keys.expires_ms, keys.revoked_ms IS NOT NULL
+FROM keys JOIN callers ON callers.name = keys.caller WHERE keys.sha256 = ?
+"""
+_RESOLUTIONS = """
+SELECT seq, caller, admitted_ms, cost_nano_usd, audio_ms, charged_tokens FROM resolutions WHERE seq > ? ORDER BY seq
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """That a row which was closed as unknown has been resolved: what it is charged more (or less) than before."""
+
+    caller: str
+    admitted_ms: int
+    change: Amounts
+
+
+class LedgerReader:
+    """Keys and sums as the gateway needs them at a request. A change holds from the next request on."""
+
+    def __init__(self, database: Database) -> None:
+        self._connection = database.connect()
+        self._last_resolution: int = self._connection.execute("SELECT ifnull(max(seq), 0) FROM resolutions").get
+
+    def close(self) -> None:
+        self._connection.close()
+
+    async def find(self, sha256: str) -> Key | None:
+        """The key with this SHA-256."""
+        row = self._connection.execute(_FIND, (sha256,)).get
+        if row is None:
+            return None
+        key_id, caller, stored, terms, expires_ms, revoked = row
+        return Key(key_id, caller, stored, Terms.read(json.loads(terms)), expires_ms, bool(revoked))
+
+    def spent(self, caller: str, since: date) -> Amounts:
+        """What a caller's closed rows come to since this day."""
+        return amounts_spent(self._connection, caller, since)
+
+    def new_resolutions(self) -> list[Resolution]:
+        """Those since the last call."""
+        found = rows(self._connection, _RESOLUTIONS, (self._last_resolution,))
+        if found:
+            self._last_resolution = found[-1][0]
+        return [Resolution(caller, admitted_ms, Amounts(*change)) for _, caller, admitted_ms, *change in found]

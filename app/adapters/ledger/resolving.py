@@ -1,0 +1,59 @@
+"""Resolving rows in state `unknown`: what the provider really did, put in by someone who has looked."""
+
+from dataclasses import dataclass
+
+import apsw
+
+from app.adapters.ledger.callers import write_audit
+from app.adapters.ledger.database import immediate
+from app.gateway.administration import AuditEntry
+from app.policy.budget import NOTHING, Amounts
+
+_UNKNOWN = """
+SELECT id, caller, model, admitted_ms, error, cost_nano_usd, audio_ms, charged_tokens, upstream_request_id
+FROM requests WHERE state = 'unknown' ORDER BY id
+"""
+_RESOLVE = """
+UPDATE requests SET state = ?, cost_nano_usd = ?, audio_ms = ?, charged_tokens = ? WHERE id = ? AND state = 'unknown'
+"""
+_RECORD = """
+INSERT INTO resolutions (caller, admitted_ms, cost_nano_usd, audio_ms, charged_tokens) VALUES (?, ?, ?, ?, ?)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownRow:
+    """A row of which nobody knows whether the provider billed it; charged at its hold meanwhile."""
+
+    id: str
+    caller: str
+    model: str
+    admitted_ms: int
+    error: str | None
+    charge: Amounts
+    upstream_request_id: str | None
+
+
+def unknown_rows(connection: apsw.Connection) -> list[UnknownRow]:
+    """All of them, oldest first."""
+    return [
+        UnknownRow(row_id, caller, model, admitted_ms, error, Amounts(cost, audio, tokens), upstream_id)
+        for row_id, caller, model, admitted_ms, error, cost, audio, tokens, upstream_id in connection.execute(_UNKNOWN)
+    ]
+
+
+def resolve(connection: apsw.Connection, row: UnknownRow, charge: Amounts | None, entry: AuditEntry) -> bool:
+    """Settle a row at this charge, or release it (None); False if somebody else was faster.
+
+    A running gateway takes the change into its budgets within a second.
+    """
+    now = charge or NOTHING
+    with immediate(connection):
+        state = "released" if charge is None else "settled"
+        connection.execute(_RESOLVE, (state, now.cost, now.audio, now.tokens, row.id))
+        if not connection.changes():
+            return False
+        change = (now.cost - row.charge.cost, now.audio - row.charge.audio, now.tokens - row.charge.tokens)
+        connection.execute(_RECORD, (row.caller, row.admitted_ms, *change))
+        write_audit(connection, entry)
+    return True

@@ -1,0 +1,93 @@
+"""Delivering notices of budgets: one log event each, and a webhook where one is set, at least once.
+
+The ledger's table is the queue, so nothing is lost with the process, and a dead receiver delays nobody: each notice has
+its own next try, later each time. A webhook is signed as GitHub's are, `X-Signature-256: sha256=<HMAC of the body>`.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import logging
+import time
+from dataclasses import dataclass
+
+import aiohttp
+from pydantic import SecretStr
+
+from app.adapters.ledger.database import Database, rows
+from app.adapters.ledger.writer import LedgerWriter
+
+POLL_SECONDS = 1.0
+TIMEOUT_SECONDS = 10
+FIRST_PAUSE_MS = 2_000
+LONGEST_PAUSE_MS = 3_600_000
+AT_ONCE = 20
+
+_log = logging.getLogger("audio_gateway.budgets")
+
+_WAITING = """
+SELECT id, body, attempts FROM notices WHERE delivered_ms IS NULL AND next_ms <= ? ORDER BY next_ms LIMIT ?
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Where notices go, and the secret that signs them."""
+
+    url: str
+    secret: SecretStr
+
+
+class NoticeDelivery:
+    """A task that looks for waiting notices and delivers them."""
+
+    def __init__(self, database: Database, ledger: LedgerWriter, webhook: Webhook | None) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._webhook = webhook
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+        connection = self._database.connect()
+        try:
+            async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
+                while True:
+                    waiting = rows(connection, _WAITING, (_now_ms(), AT_ONCE))
+                    await asyncio.gather(*(self._deliver(session, *notice) for notice in waiting))
+                    await asyncio.sleep(POLL_SECONDS)
+        finally:
+            connection.close()
+
+    async def _deliver(self, session: aiohttp.ClientSession, notice_id: str, body: str, attempts: int) -> None:
+        if attempts == 0:
+            told = json.loads(body)
+            _log.warning(
+                "caller %s has spent %s of %s of the budget %s (%d %%)",
+                told["caller"],
+                told["spent"],
+                told["limit"],
+                told["budget"],
+                told["threshold_percent"],
+            )
+        now = _now_ms()
+        if self._webhook is None or await self._posted(session, self._webhook, body.encode()):
+            self._ledger.mark_notice(notice_id, now, now)
+        else:
+            pause = min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS << min(attempts, 20))
+            self._ledger.mark_notice(notice_id, now + pause, None)
+
+    async def _posted(self, session: aiohttp.ClientSession, webhook: Webhook, body: bytes) -> bool:
+        signature = hmac.new(webhook.secret.get_secret_value().encode(), body, hashlib.sha256).hexdigest()
+        headers = {"Content-Type": "application/json", "X-Signature-256": f"sha256={signature}"}
+        try:
+            async with session.post(webhook.url, data=body, headers=headers, allow_redirects=False) as answer:
+                return answer.status < 300
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            _log.info("the webhook cannot be delivered: %s", type(error).__name__)
+            return False
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,116 @@
+"""`audio-gateway ledger` and `audio-gateway audit`: rows that nobody knows the end of, and who changed what."""
+
+import json
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+import typer
+
+from app.adapters.ledger import LedgerCallers
+from app.adapters.ledger.resolving import UnknownRow, resolve, unknown_rows
+from app.cli import tables
+from app.cli.keys import actor
+from app.cli.settings import MISUSED, ConfigFile, database_of, explained, loaded, stop
+from app.cli.tables import Format
+from app.config import Config
+from app.gateway.administration import AuditEntry
+from app.policy.budget import Amounts
+from app.units import seconds_of, to_ms, to_nano, usd_text
+
+app = typer.Typer(help="Rows that nobody knows the end of.", no_args_is_help=True)
+
+Shown = Annotated[Format, typer.Option(help="How to print it.")]
+
+
+@app.command()
+def unknown(format: Shown = Format.TABLE, config: ConfigFile = None) -> None:
+    """List the requests that the provider may have billed; they are charged at their hold until they are resolved."""
+    settings = loaded(config)
+    with explained(), closing(database_of(settings).connect()) as connection:
+        rows = [_shown(row) for row in unknown_rows(connection)]
+    typer.echo(tables.rendered(rows, format), nl=False)
+
+
+@app.command("resolve")
+def resolve_row(
+    id: Annotated[str, typer.Argument(help="The request's id.")],
+    release: Annotated[bool, typer.Option("--release", help="The provider did not bill it.")] = False,
+    seconds: Annotated[float | None, typer.Option(min=0, help="It billed so much audio, at the model's price.")] = None,
+    cost: Annotated[str | None, typer.Option(help="It billed so many US dollars.")] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Close an unknown row with what the provider really did; a running gateway takes it in within a second.
+
+    Example: audio-gateway ledger resolve req_01m81pewaaa0y7kqxrajn50w4w --seconds 31.5
+    """
+    if [release, seconds is not None, cost is not None].count(True) != 1:
+        stop("name one of --release, --seconds and --cost", MISUSED)
+    settings = loaded(config)
+    with explained(), closing(database_of(settings).connect()) as connection:
+        row = next((each for each in unknown_rows(connection) if each.id == id), None)
+        if row is None:
+            stop(f"there is no unknown row {id}")
+        charge = None if release else _charge(settings, row, seconds, cost)
+        if not resolve(connection, row, charge, _entry(row, charge)):
+            stop(f"the row {id} has just been resolved by somebody else")
+    typer.echo(f"{id}: {'released' if charge is None else f'settled at {usd_text(charge.cost)} USD'}")
+
+
+def audit(
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 100,
+    format: Shown = Format.TABLE,
+    config: ConfigFile = None,
+) -> None:
+    """Show who changed what, and when."""
+    settings = loaded(config)
+    with explained(), closing(database_of(settings).connect()) as connection:
+        entries = LedgerCallers(connection).audit(limit)
+    rows: list[tables.Row] = [
+        {
+            "when": datetime.fromtimestamp(entry.at_ms / 1000, UTC).isoformat(timespec="seconds"),
+            "who": entry.actor,
+            "what": entry.action,
+            "subject": entry.subject,
+            "before": entry.before if format is Format.JSON else json.dumps(entry.before or {}),
+            "after": entry.after if format is Format.JSON else json.dumps(entry.after or {}),
+        }
+        for entry in entries
+    ]
+    typer.echo(tables.rendered(rows, format), nl=False)
+
+
+def _shown(row: UnknownRow) -> tables.Row:
+    return {
+        "id": row.id,
+        "caller": row.caller,
+        "model": row.model,
+        "admitted": datetime.fromtimestamp(row.admitted_ms / 1000, UTC).isoformat(timespec="seconds"),
+        "error": row.error or "",
+        "held_usd": usd_text(row.charge.cost),
+        "held_seconds": seconds_of(row.charge.audio),
+        "upstream_request_id": row.upstream_request_id or "",
+    }
+
+
+def _charge(settings: Config, row: UnknownRow, seconds: float | None, cost: str | None) -> Amounts:
+    if cost is not None:
+        try:
+            return Amounts(to_nano(Decimal(cost)), row.charge.audio, row.charge.tokens)
+        except InvalidOperation:
+            stop(f"{cost!r} is no number of dollars", MISUSED)
+    price = next((model.price for model in settings.models if model.id == row.model), None)
+    if price is None:
+        stop(f"the model {row.model} is no longer in the catalogue; name its --cost")
+    audio = to_ms(seconds or 0)
+    return Amounts(price.of_audio(audio), audio, price.most_tokens(audio))
+
+
+def _entry(row: UnknownRow, charge: Amounts | None) -> AuditEntry:
+    before = {"state": "unknown", "cost_usd": usd_text(row.charge.cost), "audio_seconds": seconds_of(row.charge.audio)}
+    after: dict[str, object] = {"state": "released"}
+    if charge is not None:
+        after = {"state": "settled", "cost_usd": usd_text(charge.cost), "audio_seconds": seconds_of(charge.audio)}
+    return AuditEntry(time.time_ns() // 1_000_000, actor(), "resolve", row.id, before, after)

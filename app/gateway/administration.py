@@ -1,0 +1,169 @@
+"""Callers and their keys as those who run the gateway manage them, from the command and over HTTP alike.
+
+Every change is written with a row of the audit in the same transaction: who, when, what, before and after; never a key.
+"""
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+from app.gateway.auth import Key
+from app.policy.terms import NAME, Terms
+from app.wire import apikey, identifier
+
+Document = Mapping[str, Any]
+
+
+class Fault(Enum):
+    """Why something cannot be done: what was asked for is wrong, is not there, or is there already."""
+
+    INVALID = 400
+    MISSING = 404
+    CONFLICT = 409
+
+
+class Impossible(Exception):
+    """The change was not made. The message is fit for whoever asked for it."""
+
+    def __init__(self, fault: Fault, message: str) -> None:
+        super().__init__(message)
+        self.fault = fault
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """A key as it is shown; times are milliseconds since the epoch."""
+
+    id: str
+    last4: str
+    created_ms: int
+    expires_ms: int | None
+    revoked_ms: int | None
+    last_used_ms: int | None
+
+    def state(self, now_ms: int) -> str:
+        if self.revoked_ms is not None:
+            return "revoked"
+        return "expired" if self.expires_ms is not None and self.expires_ms <= now_ms else "good"
+
+
+@dataclass(frozen=True, slots=True)
+class CallerRecord:
+    """A caller in the ledger, with all keys he ever had, oldest first."""
+
+    name: str
+    terms: Terms
+    created_ms: int
+    keys: tuple[KeyRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One administrative change."""
+
+    at_ms: int
+    actor: str
+    action: str
+    subject: str
+    before: Document | None
+    after: Document | None
+
+
+class CallerBook(Protocol):
+    """Where callers are kept; each change and its audit entry are one transaction."""
+
+    def all(self) -> list[CallerRecord]: ...
+    def get(self, name: str) -> CallerRecord | None: ...
+    def create(self, key: Key, last4: str, entry: AuditEntry) -> bool: ...
+    def change_terms(self, name: str, terms: Terms, entry: AuditEntry) -> None: ...
+    def add_key(self, key: Key, last4: str, old_expire_ms: int, entry: AuditEntry) -> None: ...
+    def revoke(self, key_ids: tuple[str, ...], entry: AuditEntry) -> None: ...
+
+
+class Administration:
+    """All changes that can be made, by this actor. `configured` are the names of callers in the settings."""
+
+    def __init__(self, book: CallerBook, models: frozenset[str], configured: frozenset[str], actor: str) -> None:
+        self._book = book
+        self._models = models
+        self._configured = configured
+        self._actor = actor
+
+    def callers(self) -> list[CallerRecord]:
+        return self._book.all()
+
+    def caller(self, name: str) -> CallerRecord:
+        record = self._book.get(name)
+        if record is None:
+            raise Impossible(Fault.MISSING, f"there is no caller named {name}")
+        return record
+
+    def create(self, name: str, document: Document, expires_ms: int | None = None) -> str:
+        """A new caller on these terms; its first key, which is shown this once."""
+        if not NAME.fullmatch(name):
+            raise Impossible(
+                Fault.INVALID, "a caller's name has letters, digits, '.', '_' and '-', 64 at the most, and no space"
+            )
+        terms, now = self._terms(document), _now_ms()
+        secret, key = _new_key(name, terms, expires_ms, now)
+        entry = self._entry(now, "create", name, None, {**terms.document(), "key_id": key.id})
+        if name in self._configured or not self._book.create(key, apikey.last4(secret), entry):
+            raise Impossible(Fault.CONFLICT, f"there is a caller named {name} already")
+        return secret
+
+    def update(self, name: str, changes: Document) -> CallerRecord:
+        """Change these parts of a caller's terms; a part that is None is taken out."""
+        before = self.caller(name).terms
+        merged = {part: value for part, value in {**before.document(), **changes}.items() if value is not None}
+        terms = self._terms(merged)
+        entry = self._entry(_now_ms(), "update", name, before.document(), terms.document())
+        self._book.change_terms(name, terms, entry)
+        return self.caller(name)
+
+    def rotate(self, name: str, overlap_ms: int, expires_ms: int | None = None) -> str:
+        """A new key for a caller, whose other keys end when the overlap does."""
+        record, now = self.caller(name), _now_ms()
+        secret, key = _new_key(name, record.terms, expires_ms, now)
+        after = {"key_id": key.id, "old_keys_expire_ms": now + overlap_ms}
+        before = {"good_keys": [each.id for each in record.keys if each.state(now) == "good"]}
+        entry = self._entry(now, "rotate", name, before, after)
+        self._book.add_key(key, apikey.last4(secret), now + overlap_ms, entry)
+        return secret
+
+    def revoke(self, name_or_key: str) -> tuple[str, ...]:
+        """Revoke all keys of a caller, or the one of this id; the ids of those that were not revoked before."""
+        named = [record for record in self._book.all() if record.name == name_or_key]
+        keys = [key for record in named or self._book.all() for key in record.keys if named or key.id == name_or_key]
+        ids = tuple(key.id for key in keys if key.revoked_ms is None)
+        if not ids:
+            raise Impossible(Fault.MISSING, f"there is no key of {name_or_key} that could be revoked")
+        self._book.revoke(ids, self._entry(_now_ms(), "revoke", name_or_key, {"keys": list(ids)}, None))
+        return ids
+
+    def _terms(self, document: Document) -> Terms:
+        try:
+            terms = Terms.read(document)
+        except ValueError as error:
+            raise Impossible(Fault.INVALID, str(error)) from error
+        for model in sorted((terms.models or frozenset()) - self._models):
+            known = ", ".join(sorted(self._models))
+            raise Impossible(Fault.INVALID, f"models: {model!r} is not in the catalogue: {known}")
+        return terms
+
+    def _entry(
+        self, now_ms: int, action: str, subject: str, before: Document | None, after: Document | None
+    ) -> AuditEntry:
+        return AuditEntry(now_ms, self._actor, action, subject, before, after)
+
+
+def _new_key(caller: str, terms: Terms, expires_ms: int | None, now_ms: int) -> tuple[str, Key]:
+    secret = apikey.mint(secrets.token_bytes(apikey.RANDOM_BYTES))
+    key_id = identifier.time_ordered("key_", now_ms, secrets.token_bytes(identifier.RANDOM_BYTES))
+    return secret, Key(key_id, caller, apikey.digest(secret), terms, expires_ms)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

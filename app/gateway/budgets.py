@@ -1,0 +1,178 @@
+"""What every caller has spent and holds, window by window, decided in memory and kept in step with the ledger.
+
+A tab is read from the ledger at a caller's first request, when none of his is in flight; from then on every hold and
+every outcome passes through here in the same order in which it is written. So a budget that is added or changed later
+is exact at once. A request counts in the windows of its admission.
+"""
+
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Protocol
+
+from app import errors
+from app.errors import Refusal
+from app.gateway.auth import Caller
+from app.policy.budget import NOTHING, Amounts, Budget, Verdict, Window, amount_text, first_day, judge, next_day
+from app.wire import identifier
+
+RESERVED_RETRY_SECONDS = 2.0
+
+
+class Spending(Protocol):
+    """What the ledger has on its rows that are closed."""
+
+    def spent(self, caller: str, since: date) -> Amounts: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """That a caller has spent so much of a budget, in percent; there is one for each threshold and window."""
+
+    id: str
+    caller: str
+    budget: str
+    window: date
+    threshold: int
+    spent: str
+    limit: str
+    created_ms: int
+
+    def document(self) -> dict[str, object]:
+        """The webhook's body."""
+        return {
+            "id": self.id,
+            "type": "budget.threshold_reached",
+            "created": self.created_ms // 1000,
+            "caller": self.caller,
+            "budget": self.budget,
+            "window_began": self.window.isoformat(),
+            "threshold_percent": self.threshold,
+            "spent": self.spent,
+            "limit": self.limit,
+        }
+
+
+@dataclass(slots=True)
+class Sum:
+    """One window of one caller: what is settled, what is held, by how many, and which notices were given of it."""
+
+    begun: date
+    settled: Amounts
+    held: Amounts = NOTHING
+    holds: int = 0
+    noticed: set[tuple[Budget, int]] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """The hold of one request in all windows; closed once, with what the request came to."""
+
+    caller: Caller
+    sums: Mapping[Window, Sum]
+    bound: Amounts
+    thresholds: tuple[int, ...]
+
+    def close(self, actual: Amounts, now_ms: int) -> tuple[Notice, ...]:
+        """Put what the request came to in the place of its hold; the notices that this gives rise to."""
+        for each in self.sums.values():
+            each.held = _less(each.held, self.bound)
+            each.holds -= 1
+            each.settled = _plus(each.settled, actual)
+        return tuple(self._notices(now_ms)) if actual != NOTHING else ()
+
+    def _notices(self, now_ms: int) -> Iterator[Notice]:
+        for budget in self.caller.terms.budgets:
+            each = self.sums[budget.window]
+            spent = each.settled.of(budget.unit)
+            for threshold in self.thresholds:
+                if spent * 100 >= budget.limit * threshold and (budget, threshold) not in each.noticed:
+                    each.noticed.add((budget, threshold))
+                    yield _notice(self.caller, budget, each, threshold, now_ms)
+
+
+class Budgets:
+    """Every caller's tab: a sum for each window."""
+
+    def __init__(self, spending: Spending, thresholds: tuple[int, ...]) -> None:
+        self._spending = spending
+        self._thresholds = thresholds
+        self._tabs: dict[str, dict[Window, Sum]] = {}
+
+    def check_spent(self, caller: Caller, now_ms: int) -> None:
+        """Refusal 429 `insufficient_quota` if a budget is spent: known before the body is read."""
+        sums = self._sums(caller.name, now_ms)
+        for budget in caller.terms.budgets:
+            if sums[budget.window].settled.of(budget.unit) >= budget.limit:
+                raise _spent(budget, now_ms)
+
+    def reserve(self, caller: Caller, bound: Amounts, now_ms: int) -> Reservation:
+        """Hold this much in every window; Refusal 429 if a budget has no room for it, now or at all."""
+        sums = self._sums(caller.name, now_ms)
+        for verdict in (Verdict.SPENT, Verdict.RESERVED):
+            for budget in caller.terms.budgets:
+                if _judged(budget, sums[budget.window], bound) is verdict:
+                    raise _spent(budget, now_ms) if verdict is Verdict.SPENT else _reserved(budget)
+        for each in sums.values():
+            each.held = _plus(each.held, bound)
+            each.holds += 1
+        return Reservation(caller, dict(sums), bound, self._thresholds)
+
+    def adjust(self, caller: str, admitted_ms: int, change: Amounts) -> None:
+        """Take in that a row which was closed has been resolved otherwise."""
+        for window, each in self._tabs.get(caller, {}).items():
+            if first_day(window, admitted_ms) == each.begun:
+                each.settled = _plus(each.settled, change)
+
+    @property
+    def held(self) -> int:
+        """How many holds there are: 0 at idle."""
+        return sum(tab[Window.TOTAL].holds for tab in self._tabs.values())
+
+    def _sums(self, caller: str, now_ms: int) -> dict[Window, Sum]:
+        """The caller's current windows; one that has passed is left to the requests that it still counts."""
+        tab = self._tabs.get(caller)
+        if tab is None:
+            begun = {window: first_day(window, now_ms) for window in Window}
+            tab = {window: Sum(day, self._spending.spent(caller, day)) for window, day in begun.items()}
+            self._tabs[caller] = tab
+        for window, each in tab.items():
+            if (day := first_day(window, now_ms)) > each.begun:
+                tab[window] = Sum(day, NOTHING)
+        return tab
+
+
+def _judged(budget: Budget, each: Sum, bound: Amounts) -> Verdict:
+    unit = budget.unit
+    return judge(budget.limit, each.settled.of(unit), each.held.of(unit), bound.of(unit), holds=each.holds)
+
+
+def _spent(budget: Budget, now_ms: int) -> Refusal:
+    return errors.insufficient_quota(str(budget), next_day(budget.window, now_ms))
+
+
+def _reserved(budget: Budget) -> Refusal:
+    return errors.budget_reserved(str(budget), RESERVED_RETRY_SECONDS)
+
+
+def _notice(caller: Caller, budget: Budget, each: Sum, threshold: int, now_ms: int) -> Notice:
+    unit = budget.unit
+    return Notice(
+        id=identifier.time_ordered("ntc_", now_ms, secrets.token_bytes(identifier.RANDOM_BYTES)),
+        caller=caller.name,
+        budget=str(budget),
+        window=each.begun,
+        threshold=threshold,
+        spent=amount_text(each.settled.of(unit), unit),
+        limit=amount_text(budget.limit, unit),
+        created_ms=now_ms,
+    )
+
+
+def _plus(one: Amounts, other: Amounts) -> Amounts:
+    return Amounts(one.cost + other.cost, one.audio + other.audio, one.tokens + other.tokens)
+
+
+def _less(one: Amounts, other: Amounts) -> Amounts:
+    return Amounts(one.cost - other.cost, one.audio - other.audio, one.tokens - other.tokens)

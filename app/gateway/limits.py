@@ -1,0 +1,69 @@
+"""How often and how many at once: the limits that a caller's terms set, decided before the body is read."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from app import errors
+from app.errors import Header
+from app.gateway.auth import Caller
+from app.policy.ratelimit import Pace, pace
+from app.policy.terms import Terms
+
+CONCURRENCY_RETRY_SECONDS = 1.0
+NS_PER_SECOND = 1_000_000_000
+
+
+class Limits:
+    """Every caller's bucket and requests in flight. `defaults` hold for callers whose own terms state none."""
+
+    def __init__(self, defaults: Terms) -> None:
+        self._defaults = defaults
+        self._arrivals: dict[str, int] = {}
+        self.in_flight: Counter[str] = Counter()
+
+    def paced(self, caller: Caller, now_ns: int) -> tuple[Header, ...]:
+        """Take one request from the caller's rate; the headers that tell what is left. Refusal 429 if none is."""
+        rate = caller.terms.over(self._defaults).rate
+        if rate is None:
+            return ()
+        told = pace(rate, self._arrivals.get(caller.name, 0), now_ns)
+        headers = _headers(rate.per_minute, told)
+        if not told.allowed:
+            raise errors.rate_limit_exceeded(
+                f"{rate.per_minute} requests a minute", told.wait_ns / NS_PER_SECOND, headers
+            )
+        self._arrivals[caller.name] = told.tat_ns
+        return headers
+
+    @contextmanager
+    def place(self, caller: Caller) -> Iterator[None]:
+        """One of the caller's places, freed on every way out; Refusal 429 if all are taken."""
+        most = caller.terms.over(self._defaults).concurrency
+        if most is not None and self.in_flight[caller.name] >= most:
+            raise errors.rate_limit_exceeded(f"{most} requests at once", CONCURRENCY_RETRY_SECONDS)
+        self.in_flight[caller.name] += 1
+        try:
+            yield
+        finally:
+            self.in_flight[caller.name] -= 1
+            if not self.in_flight[caller.name]:
+                del self.in_flight[caller.name]
+
+
+def _headers(limit: int, told: Pace) -> tuple[Header, ...]:
+    """OpenAI's names, and its way to write a time: `1s`, `6m0s`, `250ms`."""
+    return (
+        (b"x-ratelimit-limit-requests", b"%d" % limit),
+        (b"x-ratelimit-remaining-requests", b"%d" % told.remaining),
+        (b"x-ratelimit-reset-requests", _duration(told.reset_ns).encode()),
+    )
+
+
+def _duration(nanoseconds: int) -> str:
+    milliseconds = -(-nanoseconds // 1_000_000)
+    if milliseconds < 1000:
+        return f"{milliseconds}ms"
+    minutes, rest = divmod(milliseconds, 60_000)
+    seconds = f"{rest / 1000:.3f}".rstrip("0").rstrip(".")
+    return f"{minutes}m{seconds}s" if minutes else f"{seconds}s"

@@ -1,0 +1,123 @@
+"""How much a caller may spend: a limit on money, audio or tokens, by UTC day, week, month or in total.
+
+    admit       settled + held + bound <= limit, or nothing is held and settled < limit
+    spent       settled >= limit
+    reserved    only the holds of requests in flight stand in the way
+
+The second way to be admitted lets a budget be spent to its end: while less is left than one request's bound, requests
+go one at a time. So settled + held passes the limit by no more than what one request may cost.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Self
+
+from app.units import NANO_PER_USD, usd_text
+
+MS_PER_MINUTE = 60_000
+
+_TEXT = re.compile(r"(\d+(?:\.\d+)?)(usd|min|tokens)(?:/(day|week|month|total))?")
+_LARGEST = 1 << 62
+
+
+class Unit(StrEnum):
+    """What is limited; amounts are integers of nano-dollars, milliseconds and tokens."""
+
+    USD = "usd"
+    MINUTES = "min"
+    TOKENS = "tokens"
+
+
+class Window(StrEnum):
+    """How long a limit lasts. Weeks begin on Monday (ISO 8601); all begin at midnight UTC."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    TOTAL = "total"
+
+
+class Verdict(StrEnum):
+    ADMIT = "admit"
+    SPENT = "spent"
+    RESERVED = "reserved"
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """What one request may cost, or has cost, in every unit."""
+
+    cost: int = 0
+    audio: int = 0
+    tokens: int = 0
+
+    def of(self, unit: Unit) -> int:
+        return {Unit.USD: self.cost, Unit.MINUTES: self.audio, Unit.TOKENS: self.tokens}[unit]
+
+
+NOTHING = Amounts()
+
+_SCALE = {Unit.USD: NANO_PER_USD, Unit.MINUTES: MS_PER_MINUTE, Unit.TOKENS: 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A limit of so many nano-dollars, milliseconds or tokens in a window."""
+
+    limit: int
+    unit: Unit
+    window: Window
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The budget that a text such as `50usd/month`, `600min/day` or `20usd` (in total) tells; ValueError."""
+        match = _TEXT.fullmatch(text.strip().lower())
+        if match is None:
+            raise ValueError(f"{text!r} is no budget such as 50usd/month, 600min/day or 1000000tokens/week")
+        unit = Unit(match[2])
+        limit = Decimal(match[1]) * _SCALE[unit]
+        if limit != limit.to_integral_value() or not 0 < limit < _LARGEST:
+            raise ValueError(f"{text!r} is too fine or too large a budget, or none")
+        return cls(int(limit), unit, Window(match[3] or Window.TOTAL))
+
+    def __str__(self) -> str:
+        return f"{amount_text(self.limit, self.unit)}{self.unit}/{self.window}"
+
+
+def amount_text(amount: int, unit: Unit) -> str:
+    """An amount in the unit that people write: dollars, minutes, tokens; exact for money and tokens."""
+    if unit is Unit.USD:
+        return usd_text(amount)
+    return f"{amount / _SCALE[unit]:.15g}" if unit is Unit.MINUTES else str(amount)
+
+
+def judge(limit: int, settled: int, held: int, bound: int, *, holds: int) -> Verdict:
+    """Whether a request that may cost `bound` is admitted while `holds` requests hold `held` together."""
+    if settled >= limit:
+        return Verdict.SPENT
+    if holds == 0 or settled + held + bound <= limit:
+        return Verdict.ADMIT
+    return Verdict.RESERVED
+
+
+def first_day(window: Window, now_ms: int) -> date:
+    """The day on which the window that holds this moment began."""
+    today = datetime.fromtimestamp(now_ms / 1000, UTC).date()
+    if window is Window.DAY:
+        return today
+    if window is Window.WEEK:
+        return today - timedelta(days=today.weekday())
+    return today.replace(day=1) if window is Window.MONTH else date(1970, 1, 1)
+
+
+def next_day(window: Window, now_ms: int) -> date | None:
+    """The day on which the next window begins; None for a total."""
+    begun = first_day(window, now_ms)
+    if window is Window.DAY:
+        return begun + timedelta(days=1)
+    if window is Window.WEEK:
+        return begun + timedelta(days=7)
+    return (begun + timedelta(days=32)).replace(day=1) if window is Window.MONTH else None
