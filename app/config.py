@@ -57,6 +57,7 @@ class ServerSettings(Section):
     port: int = Field(8080, ge=0, le=65535)
     max_file_bytes: int = Field(25 * 1024 * 1024, ge=1)
     max_requests: int = Field(1024, ge=1)
+    max_connections: int = Field(2048, ge=1)
     spool_memory_bytes: int = Field(256 * 1024, ge=0)
     spool_total_bytes: int = Field(1024 * 1024 * 1024, ge=0)
     docs: bool = True

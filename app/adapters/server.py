@@ -4,6 +4,7 @@ What its parser refuses is answered in OpenAI's envelope with a request id, as e
 asked for by signal is a success, so that the process ends with status 0.
 """
 
+import asyncio
 import logging
 import resource
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app import errors
+from app.config import ServerSettings
 
 KEEP_ALIVE_SECONDS = 65
 BACKLOG = 2048
@@ -22,6 +24,13 @@ class GatewayProtocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1 connection, with our errors."""
 
     new_request_id: Callable[[], str]
+    max_connections: int
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Mark a connection above the ceiling: it is told so, and only health is answered on it."""
+        super().connection_made(transport)
+        if len(self.connections) > self.max_connections:
+            self.app_state = {**self.app_state, "over_capacity": True}
 
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser refused; where an answer has begun already there is only closing left."""
@@ -39,13 +48,14 @@ class GatewayProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def serve(application: Any, host: str, port: int, grace: float, new_request_id: Callable[[], str]) -> None:
+def serve(application: Any, settings: ServerSettings, grace: float, new_request_id: Callable[[], str]) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight within the grace; SystemExit if it cannot start."""
-    protocol = type("Protocol", (GatewayProtocol,), {"new_request_id": staticmethod(new_request_id)})
+    parts = {"new_request_id": staticmethod(new_request_id), "max_connections": settings.max_connections}
+    protocol = type("Protocol", (GatewayProtocol,), parts)
     config = uvicorn.Config(
         application,
-        host=host,
-        port=port,
+        host=settings.host,
+        port=settings.port,
         http=protocol,
         ws="none",
         log_config=None,
@@ -71,6 +81,12 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: Any) -> None:
         super().handle_exit(sig, frame)
         self._captured_signals.clear()
+
+
+def allow_many_files() -> None:
+    """Each request in flight takes two connections; the soft limit of most systems, 1,024, is far below the hard one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def forbid_core_dumps() -> None:

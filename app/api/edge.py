@@ -11,6 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app import errors
 from app.errors import Refusal
 
+HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
+
 _log = logging.getLogger("audio_gateway.api")
 
 
@@ -36,6 +38,9 @@ class Edge:
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
             await send(message)
 
+        if scope["state"].get("over_capacity") and scope["path"] not in HEALTH_PATHS:
+            await send_refusal(errors.overloaded("all its connections are in use"), send_with_id, close=True)
+            return
         try:
             await self._application(scope, receive, send_with_id)
         except Exception:

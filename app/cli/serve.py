@@ -20,6 +20,7 @@ def serve(config: ConfigFile = None) -> None:
     """
     settings = loaded(config)
     server.forbid_core_dumps()
+    server.allow_many_files()
     lines = LineWriter()
     logging.basicConfig(level=logging.INFO, handlers=[LogLines(lines)])
     with explained():
@@ -34,7 +35,7 @@ def serve(config: ConfigFile = None) -> None:
         settings.ledger.path,
     )
     try:
-        server.serve(application, settings.server.host, settings.server.port, settings.timeouts.grace, new_request_id)
+        server.serve(application, settings.server, settings.timeouts.grace, new_request_id)
     finally:
         lines.stop()
 

@@ -55,18 +55,26 @@ class Database:
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", self._synchronous)
         connection.pragma("foreign_keys", True)
-        with immediate(connection):
-            version, owner = connection.pragma("user_version"), connection.pragma("application_id")
-            if version == 0 and owner == 0 and not connection.pragma("schema_version"):
-                connection.execute(TABLES)
-                connection.pragma("application_id", APPLICATION_ID)
-                connection.pragma("user_version", VERSION)
-            elif owner != APPLICATION_ID:
-                raise LedgerUnusable(f"ledger {self.path}: this is another program's database; name another path")
-            elif version > VERSION:
-                raise LedgerUnusable(
-                    f"ledger {self.path}: made by a newer gateway (schema {version}); upgrade this one"
-                )
+        if _is_new(connection):
+            _make_tables(connection)
+        version, owner = connection.pragma("user_version"), connection.pragma("application_id")
+        if owner != APPLICATION_ID:
+            raise LedgerUnusable(f"ledger {self.path}: this is another program's database; name another path")
+        if version > VERSION:
+            raise LedgerUnusable(f"ledger {self.path}: made by a newer gateway (schema {version}); upgrade this one")
+
+
+def _is_new(connection: apsw.Connection) -> bool:
+    return not connection.pragma("schema_version")
+
+
+def _make_tables(connection: apsw.Connection) -> None:
+    """Give a new file its tables, unless another process has just done so."""
+    with immediate(connection):
+        if _is_new(connection):
+            connection.execute(TABLES)
+            connection.pragma("application_id", APPLICATION_ID)
+            connection.pragma("user_version", VERSION)
 
 
 @contextmanager
