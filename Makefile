@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SYSTEM_TOOLS := curl chromium nginx
 
 .PHONY: help demo serve test test-system check soak lock clean
 
@@ -10,7 +11,7 @@ help:
 	@echo "make demo         show the gateway at work: an embedded speech engine, one caller, one clip, its usage"
 	@echo "make serve        the same, left running with a key to try"
 	@echo "make test         the test suite (Python and a package index are all it needs)"
-	@echo "make test-system  the tests that need system packages (curl, Chromium); installs them with apt-get"
+	@echo "make test-system  the tests that need curl, Chromium and nginx; installs them with apt-get"
 	@echo "make check        lint, types, import contracts, then make test"
 	@echo "make soak         long runs: kill -9 a thousand times under load"
 	@echo "make lock         renew the hash-pinned requirement files (needs uv)"
@@ -30,7 +31,18 @@ serve: $(READY)
 	$(BIN)/audio-gateway demo --serve
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not system and not soak"
+
+test-system: $(READY)
+	@missing=; \
+	for tool in $(SYSTEM_TOOLS); do command -v $$tool > /dev/null || missing="$$missing $$tool"; done; \
+	if [ -n "$$missing" ]; then \
+	  apt-get update --quiet && apt-get install --yes --quiet --no-install-recommends ca-certificates $$missing; \
+	fi
+	$(BIN)/python -m pytest -m system
+
+soak: $(READY)
+	$(BIN)/python -m pytest -m soak
 
 check: $(READY)
 	$(BIN)/ruff format --check .

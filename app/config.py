@@ -5,13 +5,14 @@ OneRouter. Array tables (`[[models]]`, ...) are overridden whole, as JSON. A nam
 stops the start with one line that says where it stands and why.
 """
 
+import json
 import os
 import re
 import tomllib
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeGuard
 
 from pydantic import (
     BaseModel,
@@ -20,6 +21,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -28,7 +30,6 @@ from pydantic_settings import (
     EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    SettingsError,
 )
 
 from app.policy.pricing import FREE, Price
@@ -47,9 +48,12 @@ Task = Literal["transcribe", "translate"]
 class InvalidConfig(Exception):
     """The settings cannot be used. The message is one line: the file or variable, the key, the reason."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))
+
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
 class ServerSettings(Section):
@@ -157,8 +161,8 @@ class PriceTable(Section):
             raise ValueError("token prices need both input and output")
         if self.input is None and self.per_minute is None:
             raise ValueError('needs per_minute, or input and output; a model that costs nothing says price = "free"')
-        if not any((self.input, self.audio_input, self.output, self.per_minute)):
-            raise ValueError('a model that costs nothing says price = "free"')
+        if self.per_minute == 0 or (self.input is not None and not any((self.input, self.audio_input, self.output))):
+            raise ValueError('a price of 0 is left out; a model that costs nothing says price = "free"')
         return self
 
     def price(self) -> Price:
@@ -331,13 +335,14 @@ class Config(BaseSettings):
             raise ValueError(f"{', '.join(sorted(twice))} stands there twice")
         return items
 
-    @model_validator(mode="after")
-    def _known_models(self) -> Self:
-        known = {model.id for model in self.models}
-        for caller in self.callers:
-            for model in set(caller.models or ()) - known:
-                raise ValueError(f"callers.{caller.name}.models: {model!r} is not in the catalogue")
-        return self
+    @field_validator("callers")
+    @classmethod
+    def _known_models(cls, callers: tuple[CallerSettings, ...], told: ValidationInfo) -> tuple[CallerSettings, ...]:
+        known = {model.id for model in told.data.get("models", ())}
+        for caller in callers:
+            for model in sorted(set(caller.models or ()) - known):
+                raise ValueError(f"{caller.name}.models: {model!r} is not in the catalogue")
+        return callers
 
     @property
     def upstream(self) -> Upstream:
@@ -348,6 +353,7 @@ def load(file: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
     """The settings of this file (None: the defaults) under this environment; InvalidConfig says what is wrong."""
     told = _read(file) if file else {}
     _refuse_unknown_names(environ)
+    _refuse_unreadable_arrays(environ)
     try:
         return Config(**_merged(told, _from_environment(environ)))
     except ValidationError as error:
@@ -366,41 +372,51 @@ def caller_key_sha256(caller: CallerSettings, environ: Mapping[str, str]) -> str
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text("utf-8"))
+        told = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
         raise InvalidConfig(f"{file}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidConfig(f"{file}: {error}") from None
+    # Not left to `Config`: pydantic-settings takes keys such as `_env_prefix` for options of its own.
+    for key in told:
+        if key not in Config.model_fields:
+            raise InvalidConfig(f"{file}: {key}: no such setting")
+    return told
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     source = EnvSettingsSource(Config, env_prefix=ENV_PREFIX, env_nested_delimiter="__")
-    source.env_vars = {name.lower(): value for name, value in environ.items()}
-    try:
-        return source()
-    except SettingsError as error:
-        name = re.search(r'field "(\w+)"', str(error))
-        raise InvalidConfig(f"{ENV_PREFIX}{name[1].upper() if name else ''}: is not valid JSON") from None
+    source.env_vars = {name.lower(): value for name, value in environ.items() if name.startswith(ENV_PREFIX)}
+    return source()
 
 
 def _merged(file: dict[str, Any], environment: dict[str, Any]) -> dict[str, Any]:
     """The file's tables with the environment's values over them; arrays are replaced whole."""
     merged = dict(file)
     for key, value in environment.items():
-        below = merged.get(key)
-        merged[key] = {**below, **value} if isinstance(below, dict) and isinstance(value, dict) else value
+        below = merged.get(key, {})
+        if not isinstance(value, dict):
+            merged[key] = value
+        elif isinstance(below, dict):
+            merged[key] = {**below, **value}
     return merged
 
 
 def _setting_names() -> set[str]:
-    names = {CONFIG_FILE_VARIABLE, ADMIN_KEY_VARIABLE}
+    names = {CONFIG_FILE_VARIABLE, ADMIN_KEY_VARIABLE, *_array_names()}
     for name, field in Config.model_fields.items():
-        section = field.annotation
-        if isinstance(section, type) and issubclass(section, Section):
-            names |= {f"{ENV_PREFIX}{name}__{key}".upper() for key in section.model_fields}
-        else:
-            names.add(f"{ENV_PREFIX}{name}".upper())
+        if _is_section(field.annotation):
+            names |= {f"{ENV_PREFIX}{name}__{key}".upper() for key in field.annotation.model_fields}
     return names
+
+
+def _array_names() -> list[str]:
+    fields = Config.model_fields.items()
+    return [f"{ENV_PREFIX}{name}".upper() for name, field in fields if not _is_section(field.annotation)]
+
+
+def _is_section(annotation: object) -> TypeGuard[type[Section]]:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
 
 
 def _refuse_unknown_names(environ: Mapping[str, str]) -> None:
@@ -408,6 +424,16 @@ def _refuse_unknown_names(environ: Mapping[str, str]) -> None:
     for name in sorted(environ):
         if name.startswith(ENV_PREFIX) and name not in known:
             raise InvalidConfig(f"environment variable {name}: no such setting")
+
+
+def _refuse_unreadable_arrays(environ: Mapping[str, str]) -> None:
+    for name in _array_names():
+        try:
+            told = json.loads(environ.get(name, "[]"))
+        except (ValueError, RecursionError):
+            raise InvalidConfig(f"environment variable {name}: is not valid JSON") from None
+        if not isinstance(told, list):
+            raise InvalidConfig(f"environment variable {name}: must be a JSON array")
 
 
 def _line(error: ValidationError, file: Path | None, environ: Mapping[str, str]) -> str:
@@ -427,7 +453,7 @@ def _line(error: ValidationError, file: Path | None, environ: Mapping[str, str])
         else None
     )
     where = f"environment variable {variable}" if variable else str(file or "the defaults")
-    reason = first["msg"].removeprefix("Value error, ").replace("\n", " ")
+    reason = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         reason = "no such setting"
     return f"{where}: {'.'.join(path)}: {reason}" if path else f"{where}: {reason}"

@@ -7,7 +7,7 @@ Usage       what one answer told or one file measured
 """
 
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, Context, Decimal
 from enum import StrEnum
 from typing import NewType
 
@@ -46,7 +46,8 @@ class Usage:
 
 def to_nano(usd: Decimal) -> NanoUSD:
     """Nano-dollars of a decimal number of dollars; a finer fraction is rounded up."""
-    return NanoUSD(int((usd * NANO_PER_USD).to_integral_value(rounding=ROUND_CEILING)))
+    nano = Context(rounding=ROUND_CEILING).multiply(usd, Decimal(NANO_PER_USD))
+    return NanoUSD(int(nano.to_integral_value(rounding=ROUND_CEILING)))
 
 
 def usd_text(nano: int) -> str:

@@ -7,7 +7,7 @@
 408, 504, 524                   504 upstream_timeout, may have billed
 429                             429 upstream_rate_limited with the provider's retry-after
 any other 4xx and 5xx           its own status; its body where that is OpenAI-shaped, else our envelope
-a 4xx that is empty or HTML     502 upstream_bad_response
+a 4xx that is not JSON          502 upstream_bad_response
 """
 
 import json
@@ -50,12 +50,18 @@ def of_error(status: int, headers: Headers, body: bytes, redact: Redact) -> Refu
         return errors.upstream_timeout()
     if status == 429:
         return errors.upstream_rate_limited(retry_after(headers))
-    told = _error_document(body)
-    if told is None and status < 500 and (not body.strip() or _looks_like_html(headers, body)):
-        return errors.upstream_bad_response(f"status {status} with no readable body")
-    shaped = told is not None and isinstance(told.get("error"), dict)
-    detail = "" if shaped or told is None else _detail(told)
-    return errors.upstream_refused(status, redact(detail.encode()).decode(), redact(body) if shaped else None)
+    try:
+        told = document(body)
+    except NotJson:
+        told = None
+        if status < 500:
+            return errors.upstream_bad_response(f"status {status} with a body that is not JSON")
+    if not isinstance(told, dict):
+        return errors.upstream_refused(status, "", None)
+    if isinstance(told.get("error"), dict):
+        return errors.upstream_refused(status, "", _without_key(body, told, redact))
+    detail = redact(_bytes(_detail(told))).decode()
+    return errors.upstream_refused(status, detail[:MAX_DETAIL_CHARACTERS], None)
 
 
 def of_success(headers: Headers, body: bytes, response_format: str) -> object:
@@ -86,15 +92,19 @@ def _looks_like_html(headers: Headers, body: bytes) -> bool:
     return _media_type(headers) == "text/html" or start.startswith((b"<!doctype html", b"<html"))
 
 
-def _error_document(body: bytes) -> dict[str, object] | None:
-    try:
-        told = document(body)
-    except NotJson:
-        return None
-    return told if isinstance(told, dict) else None
+def _without_key(body: bytes, told: dict[str, object], redact: Redact) -> bytes:
+    """The provider's own bytes; written anew if our key is in them, for JSON's escapes may hide it from a search."""
+    plain = _bytes(json.dumps(told, ensure_ascii=False))
+    clean = redact(plain)
+    return body if clean == plain and redact(body) == body else clean
+
+
+def _bytes(text: str) -> bytes:
+    """UTF-8; JSON may tell of lone surrogates, which have none."""
+    return text.encode("utf-8", "replace")
 
 
 def _detail(told: dict[str, object]) -> str:
     """The provider's own words in the shapes that other frameworks use: detail, message, error."""
     said = next((told[name] for name in ("detail", "message", "error") if told.get(name)), "")
-    return (said if isinstance(said, str) else json.dumps(said))[:MAX_DETAIL_CHARACTERS]
+    return said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)

@@ -14,5 +14,9 @@ and a small vocabulary of errors. It needs the extra `offline` and imports nothi
     transcript   words, segments, durations
     formats      a transcript -> json, text, srt, vtt, verbose_json, SSE frames
     demo         the engine and the gateway started, shown at work, and stopped
+    surroundings what the demo gives to both: config, environment, port
     caller       what a caller does: a clip sent with the OpenAI SDK, the answer shown
 """
+
+# Where the engine's key stands in the environment, for who starts it and for the gateway before it.
+KEY_VARIABLE = "EMBEDDED_ENGINE_KEY"

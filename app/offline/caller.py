@@ -1,4 +1,4 @@
-"""What a caller of the gateway does: sends a clip with the OpenAI SDK and shows what comes back. Knows no other module."""
+"""What a caller of the gateway does: sends a clip with the OpenAI SDK, shows what comes back. Knows no other module."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from itertools import chain
+from itertools import chain, groupby
 from types import TracebackType
 from typing import BinaryIO, Self
 
@@ -59,12 +59,11 @@ class Audio:
         self._container.close()
 
     def _decoded(self) -> Generator[bytes, None, None]:
-        resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
-        for frame in chain(self._frames(), [None]):
-            for resampled in resampler.resample(frame):
-                if resampled.samples:
-                    # A plane is padded beyond its samples.
-                    yield bytes(resampled.planes[0])[: 2 * resampled.samples]
+        # A resampler takes frames of one shape, and files joined end to end have several.
+        for _, frames in groupby(self._frames(), _shape):
+            resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+            for frame in chain(frames, [None]):
+                yield from (_samples(resampled) for resampled in resampler.resample(frame) if resampled.samples)
 
     def _frames(self) -> Iterator[AudioFrame]:
         if not self._container.streams.audio:
@@ -77,3 +76,12 @@ class Audio:
                 return
             except av.FFmpegError:
                 continue
+
+
+def _shape(frame: AudioFrame) -> tuple[str, str, int]:
+    return frame.format.name, frame.layout.name, frame.sample_rate
+
+
+def _samples(frame: AudioFrame) -> bytes:
+    # A plane is padded beyond its samples.
+    return bytes(frame.planes[0])[: 2 * frame.samples]

@@ -6,26 +6,23 @@ Owns the processes and the temporary folder; the gateway is used as its operator
 from __future__ import annotations
 
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from secrets import token_urlsafe
 from tempfile import TemporaryDirectory
 from types import FrameType
 
 import httpx
 
 from app.offline.caller import Caller, Refused
+from app.offline.surroundings import config, environment, free_port
 
 SAMPLE = Path(__file__).with_name("sample.m4a")
 CALLER = "demo"
-ENGINE_KEY = "EMBEDDED_ENGINE_KEY"
 READY_SECONDS = 60.0
 STOP_SECONDS = 10.0
 
@@ -35,8 +32,9 @@ class Failed(Exception):
 
 
 def run(file: Path | None, serve: bool) -> int:
-    """Shows the gateway at work with `file`, or with the bundled clip; with `serve` it is then left running until Ctrl-C
-    or SIGTERM. Returns the exit status: 0; 1 when it could not be shown; 130 when it was interrupted before its end.
+    """Shows the gateway at work with `file`, or the bundled clip; with `serve` it then runs until Ctrl-C or SIGTERM.
+
+    Returns the exit status: 0; 1 when it could not be shown; 130 when it was interrupted before its end.
     """
     clip = (file or SAMPLE).absolute()
     before = signal.signal(signal.SIGTERM, _interrupt)
@@ -128,7 +126,7 @@ class Stage:
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._folder, self._stack = folder, stack
         self._config = folder / "config.toml"
-        self._environment = _environment()
+        self._environment = environment()
         self._children: list[Child] = []
 
     def start_engine(self) -> str:
@@ -143,8 +141,8 @@ class Stage:
 
     def start_gateway(self, engine: str) -> str:
         """Returns its base URL, once it is ready for requests."""
-        port = _free_port()
-        self._config.write_text(_config(port, self._folder / "ledger.db", engine), encoding="utf-8")
+        port = free_port()
+        self._config.write_text(config(port, self._folder / "ledger.db", engine), encoding="utf-8")
         gateway = self._start("gateway", "app", "serve", "--config", str(self._config))
 
         def base_url() -> str | None:
@@ -194,35 +192,6 @@ class Stage:
         if done.returncode:
             raise Failed(f"`audio-gateway {' '.join(words)}` ended with status {done.returncode}:\n{done.stderr}")
         return done
-
-
-def _config(port: int, ledger: Path, engine: str) -> str:
-    # JSON's strings are TOML's too.
-    return f"""\
-[server]
-port = {port}
-[ledger]
-path = {json.dumps(str(ledger), ensure_ascii=False)}
-[[upstreams]]
-name = "embedded"
-base_url = "{engine}"
-api_key_env = "{ENGINE_KEY}"
-"""
-
-
-def _environment() -> dict[str, str]:
-    """This process's, less the settings of a gateway that the user may run, plus the key between the two children."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AUDIO_GATEWAY_", "ONEROUTER_"))}
-    # The children run in the temporary folder, and have to find this very package from there.
-    path = [str(Path(__file__).parents[2]), *filter(None, [kept.get("PYTHONPATH")])]
-    return kept | {"PYTHONPATH": os.pathsep.join(path), ENGINE_KEY: token_urlsafe(24)}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:

@@ -21,12 +21,12 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.offline import KEY_VARIABLE
 from app.offline.asked import Asked, asked
 from app.offline.decoding import UnreadableAudio
 from app.offline.formats import Task, delta_frame, done_frame, render
@@ -34,11 +34,11 @@ from app.offline.listening import Heard, Listener
 from app.offline.refusal import Refusal, unreadable_file, wrong_key
 from app.offline.transcript import Transcript, Word
 
-KEY_VARIABLE = "EMBEDDED_ENGINE_KEY"
 MODEL = "pocketsphinx-en-us"
+GRACE_SECONDS = 3
 
 
-def create_engine(api_key: str | None = None) -> Starlette:
+def create_engine(api_key: str | None = None) -> ASGIApp:
     """The ASGI application; with an `api_key` it answers only `Authorization: Bearer <api_key>`."""
     listener = Listener()
 
@@ -65,7 +65,7 @@ def create_engine(api_key: str | None = None) -> Starlette:
         Route("/v1/models", models, methods=["GET"]),
     ]
     handlers = {Refusal: _refused, HTTPException: _refused, Exception: _refused}
-    return Starlette(routes=routes, middleware=[Middleware(Stamp)], exception_handlers=handlers, lifespan=lifespan)
+    return Stamp(Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan))
 
 
 class Stamp:
@@ -149,7 +149,11 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = _arguments()
     config = uvicorn.Config(
-        create_engine(arguments.api_key or None), host=arguments.host, port=arguments.port, log_level="warning"
+        create_engine(arguments.api_key or None),
+        host=arguments.host,
+        port=arguments.port,
+        log_level="warning",
+        timeout_graceful_shutdown=GRACE_SECONDS,
     )
     _AnnouncingServer(config).run(sockets=[config.bind_socket()])
 

@@ -6,14 +6,16 @@ Reading: feed bytes, get events; the same events for every split of the same byt
     part  = PartBegin PartData* PartEnd
 
 python-multipart finds the boundaries. It forgives more than a gateway may (what two parsers read differently, an
-attacker can use), so this wrapper refuses besides: a boundary that RFC 2046 does not allow, a preamble, an epilogue
-above 1 KiB, a body without its closing boundary, a part without exactly one plain `Content-Disposition: form-data` with
-a name, a transfer encoding that would change the bytes, control characters in a header, and anything above the caps.
+attacker can use), so this wrapper refuses besides: a boundary that RFC 2046 does not allow, a preamble, blanks behind a
+boundary (they could go on for ever), an epilogue above 1 KiB, a body without its closing boundary, a part without
+exactly one plain `Content-Disposition: form-data` with a name, a transfer encoding that would change the bytes, control
+characters in a header, and anything above the caps.
 
 Writing: `FormWriter` makes our own serialisation; no byte of the caller's framing is used again.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,7 @@ _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _PARAMETER = re.compile(rf'[ \t]*;[ \t]*({_NAME}\*?)=(?:({_NAME})|"((?:[^"\\]|\\.)*)")')
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_OFFSET = re.compile(r" (?:at \d+|\(\d+\))$")
 _IDENTITY_ENCODINGS = frozenset({"7bit", "8bit", "binary"})
 
 
@@ -73,7 +76,7 @@ class MultipartReader:
     """Push parser of one form. `feed` what arrives; `finish` at the body's end, which proves the form complete."""
 
     def __init__(self, boundary: str) -> None:
-        self._closing = f"--{boundary}--".encode()
+        self._delimiter = f"\r\n--{boundary}".encode()
         self._parser = MultipartParser(
             boundary.encode(),
             self._callbacks(),
@@ -88,7 +91,8 @@ class MultipartReader:
         self._begun = False
         self._ended = False
         self._epilogue = 0
-        self._tail = b""
+        # The last bytes seen, which may be the beginning of a delimiter; the first one stands there without its CRLF.
+        self._tail = b"\r\n"
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that these bytes complete."""
@@ -96,8 +100,13 @@ class MultipartReader:
             return []
         if not self._begun:
             self._begin(data)
-        for piece in self._split_after_closing(data):
-            self._feed_piece(piece)
+        start = 0
+        for end, padded in self._delimiters(data):
+            self._feed_piece(data[start:end])
+            if padded and not self._ended:
+                raise MalformedForm("blanks follow a boundary")
+            start = end
+        self._feed_piece(data[start:] if start else data)
         events, self._events = self._events, []
         return events
 
@@ -111,19 +120,22 @@ class MultipartReader:
             raise MalformedForm("it does not begin with its boundary")
         self._begun = True
 
-    def _split_after_closing(self, data: bytes) -> list[bytes]:
-        """Cut where a closing boundary may end, so that `_ended` is known before a byte of the epilogue is read."""
+    def _delimiters(self, data: bytes) -> Iterator[tuple[int, bool]]:
+        """Where a closing boundary ends, so that `_ended` is known before a byte of the epilogue is read, or a padded
+        one begins its blanks; the latter is told by the second value.
+        """
         window = self._tail + data
-        offset = len(self._tail)
-        self._tail = window[-(len(self._closing) - 1) :]
-        cuts = [0]
-        found = window.find(self._closing)
+        offset, length = len(self._tail), len(self._delimiter)
+        self._tail = window[-(length + 1) :]
+        found = window.find(self._delimiter)
         while found >= 0:
-            cuts.append(found + len(self._closing) - offset)
-            found = window.find(self._closing, found + 1)
-        if len(cuts) == 1:
-            return [data]
-        return [data[start:end] for start, end in zip(cuts, [*cuts[1:], len(data)], strict=True) if end > start]
+            behind = found + length
+            mark = window[behind : behind + 2]
+            if mark == b"--":
+                yield behind + 2 - offset, False
+            elif mark[:1] in (b" ", b"\t"):
+                yield max(0, behind + 1 - offset), True
+            found = window.find(self._delimiter, behind)
 
     def _feed_piece(self, piece: bytes) -> None:
         if self._ended:
@@ -248,10 +260,12 @@ def _text(value: bytes) -> str:
 
 
 def _quoted(name: str) -> bytes:
-    """A field's name as browsers write it (WHATWG HTML, multipart/form-data encoding algorithm)."""
-    return name.replace('"', "%22").encode()
+    """A field's name as browsers write it (WHATWG HTML, multipart/form-data encoding algorithm), but with backslashes
+    escaped as httpx does: most readers undo that, and a lone one at the end would swallow the closing quote.
+    """
+    return name.replace("\\", "\\\\").replace('"', "%22").encode()
 
 
 def _reason(error: FormParserError) -> str:
-    """The parser's words, which speak of offsets and bytes, never of content."""
-    return str(error).rstrip(".").lower() or "it cannot be read"
+    """The parser's words, which never speak of content, without their offset: it counts from where the body was cut."""
+    return _OFFSET.sub("", str(error).rstrip(".").lower()) or "it cannot be read"

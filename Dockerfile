@@ -1,0 +1,53 @@
+# Two stages: the first has what installing needs, the second what running needs.
+#   docker build --tag audio-gateway .
+
+FROM python:3.13-slim AS builder
+
+# Without pip in it: the one of the base image installs into it from outside.
+RUN ["python", "-m", "venv", "--without-pip", "/opt/venv"]
+
+COPY requirements.lock /build/
+RUN ["python", "-m", "pip", "--python", "/opt/venv/bin/python", "install", "--no-cache-dir", "--no-compile", \
+     "--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:", "-r", "/build/requirements.lock"]
+
+# The application has no compiled part: its files and the command are all that a wheel would bring, and building one
+# would need a build backend that no lock pins.
+COPY app /opt/venv/lib/python3.13/site-packages/app
+RUN printf '%s\n' '#!/opt/venv/bin/python' 'from app.cli import app' '' 'app()' > /opt/venv/bin/audio-gateway \
+    && chmod -R u=rwX,go=rX /opt/venv \
+    && chmod 755 /opt/venv/bin/audio-gateway \
+    && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/venv/lib
+
+
+FROM python:3.13-slim
+
+LABEL org.opencontainers.image.title="audio-gateway" \
+      org.opencontainers.image.description="A self-hosted, OpenAI-compatible gateway for speech-to-text: one provider key, many callers, every second and token accounted for." \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.licenses="MIT"
+
+# The thresholds keep glibc from mapping and unmapping every read buffer (256 KiB) of an upload: blocks up to 1 MiB come
+# from the heap, and the heap gives back memory only above 16 MiB of it.
+ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONDONTWRITEBYTECODE=1 \
+    MALLOC_MMAP_THRESHOLD_=1048576 \
+    MALLOC_TRIM_THRESHOLD_=16777216 \
+    AUDIO_GATEWAY_SERVER__HOST=0.0.0.0 \
+    AUDIO_GATEWAY_LEDGER__PATH=/data/ledger.db
+
+COPY LICENSE /usr/share/licenses/audio-gateway/LICENSE
+COPY --from=builder /opt/venv /opt/venv
+RUN ["install", "-d", "-o", "65532", "-g", "65532", "-m", "0700", "/data"]
+
+USER 65532:65532
+WORKDIR /data
+VOLUME ["/data"]
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+
+# http.client, as it heeds no proxy of the environment.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
+    CMD ["/opt/venv/bin/python", "-I", "-c", "import os, sys, http.client; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('AUDIO_GATEWAY_SERVER__PORT', '8080')), timeout=2); c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
+
+ENTRYPOINT ["audio-gateway"]
+CMD ["serve"]

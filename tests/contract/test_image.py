@@ -1,0 +1,302 @@
+"""The image and the compose file: what makes them safe to run, and that their command runs as they say."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+import yaml
+
+from app import __version__, config
+from tests.contract import dockerfile
+from tests.contract.tree import ROOT, is_variable
+from tests.stubs.gateway import clean_environment, free_port
+
+STAGES = dockerfile.parse(ROOT / "Dockerfile")
+BUILDER, FINAL = STAGES
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
+SERVICE: dict[str, Any] = COMPOSE["services"]["gateway"]
+USER = 65532
+
+# -- the Dockerfile ---------------------------------------------------------------------------------------------------
+
+
+def test_both_stages_have_one_base_and_its_version_is_named() -> None:
+    assert {stage.base for stage in STAGES} == {"python:3.13-slim"}
+    assert BUILDER.name == "builder"
+
+
+def test_the_version_of_python_is_the_same_in_the_paths() -> None:
+    paths = re.findall(r"python(\d\.\d+)/", (ROOT / "Dockerfile").read_text("utf-8"))
+    assert set(paths) == {BUILDER.base.removeprefix("python:").removesuffix("-slim")}
+
+
+def test_what_is_installed_is_pinned_by_hash_and_never_built() -> None:
+    (install,) = (each.array for each in BUILDER.all("RUN") if "install" in each.value)
+    assert {"--require-hashes", "--only-binary", "-r"} <= set(install)
+    assert install[-1] == "/build/requirements.lock"
+    assert "requirements.lock" in BUILDER.all("COPY")[0].value
+
+
+def test_the_command_is_that_of_the_package() -> None:
+    """The image has no wheel of the application, so its command is written by hand."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    module, _, name = project["scripts"]["audio-gateway"].partition(":")
+    (written,) = (each.value for each in BUILDER.all("RUN") if "> /opt/venv/bin/audio-gateway" in each.value)
+    assert f"'from {module} import {name}' '' '{name}()'" in written
+    assert "'#!/opt/venv/bin/python'" in written
+
+
+def test_it_runs_as_a_user_with_a_number_and_no_rights() -> None:
+    assert FINAL.one("USER").value == f"{USER}:{USER}"
+    after = FINAL.instructions[FINAL.instructions.index(FINAL.one("USER")) + 1 :]
+    assert {each.word for each in after} & {"RUN", "COPY"} == set()
+
+
+def test_nothing_at_run_time_needs_a_shell() -> None:
+    assert FINAL.one("ENTRYPOINT").array + FINAL.one("CMD").array == ["audio-gateway", "serve"]
+    assert FINAL.healthcheck[:3] == ["/opt/venv/bin/python", "-I", "-c"]
+    assert [each.array[0] for each in FINAL.all("RUN")] == ["install"]
+
+
+def test_nothing_is_added_from_elsewhere() -> None:
+    words = {each.word for stage in STAGES for each in stage.instructions}
+    assert words <= {
+        *("RUN", "COPY", "LABEL", "ENV", "USER", "WORKDIR", "VOLUME", "EXPOSE", "STOPSIGNAL"),
+        *("HEALTHCHECK", "ENTRYPOINT", "CMD"),
+    }
+    assert not any("://" in each.value for stage in STAGES for each in stage.instructions if each.word == "RUN")
+
+
+def test_no_secret_is_in_the_image() -> None:
+    names = {name for stage in STAGES for name in stage.environment}
+    assert [name for name in sorted(names) if re.search("KEY|TOKEN|SECRET|PASSWORD", name)] == []
+
+
+def test_its_environment() -> None:
+    environment = FINAL.environment
+    assert environment["AUDIO_GATEWAY_SERVER__HOST"] == "0.0.0.0"
+    assert environment["AUDIO_GATEWAY_LEDGER__PATH"] == "/data/ledger.db"
+    assert environment["PYTHONDONTWRITEBYTECODE"] == "1"
+    assert environment["PATH"].startswith("/opt/venv/bin:")
+    assert int(environment["MALLOC_MMAP_THRESHOLD_"]) > 256 * 1024
+    assert int(environment["MALLOC_TRIM_THRESHOLD_"]) > int(environment["MALLOC_MMAP_THRESHOLD_"])
+    assert all(is_variable(name) for name in environment if name.startswith("AUDIO_GATEWAY_"))
+
+
+def test_it_is_compiled_when_it_is_built() -> None:
+    assert "-m compileall" in BUILDER.all("RUN")[-1].value
+
+
+def test_the_ledger_is_on_a_volume_of_that_user() -> None:
+    (made,) = (each.array for each in FINAL.all("RUN"))
+    assert made == ["install", "-d", "-o", f"{USER}", "-g", f"{USER}", "-m", "0700", "/data"]
+    assert FINAL.one("VOLUME").array == ["/data"]
+    instructions = FINAL.instructions
+    assert instructions.index(FINAL.all("RUN")[0]) < instructions.index(FINAL.one("VOLUME"))
+
+
+def test_it_says_what_it_is_and_how_it_is_stopped() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    labels = {name.removeprefix("org.opencontainers.image."): value for name, value in FINAL.labels.items()}
+    assert labels == {
+        "title": project["name"],
+        "description": project["description"],
+        "version": project["version"],
+        "licenses": project["license"],
+    }
+    assert project["version"] == __version__
+    assert FINAL.one("STOPSIGNAL").value == "SIGTERM"
+    assert FINAL.one("EXPOSE").value == str(config.ServerSettings().port)
+
+
+def test_the_build_sees_what_it_copies_and_nothing_else() -> None:
+    lines = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+    copied = {each.value.split()[0] for stage in STAGES for each in stage.all("COPY") if "--from" not in each.value}
+    assert rules[0] == "*"
+    assert {rule[1:] for rule in rules if rule.startswith("!")} == copied
+    assert all((ROOT / name).exists() for name in copied)
+
+
+# -- docker-compose.yml -----------------------------------------------------------------------------------------------
+
+
+def test_compose_gives_it_no_rights() -> None:
+    assert SERVICE["user"] == FINAL.one("USER").value
+    assert SERVICE["read_only"] is True
+    assert SERVICE["cap_drop"] == ["ALL"]
+    assert SERVICE["security_opt"] == ["no-new-privileges:true"]
+    assert not {"privileged", "cap_add", "network_mode", "pid", "ipc", "devices"} & set(SERVICE)
+
+
+def test_compose_bounds_what_it_takes() -> None:
+    assert 0 < SERVICE["pids_limit"] <= 256
+    assert re.fullmatch(r"\d+[mg]", SERVICE["mem_limit"])
+    assert SERVICE["memswap_limit"] == SERVICE["mem_limit"]
+    (tmp,) = SERVICE["tmpfs"]
+    assert re.match(r"/tmp:size=\d+m,.*noexec", tmp)
+
+
+def test_compose_keeps_the_ledger_in_a_named_volume() -> None:
+    (volume,) = SERVICE["volumes"]
+    name, _, target = volume.partition(":")
+    assert name in COMPOSE["volumes"]
+    assert [target] == FINAL.one("VOLUME").array
+
+
+def test_compose_opens_it_to_this_machine_alone() -> None:
+    port = FINAL.one("EXPOSE").value
+    assert SERVICE["ports"] == [f"127.0.0.1:{port}:{port}"]
+
+
+def test_compose_needs_the_key_and_nothing_else() -> None:
+    assert list(SERVICE["environment"]) == ["ONEROUTER_API_KEY"]
+    assert SERVICE["environment"]["ONEROUTER_API_KEY"].startswith("${ONEROUTER_API_KEY:?")
+    assert config.DEFAULT_UPSTREAM.api_key_env == "ONEROUTER_API_KEY"
+
+
+def test_compose_lets_it_finish_what_is_in_flight() -> None:
+    assert int(SERVICE["stop_grace_period"].removesuffix("s")) > config.TimeoutSettings().grace
+    assert SERVICE["restart"] == "unless-stopped"
+
+
+def test_compose_asks_for_its_health_as_the_image_does() -> None:
+    check = SERVICE["healthcheck"]
+    assert check["test"] == ["CMD", *FINAL.healthcheck]
+    options = dict(re.findall(r"--([a-z-]+)=(\w+)", FINAL.one("HEALTHCHECK").value))
+    assert {name.replace("-", "_"): value for name, value in options.items()} == {
+        name: str(value) for name, value in check.items() if name != "test"
+    }
+
+
+def test_the_variant_with_a_secret_is_good() -> None:
+    """It stands in comments; uncommented it must be YAML, and its setting one that the gateway takes."""
+    text = (ROOT / "docker-compose.yml").read_text("utf-8")
+    _, _, variant = text.partition("# The provider's key as a docker secret")
+    lines = [
+        line.removeprefix("# ") for line in variant.splitlines() if line.startswith(("#     ", "# secrets:", "#   "))
+    ]
+    service = yaml.safe_load("\n".join(line[4:] for line in lines if line.startswith("    ") and "file:" not in line))
+    secrets = yaml.safe_load("\n".join(lines[lines.index("secrets:") :]))["secrets"]
+    loaded = config.load(None, service["environment"])
+    assert service["secrets"] == list(secrets)
+    assert loaded.upstream.api_key_file == Path("/run/secrets") / service["secrets"][0]
+    assert loaded.upstream.base_url == config.DEFAULT_UPSTREAM.base_url
+
+
+# -- its command ------------------------------------------------------------------------------------------------------
+
+
+class Container:
+    """The final stage's command with the final stage's environment, over a copy of the code that cannot be written."""
+
+    def __init__(self, folder: Path) -> None:
+        self.code, self.data = folder / "code", folder / "data"
+        shutil.copytree(ROOT / "app", self.code / "app", ignore=shutil.ignore_patterns("__pycache__"))
+        for path in (self.code, *self.code.rglob("*")):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        self.data.mkdir()
+        self.port = free_port()
+        inside = {**FINAL.environment, "AUDIO_GATEWAY_LEDGER__PATH": str(self.data / "ledger.db")}
+        self.environment = clean_environment(**inside, ONEROUTER_API_KEY="key", PYTHONPATH=str(self.code)) | {
+            "AUDIO_GATEWAY_SERVER__PORT": str(self.port)
+        }
+        self.as_user: list[str] = []
+        if os.getuid() == 0:
+            os.chown(self.data, USER, USER)
+            # The one capability left is to read this Python wherever it is; in the image everyone may.
+            kept = "-all,+dac_read_search"
+            self.as_user = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--no-new-privs"]
+            self.as_user += [f"--inh-caps={kept}", f"--ambient-caps={kept}", f"--bounding-set={kept}"]
+
+    def start(self, command: list[str]) -> "subprocess.Popen[str]":
+        """Start this command of the image; its `audio-gateway` and its Python are those of these tests."""
+        script = "from app.cli import app; app()"
+        program = {"audio-gateway": ["-P", "-c", script], "/opt/venv/bin/python": []}[command[0]]
+        return subprocess.Popen(
+            [*self.as_user, sys.executable, *program, *command[1:]],
+            env=self.environment,
+            cwd=self.data,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, command: list[str]) -> tuple[int, str]:
+        process = self.start(command)
+        out, _ = process.communicate(timeout=30)
+        return process.returncode, out
+
+
+@pytest.fixture
+def container(tmp_path: Path) -> Iterator[Container]:
+    made = Container(tmp_path)
+    yield made
+    for path in made.code.rglob("*"):
+        path.chmod(0o755)
+
+
+@contextlib.contextmanager
+def served(container: Container) -> Iterator["subprocess.Popen[str]"]:
+    process = container.start(FINAL.one("ENTRYPOINT").array + FINAL.one("CMD").array)
+    try:
+        deadline = monotonic() + 30
+        while answer(container.port, "/readyz") is None:
+            if process.poll() is not None or monotonic() > deadline:
+                process.kill()
+                raise AssertionError(f"it did not start: {process.communicate()[0]}")
+            sleep(0.05)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def answer(port: int, path: str) -> tuple[int, Any] | None:
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    except ConnectionRefusedError:
+        return None
+    finally:
+        connection.close()
+
+
+def test_its_command_serves_without_rights_over_code_that_cannot_be_written(container: Container) -> None:
+    before = sorted(container.code.rglob("*"))
+    with served(container) as process:
+        assert answer(container.port, "/healthz") == (200, {"status": "ok"})
+        assert container.run(FINAL.healthcheck) == (0, "")
+        expected = USER if os.getuid() == 0 else os.getuid()
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        assert re.search(r"^Uid:\s+(\d+)", status, re.MULTILINE)[1] == str(expected)  # type: ignore[index]
+        process.terminate()
+        assert process.wait(timeout=40) == 0
+    assert sorted(container.code.rglob("*")) == before
+    assert {path.name for path in container.data.iterdir()} == {"ledger.db", "ledger.db.lock"}
+
+
+def test_its_healthcheck_fails_when_nothing_answers(container: Container) -> None:
+    status, told = container.run(FINAL.healthcheck)
+    assert status == 1
+    assert "ConnectionRefusedError" in told
+
+
+def test_a_caller_is_made_beside_it(container: Container) -> None:
+    with served(container):
+        status, told = container.run([*FINAL.one("ENTRYPOINT").array, "keys", "create", "search-team"])
+    assert status == 0
+    assert "sk-agw-" in told

@@ -1,0 +1,66 @@
+"""What the checks of files look at: the files of the tree, and the names that the program knows."""
+
+import re
+from pathlib import Path
+
+from app import config
+from app.config import (
+    CallerSettings,
+    Config,
+    LedgerSettings,
+    Model,
+    PriceTable,
+    Section,
+    ServerSettings,
+    TimeoutSettings,
+    Upstream,
+)
+
+ROOT = Path(__file__).parents[2]
+
+_MADE = {"node_modules", "__pycache__", "data", "dist", "secrets"}
+
+
+def text_files() -> list[Path]:
+    """Every text file of the tree but what tools and runs leave behind, and what git keeps for itself."""
+    found = []
+    for path in sorted(ROOT.rglob("*")):
+        steps = path.relative_to(ROOT).parts
+        hidden = any(step.startswith(".") and step not in (".ci", ".dockerignore", ".gitignore") for step in steps)
+        made = _MADE.intersection(steps) or any(step.endswith(".egg-info") for step in steps)
+        if path.is_file() and not hidden and not made and b"\0" not in path.read_bytes()[:4096]:
+            found.append(path)
+    return found
+
+
+def documents() -> list[Path]:
+    """The documents for people."""
+    return sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+def is_variable(name: str) -> bool:
+    """Whether the gateway knows this environment variable as a setting."""
+    try:
+        config.load(None, {name: ""})
+    except config.InvalidConfig as error:
+        return "no such setting" not in str(error)
+    return True
+
+
+def settings() -> dict[str, set[str]]:
+    """The settings of each section, array tables and the price of a model included."""
+    sections: dict[str, type[Section]] = {
+        "server": ServerSettings,
+        "timeouts": TimeoutSettings,
+        "ledger": LedgerSettings,
+        "upstreams": Upstream,
+        "models": Model,
+        "callers": CallerSettings,
+    }
+    assert set(sections) == set(Config.model_fields)
+    sections["price"] = PriceTable
+    return {name: set(section.model_fields) for name, section in sections.items()}
+
+
+def variables_in(text: str) -> set[str]:
+    return set(re.findall(r"\bAUDIO_GATEWAY_[A-Z0-9_]*[A-Z0-9]\b", text))

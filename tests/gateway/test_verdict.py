@@ -1,0 +1,265 @@
+import gzip
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.errors import Refusal
+from app.gateway import verdict
+from app.gateway.verdict import MAX_DETAIL_CHARACTERS, of_error, of_success
+from app.wire.headers import Headers
+
+KEY = b"sk-provider/0123456789"
+JSON = Headers([(b"content-type", b"application/json; charset=utf-8")])
+HTML = Headers([(b"content-type", b"text/html")])
+TEXT = Headers([(b"content-type", b"text/plain; charset=utf-8")])
+NONE = Headers([])
+
+SHAPED = b'{"error": {"message": "no", "type": "t", "param": null, "code": "c"}}'
+PAGE = b"<!DOCTYPE html><title>502</title>"
+
+
+def redact(text: bytes) -> bytes:
+    return text.replace(KEY, b"[redacted]")
+
+
+def error(refusal: Refusal) -> dict[str, object]:
+    told = json.loads(refusal.envelope())["error"]
+    assert isinstance(told, dict)
+    return told
+
+
+@pytest.mark.parametrize("body", [SHAPED, PAGE, b"", b"no", b'"no"', b"\xff", gzip.compress(SHAPED), KEY], ids=repr)
+@pytest.mark.parametrize(
+    ("status", "ours", "code", "retry"),
+    [
+        (300, 502, "upstream_redirect", False),
+        (301, 502, "upstream_redirect", False),
+        (302, 502, "upstream_redirect", False),
+        (304, 502, "upstream_redirect", False),
+        (307, 502, "upstream_redirect", False),
+        (308, 502, "upstream_redirect", False),
+        (401, 502, "upstream_auth_failed", False),
+        (402, 502, "upstream_out_of_credit", False),
+        (408, 504, "upstream_timeout", None),
+        (429, 429, "upstream_rate_limited", None),
+        (504, 504, "upstream_timeout", None),
+        (524, 504, "upstream_timeout", None),
+    ],
+)
+def test_a_status_with_a_meaning_of_its_own_never_shows_the_body(
+    status: int, ours: int, code: str, retry: bool | None, body: bytes
+) -> None:
+    refusal = of_error(status, JSON, body, redact)
+    assert (refusal.status, refusal.code, refusal.retry) == (ours, code, retry)
+    assert refusal.body is None
+    assert error(refusal)["code"] == code
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 413, 415, 422, 499, 500, 502, 503, 520, 529])
+def test_an_error_of_openais_shape_passes_as_it_is(status: int) -> None:
+    refusal = of_error(status, JSON, SHAPED, redact)
+    assert refusal.status == status
+    assert refusal.envelope() == SHAPED
+    assert refusal.retry is None
+
+
+@pytest.mark.parametrize("status", [400, 403, 413, 422])
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        (JSON, b""),
+        (JSON, b" \r\n"),
+        (HTML, PAGE),
+        (TEXT, PAGE),
+        (TEXT, b"no"),
+        (JSON, b'{"error": {'),
+        (JSON, gzip.compress(SHAPED)),
+    ],
+    ids=["empty", "blank", "HTML", "HTML as text", "text", "cut", "compressed"],
+)
+def test_a_refusal_of_the_providers_that_is_not_json_cannot_be_used(status: int, headers: Headers, body: bytes) -> None:
+    refusal = of_error(status, headers, body, redact)
+    assert (refusal.status, refusal.code, refusal.retry) == (502, "upstream_bad_response", None)
+    assert str(status) in refusal.message
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 529])
+@pytest.mark.parametrize("body", [b"", PAGE, b"no", b'{"error": {', gzip.compress(SHAPED), b"[" * 100_000], ids=len)
+def test_a_failure_of_the_providers_keeps_its_status_whatever_its_body(status: int, body: bytes) -> None:
+    refusal = of_error(status, HTML, body, redact)
+    assert (refusal.status, refusal.code, refusal.retry) == (status, "upstream_error", None)
+    assert error(refusal)["message"] == f"The speech provider refused the request with status {status}."
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"detail": "model is busy"}', "model is busy"),
+        (b'{"message": "model is busy"}', "model is busy"),
+        (b'{"error": "model is busy"}', "model is busy"),
+        (b'{"detail": [{"loc": ["file"], "msg": "gr\xc3\xb6\xc3\x9fer"}]}', '[{"loc": ["file"], "msg": "größer"}]'),
+        (b'{"detail": null, "error": ["x"]}', '["x"]'),
+        (b'{"detail": "\\ud800"}', "?"),
+        (b'{"other": "x"}', ""),
+        (b"{}", ""),
+        (b'"x"', ""),
+        (b"null", ""),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 500])
+def test_words_in_another_shape_are_put_into_ours(status: int, body: bytes, words: str) -> None:
+    refusal = of_error(status, JSON, body, redact)
+    message = f"The speech provider refused the request with status {status}. {words}".strip()
+    assert (refusal.status, error(refusal)["code"], error(refusal)["message"]) == (status, "upstream_error", message)
+
+
+def test_many_words_are_cut() -> None:
+    refusal = of_error(400, JSON, json.dumps({"detail": "x" * 5_000}).encode(), redact)
+    assert refusal.message.endswith(" " + "x" * MAX_DETAIL_CHARACTERS)
+
+
+ECHOES = {
+    "shaped": b'{"error": {"message": "bad key %b"}}' % KEY,
+    "shaped, with escapes": b'{"error": {"message": "bad key %b"}}' % KEY.replace(b"/", rb"\/"),
+    "shaped, with other escapes": b'{"error": {"message": "bad key %b"}}' % KEY.replace(b"s", rb"\u0073"),
+    "a name": b'{"error": {"%b": 1}}' % KEY,
+    "detail": b'{"detail": "bad key %b"}' % KEY,
+    "detail, with escapes": b'{"detail": "bad key %b"}' % KEY.replace(b"/", rb"\/"),
+    "structured detail": b'{"detail": [{"input": "%b"}]}' % KEY,
+    "text": KEY,
+}
+
+
+@pytest.mark.parametrize("body", ECHOES.values(), ids=ECHOES.keys())
+@pytest.mark.parametrize("status", [302, 400, 401, 402, 403, 429, 500, 503, 504])
+def test_our_key_is_in_no_answer(status: int, body: bytes) -> None:
+    refusal = of_error(status, JSON, body, redact)
+    shown = refusal.envelope() + refusal.message.encode() + b"".join(value for _, value in refusal.all_headers())
+    assert KEY not in shown
+    assert KEY.decode() not in str(json.loads(refusal.envelope()))
+
+
+@pytest.mark.parametrize("before", range(MAX_DETAIL_CHARACTERS - len(KEY) - 5, MAX_DETAIL_CHARACTERS + 5))
+def test_the_cut_leaves_no_piece_of_our_key(before: int) -> None:
+    body = json.dumps({"detail": "x" * before + KEY.decode()}).encode()
+    assert KEY[:4].decode() not in of_error(400, JSON, body, redact).message
+
+
+def test_the_time_to_wait_is_the_providers() -> None:
+    headers = Headers([(b"retry-after", b"7"), (b"x-ratelimit-remaining-requests", b"0")])
+    refusal = of_error(429, headers, SHAPED, redact)
+    assert dict(refusal.all_headers()) == {
+        b"content-type": b"application/json",
+        b"retry-after": b"7",
+        b"retry-after-ms": b"7000",
+    }
+    assert error(refusal)["type"] == "rate_limit_error"
+    assert b"retry-after" not in dict(of_error(429, NONE, SHAPED, redact).all_headers())
+
+
+@given(st.integers(300, 599), st.binary(max_size=60), st.sampled_from([JSON, HTML, TEXT, NONE]))
+def test_any_error_becomes_an_envelope(status: int, body: bytes, headers: Headers) -> None:
+    refusal = of_error(status, headers, body, redact)
+    assert 400 <= refusal.status <= 599
+    assert error(refusal)
+
+
+@given(
+    st.recursive(
+        st.text(max_size=5) | st.none() | st.floats(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
+def test_any_error_document_becomes_an_envelope(value: object) -> None:
+    for name in ("error", "detail"):
+        refusal = of_error(400, JSON, json.dumps({name: value}).encode(), redact)
+        assert refusal.status == 400
+        assert isinstance(json.loads(refusal.envelope())["error"], dict)
+
+
+@pytest.mark.parametrize("depth", range(100, 2_000, 100))
+@pytest.mark.parametrize("name", ["error", "detail"])
+def test_deep_documents_become_envelopes(name: str, depth: int) -> None:
+    body = b'{"%b": {"a":' % name.encode() + b"[" * depth + b"]" * depth + b"}}"
+    assert of_error(500, JSON, body, redact).status == 500
+
+
+@pytest.mark.parametrize(
+    ("status", "may"),
+    [(400, False), (401, False), (408, True), (429, False), (500, False), (503, False), (504, True), (524, True)],
+)
+def test_the_errors_that_may_hide_a_success(status: int, may: bool) -> None:
+    assert verdict.may_have_billed(status) is may
+
+
+@pytest.mark.parametrize(("status", "is_it"), [(400, False), (401, True), (402, True), (403, False), (429, False)])
+def test_the_errors_that_are_our_keys_trouble(status: int, is_it: bool) -> None:
+    assert verdict.is_key_trouble(status) is is_it
+
+
+@pytest.mark.parametrize(
+    ("value", "is_it"),
+    [
+        (b"text/event-stream", True),
+        (b"Text/Event-Stream; charset=utf-8", True),
+        (b"application/json", False),
+        (b"text/event-stream-x", False),
+        (b"", False),
+    ],
+)
+def test_the_event_stream_is_known_by_its_type(value: bytes, is_it: bool) -> None:
+    assert verdict.is_event_stream(Headers([(b"content-type", value)])) is is_it
+    assert verdict.is_event_stream(NONE) is False
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "response_format", "document"),
+    [
+        (JSON, b'{"text": "a"}', "json", {"text": "a"}),
+        (JSON, b'{"text": "a"}', "", {"text": "a"}),
+        (NONE, b' {"text": "a"}\n', "verbose_json", {"text": "a"}),
+        (TEXT, b'{"text": "a"}', "diarized_json", {"text": "a"}),
+        (JSON, b'{"text": "a"}', "text", {"text": "a"}),
+        (JSON, b'"a"', "text", "a"),
+        (TEXT, b"a", "text", None),
+        (NONE, b"\xff", "text", None),
+        (TEXT, b"1\n00:00:00,000 --> 00:00:01,000\na\n", "srt", None),
+        (Headers([(b"content-type", b"text/vtt")]), b"WEBVTT\n", "vtt", None),
+        (Headers([(b"content-encoding", b"Identity")]), b"{}", "json", {}),
+    ],
+)
+def test_a_readable_success(headers: Headers, body: bytes, response_format: str, document: object) -> None:
+    assert of_success(headers, body, response_format) == document
+
+
+GZIP = Headers([(b"content-type", b"application/json"), (b"content-encoding", b"gzip")])
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "response_format", "reason"),
+    [
+        (JSON, b"", "json", "it is empty"),
+        (TEXT, b"", "text", "it is empty"),
+        (JSON, b'{"text": "a', "json", "it is not JSON"),
+        (TEXT, b"a", "json", "it is not JSON"),
+        (TEXT, b"a", "", "it is not JSON"),
+        (HTML, PAGE, "json", "it is not JSON"),
+        (JSON, b"a", "text", "it is not JSON"),
+        (JSON, b"[" * 100_000, "json", "it is not JSON"),
+        (JSON, b'["a"]', "json", "it is not a JSON object"),
+        (JSON, b'"a"', "verbose_json", "it is not a JSON object"),
+        (JSON, b"null", "json", "it is not a JSON object"),
+        (HTML, b"a", "text", "it is an HTML page"),
+        (TEXT, b" \n<!doctype HTML>", "srt", "it is an HTML page"),
+        (NONE, b"<HTML>", "vtt", "it is an HTML page"),
+        (GZIP, gzip.compress(b'{"text": "a"}'), "json", "it is compressed, which was not asked for"),
+        (GZIP, b'{"text": "a"}', "json", "it is compressed, which was not asked for"),
+        (Headers([(b"content-encoding", b"br")]), b"a", "text", "it is compressed, which was not asked for"),
+    ],
+)
+def test_a_success_that_cannot_be_read(headers: Headers, body: bytes, response_format: str, reason: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        of_success(headers, body, response_format)
+    assert (caught.value.status, caught.value.code) == (502, "upstream_bad_response")
+    assert caught.value.message.endswith(f": {reason}.")

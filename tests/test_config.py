@@ -1,0 +1,424 @@
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+from pydantic.fields import FieldInfo
+
+from app.config import (
+    CONFIG_FILE_VARIABLE,
+    DEFAULT_MODELS,
+    DEFAULT_UPSTREAM,
+    CallerSettings,
+    Config,
+    InvalidConfig,
+    LedgerSettings,
+    Section,
+    ServerSettings,
+    TimeoutSettings,
+    Upstream,
+    caller_key_sha256,
+    load,
+)
+from app.policy.pricing import FREE, Price
+from app.units import NanoUSD
+from app.wire import apikey
+
+PREFIX = "AUDIO_GATEWAY_"
+SECRET = "sk-provider-0123456789"
+
+UPSTREAM = """
+[[upstreams]]
+name = "local"
+base_url = "http://127.0.0.1:9000/v1/"
+api_key_env = "LOCAL_KEY"
+"""
+MODEL = """
+[[models]]
+id = "whisper-1"
+tasks = ["transcribe"]
+price = { per_minute = "0.006" }
+"""
+CALLER = """
+[[callers]]
+name = "alice"
+key_env = "ALICE_KEY"
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "gateway.toml"
+    file.write_text(text, "utf-8")
+    return file
+
+
+def why(file: Path | None, environ: Mapping[str, str]) -> str:
+    """The line that says why these settings cannot be used."""
+    with pytest.raises(InvalidConfig) as caught:
+        load(file, environ)
+    line = str(caught.value)
+    assert len(line.splitlines()) == 1
+    return line
+
+
+def test_the_defaults_serve_onerouter_with_nothing_set() -> None:
+    config = load(None, {})
+    assert config == Config()
+    assert config.upstream == DEFAULT_UPSTREAM
+    assert config.upstream.url("transcribe") == "https://audio.onerouter.pro/v1/audio/transcriptions"
+    assert config.upstream.url("translate") == "https://audio.onerouter.pro/v1/audio/translations"
+    assert config.upstream.api_key({"ONEROUTER_API_KEY": SECRET}).get_secret_value() == SECRET
+    assert config.server.max_file_bytes == 26_214_400
+    assert [model.id for model in config.models][:2] == ["whisper-1", "gpt-transcribe"]
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    assert load(written(tmp_path, ""), {}) == load(None, {})
+
+
+def test_the_environment_comes_before_the_file_and_the_file_before_the_defaults(tmp_path: Path) -> None:
+    file = written(tmp_path, "[server]\nhost = '0.0.0.0'\nport = 9000\n[timeouts]\ntotal = 60")
+    config = load(file, {"AUDIO_GATEWAY_SERVER__PORT": "9001", "PORT": "1", "SERVER__PORT": "2"})
+    assert config.server == ServerSettings(host="0.0.0.0", port=9001)
+    assert config.timeouts == TimeoutSettings(total=60)
+    assert load(file, {}).server.port == 9000
+
+
+def test_an_array_in_the_environment_replaces_the_files_whole(tmp_path: Path) -> None:
+    file = written(tmp_path, UPSTREAM + MODEL + CALLER)
+    models = [{"id": "a", "tasks": ["translate"], "price": "free"}]
+    config = load(file, {"AUDIO_GATEWAY_MODELS": json.dumps(models), "AUDIO_GATEWAY_CALLERS": "[]"})
+    assert [model.id for model in config.models] == ["a"]
+    assert config.callers == ()
+    assert config.upstream.name == "local"
+
+
+def test_names_of_other_programs_and_of_the_file_itself_are_left_alone() -> None:
+    environ = {CONFIG_FILE_VARIABLE: "x.toml", "AUDIO_GATEWAYS": "1", "PATH": "/bin", "audio_gateway_server__port": "1"}
+    assert load(None, environ) == load(None, {})
+
+
+SECTIONS: dict[str, type[Section]] = {
+    name: field.annotation
+    for name, field in Config.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+}
+KEYS = [(section, key, field) for section, model in SECTIONS.items() for key, field in model.model_fields.items()]
+
+
+def another(field: FieldInfo) -> Any:
+    """A value of the setting's type that is not its default."""
+    if get_origin(field.annotation) is Literal:
+        return next(choice for choice in get_args(field.annotation) if choice != field.default)
+    if isinstance(field.default, bool):
+        return not field.default
+    if isinstance(field.default, int | float):
+        return field.default + 1
+    return type(field.default)("elsewhere")
+
+
+@pytest.mark.parametrize(("section", "key", "field"), KEYS, ids=[f"{section}.{key}" for section, key, _ in KEYS])
+def test_every_setting_is_overridden_by_its_variable(section: str, key: str, field: FieldInfo, tmp_path: Path) -> None:
+    value = another(field)
+    environ = {f"{PREFIX}{section}__{key}".upper(): str(value)}
+    changed = load(written(tmp_path, ""), environ)
+    assert getattr(getattr(changed, section), key) == value
+    default = SECTIONS[section]()
+    assert getattr(changed, section) == default.model_copy(update={key: value}) != default
+
+
+def test_all_sections_are_known_here() -> None:
+    assert list(SECTIONS.values()) == [ServerSettings, TimeoutSettings, LedgerSettings]
+
+
+ARRAYS: dict[str, list[dict[str, Any]]] = {
+    "upstreams": [{"name": "x", "base_url": "https://example.org", "api_key_env": "X"}],
+    "models": [{"id": "x", "tasks": ["transcribe"], "price": {"per_minute": 1}}],
+    "callers": [{"name": "x", "key_sha256": "a" * 64, "models": ["whisper-1"]}],
+}
+
+
+@pytest.mark.parametrize("array", sorted(set(Config.model_fields) - set(SECTIONS)))
+def test_every_array_is_overridden_by_its_variable_as_json(array: str) -> None:
+    changed = load(None, {f"{PREFIX}{array}".upper(): json.dumps(ARRAYS[array])})
+    (item,) = getattr(changed, array)
+    assert getattr(item, "id", None) or item.name == "x"
+    assert getattr(changed, array) != getattr(Config(), array)
+
+
+def model(price: str, head: str = 'id = "m"\ntasks = ["transcribe"]') -> str:
+    return f"[[models]]\n{head}\nprice = {price}\n"
+
+
+def upstream(line: str, base_url: str = "https://example.org/v1") -> str:
+    return f'[[upstreams]]\nname = "u"\nbase_url = "{base_url}"\n{line}\n'
+
+
+BAD_FILES = {
+    "TOML syntax": ("[server\nport = 1", "", "at line 1"),
+    "key twice": ("[server]\nport = 1\nport = 2", "", "Cannot overwrite a value"),
+    "unknown table": ("[sever]\nport = 1", "sever", "no such setting"),
+    "unknown key": ("[server]\nprot = 1", "server.prot", "no such setting"),
+    "option of the reader": ("_env_prefix = 'X_'", "_env_prefix", "no such setting"),
+    "name of a parameter": ("__pydantic_self__ = 1", "__pydantic_self__", "no such setting"),
+    "key of two lines": ('"a\\nb" = 1', "a b", "no such setting"),
+    "a number for a table": ("server = 1", "server", "dictionary"),
+    "a word for a number": ("[server]\nport = 'http'", "server.port", "valid integer"),
+    "a port too high": ("[server]\nport = 65536", "server.port", "less than or equal to 65535"),
+    "a size of nothing": ("[server]\nmax_file_bytes = 0", "server.max_file_bytes", "greater than or equal to 1"),
+    "a number for a word": ("[server]\nhost = 1", "server.host", "valid string"),
+    "no time at all": ("[timeouts]\ntotal = 0", "timeouts.total", "greater than 0"),
+    "time without an end": ("[timeouts]\ntotal = inf", "timeouts.total", "finite"),
+    "no time": ("[timeouts]\ntotal = nan", "timeouts.total", "finite"),
+    "an unknown choice": ("[ledger]\nsynchronous = 'off'", "ledger.synchronous", "'full' or 'normal'"),
+    "models as a word": ("models = 'whisper-1'", "models", "valid tuple"),
+    "no models": ("models = []", "models", "at least 1 item"),
+    "model twice": (MODEL + MODEL, "models", "whisper-1 stands there twice"),
+    "model without a price": ('[[models]]\nid = "m"\ntasks = ["transcribe"]', "models.0.price", "required"),
+    "model without an id": (model("'free'", "tasks = ['transcribe']"), "models.0.id", "required"),
+    "model with a blank": (model("'free'", "id = 'a b'\ntasks = ['transcribe']"), "models.0.id", "pattern"),
+    "model without a task": (model("'free'", "id = 'm'\ntasks = []"), "models.0.tasks", "at least 1 item"),
+    "model with an unknown task": (model("'free'", "id = 'm'\ntasks = ['sing']"), "models.0.tasks.0", "'transcribe'"),
+    "price as a number": (model("0.006"), "models.0.price", "must be a table"),
+    "price as another word": (model("'Free'"), "models.0.price", "must be a table"),
+    "price of nothing": (model("{}"), "models.0.price", 'price = "free"'),
+    "price of 0": (model("{ per_minute = 0 }"), "models.0.price", 'price = "free"'),
+    "tokens of 0": (model("{ input = 0, output = 0, per_minute = 1 }"), "models.0.price", 'price = "free"'),
+    "minutes of 0": (model("{ input = 1, output = 1, per_minute = '0.0' }"), "models.0.price", 'price = "free"'),
+    "price of input alone": (model("{ input = 1 }"), "models.0.price", "both input and output"),
+    "price of output beside minutes": (
+        model("{ output = 1, per_minute = 1 }"),
+        "models.0.price",
+        "both input and output",
+    ),
+    "price of audio alone": (model("{ audio_input = 1, per_minute = 1 }"), "models.0.price", "both input and output"),
+    "price below 0": (model("{ per_minute = -1 }"), "models.0.price.per_minute", "between 0 and 1000000"),
+    "price beyond all": (model("{ per_minute = 1e7 }"), "models.0.price.per_minute", "between 0 and 1000000"),
+    "price that is no number": (model("{ per_minute = nan }"), "models.0.price.per_minute", "between 0 and 1000000"),
+    "price as a phrase": (model("{ per_minute = '1 cent' }"), "models.0.price.per_minute", "number of dollars"),
+    "price as a truth": (model("{ per_minute = true }"), "models.0.price.per_minute", "number of dollars"),
+    "unknown key of a price": (model("{ per_second = 1 }"), "models.0.price.per_second", "no such setting"),
+    "no tokens a minute": (
+        model("{ input = 1, output = 1, max_tokens_per_minute = 0 }"),
+        "models.0.price.max_tokens_per_minute",
+        "greater than or equal to 1",
+    ),
+    "no upstream": ("upstreams = []", "upstreams", "at least 1 item"),
+    "two upstreams": (UPSTREAM * 2, "upstreams", "at most 1 item"),
+    "upstream without a key": (upstream(""), "upstreams.0", "exactly one of api_key_env and api_key_file"),
+    "upstream with two keys": (
+        upstream("api_key_env = 'X'\napi_key_file = '/x'"),
+        "upstreams.0",
+        "exactly one of api_key_env and api_key_file",
+    ),
+    "upstream with its key in the file": (upstream(f"api_key = '{SECRET}'"), "upstreams.0.api_key", "no such setting"),
+    "base URL with a user": (
+        upstream("api_key_env = 'X'", f"https://user:{SECRET}@example.org/v1"),
+        "upstreams.0.base_url",
+        "without user",
+    ),
+    "base URL with a query": (upstream("api_key_env = 'X'", "https://example.org/?x"), "upstreams.0.base_url", "query"),
+    "base URL without a scheme": (upstream("api_key_env = 'X'", "example.org/v1"), "upstreams.0.base_url", "http"),
+    "base URL of another scheme": (upstream("api_key_env = 'X'", "file:///etc"), "upstreams.0.base_url", "http"),
+    "path without a slash": (
+        upstream("api_key_env = 'X'\ntranscriptions_path = 'audio'"),
+        "upstreams.0.transcriptions_path",
+        "begin with /",
+    ),
+    "unknown scheme": (upstream("api_key_env = 'X'\nauth_scheme = 'Basic'"), "upstreams.0.auth_scheme", "'Bearer'"),
+    "unknown framing": (upstream("api_key_env = 'X'\nframing = 'gzip'"), "upstreams.0.framing", "'chunked'"),
+    "caller twice": (CALLER + CALLER, "callers", "alice stands there twice"),
+    "caller without a key": ("[[callers]]\nname = 'a'", "callers.0", "exactly one of key_sha256 and key_env"),
+    "caller with two keys": (
+        f"[[callers]]\nname = 'a'\nkey_env = 'X'\nkey_sha256 = '{'a' * 64}'",
+        "callers.0",
+        "exactly one of key_sha256 and key_env",
+    ),
+    "caller with a key for a hash": (
+        f"[[callers]]\nname = 'a'\nkey_sha256 = '{SECRET}'",
+        "callers.0.key_sha256",
+        "pattern",
+    ),
+    "caller with a strange name": ("[[callers]]\nname = 'a b'\nkey_env = 'X'", "callers.0.name", "pattern"),
+    "caller with an unknown model": (
+        CALLER + "models = ['whisper-1', 'whisper-2']",
+        "callers",
+        "alice.models: 'whisper-2' is not in the catalogue",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "key", "reason"), BAD_FILES.values(), ids=BAD_FILES.keys())
+def test_a_bad_file_is_named_with_the_key_and_the_reason(text: str, key: str, reason: str, tmp_path: Path) -> None:
+    file = written(tmp_path, text)
+    line = why(file, {})
+    assert line.startswith(f"{file}: {key}: " if key else f"{file}: ")
+    assert reason in line
+    assert SECRET not in line
+
+
+BAD_VARIABLES = {
+    "unknown section": ("SEVER__PORT", "1", "no such setting"),
+    "unknown key": ("SERVER__PROT", "1", "no such setting"),
+    "section as a whole": ("SERVER", "{}", "no such setting"),
+    "item of an array": ("MODELS__0__ID", "x", "no such setting"),
+    "other case": ("SERVER__port", "1", "no such setting"),
+    "prefix alone": ("", "1", "no such setting"),
+    "empty number": ("SERVER__PORT", "", "server.port: Input should be a valid integer"),
+    "word for a number": ("SERVER__PORT", "http", "server.port: Input should be a valid integer"),
+    "word for a truth": ("SERVER__DOCS", "perhaps", "server.docs: Input should be a valid boolean"),
+    "time without an end": ("TIMEOUTS__TOTAL", "inf", "timeouts.total: Input should be a finite number"),
+    "unknown choice": ("LEDGER__SYNCHRONOUS", "off", "ledger.synchronous: Input should be 'full' or 'normal'"),
+    "bad JSON": ("MODELS", "[{id=1}]", "is not valid JSON"),
+    "empty JSON": ("CALLERS", "", "is not valid JSON"),
+    "deep JSON": ("CALLERS", "[" * 100_000, "is not valid JSON"),
+    "JSON object": ("CALLERS", "{}", "must be a JSON array"),
+    "JSON null": ("UPSTREAMS", "null", "must be a JSON array"),
+    "empty array": ("MODELS", "[]", "models: Tuple should have at least 1 item"),
+    "bad item": ("CALLERS", '[{"name": "a b", "key_env": "X"}]', "callers.0.name: String should match pattern"),
+    "caller with an unknown model": (
+        "CALLERS",
+        '[{"name": "a", "key_env": "X", "models": ["y"]}]',
+        "callers: a.models: 'y' is not in the catalogue",
+    ),
+    "item twice": ("CALLERS", json.dumps(ARRAYS["callers"] * 2), "callers: x stands there twice"),
+}
+
+
+@pytest.mark.parametrize(("name", "value", "reason"), BAD_VARIABLES.values(), ids=BAD_VARIABLES.keys())
+def test_a_bad_variable_is_named_with_the_reason(name: str, value: str, reason: str, tmp_path: Path) -> None:
+    line = why(written(tmp_path, CALLER), {f"{PREFIX}{name}": value})
+    assert line.startswith(f"environment variable {PREFIX}{name}: {reason}")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    assert why(tmp_path / "none.toml", {}) == f"{tmp_path / 'none.toml'}: No such file or directory"
+    assert why(tmp_path, {}) == f"{tmp_path}: Is a directory"
+
+
+def test_a_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "latin.toml"
+    file.write_bytes(b"# gr\xf6\xdfe")
+    assert why(file, {}).startswith(f"{file}: 'utf-8' codec")
+
+
+def test_a_fault_of_the_file_is_not_hidden_by_a_variable_beside_it(tmp_path: Path) -> None:
+    file = written(tmp_path, "server = 1")
+    assert why(file, {"AUDIO_GATEWAY_SERVER__PORT": "1"}).startswith(f"{file}: server: ")
+    file = written(tmp_path, "[server]\nhost = 1")
+    assert why(file, {"AUDIO_GATEWAY_SERVER__PORT": "1"}).startswith(f"{file}: server.host: ")
+
+
+def test_a_caller_of_the_file_must_have_the_models_that_a_variable_leaves(tmp_path: Path) -> None:
+    file = written(tmp_path, CALLER + "models = ['whisper-1']")
+    assert load(file, {}).callers[0].models == ("whisper-1",)
+    assert "'whisper-1' is not in the catalogue" in why(file, {"AUDIO_GATEWAY_MODELS": json.dumps(ARRAYS["models"])})
+
+
+@pytest.mark.parametrize(
+    ("table", "price"),
+    [
+        ("'free'", FREE),
+        ("{ per_minute = '0.006' }", Price(per_minute=NanoUSD(6_000_000))),
+        ("{ per_minute = 0.006 }", Price(per_minute=NanoUSD(6_000_000))),
+        ("{ per_minute = 6 }", Price(per_minute=NanoUSD(6_000_000_000))),
+        ("{ per_minute = '0.0000000001' }", Price(per_minute=NanoUSD(1))),
+        (
+            "{ input = '2.50', audio_input = 6, output = 0, max_tokens_per_minute = 900 }",
+            Price(NanoUSD(2_500_000_000), NanoUSD(6_000_000_000), NanoUSD(0), None, 900),
+        ),
+    ],
+)
+def test_prices_in_dollars_become_nano_dollars(table: str, price: Price, tmp_path: Path) -> None:
+    assert load(written(tmp_path, model(table)), {}).models[0].price == price
+
+
+def test_the_name_of_a_model_at_the_provider(tmp_path: Path) -> None:
+    own = load(written(tmp_path, model("'free'") + "upstream_model = 'whisper-large'"), {}).models[0]
+    assert (own.id, own.name_upstream) == ("m", "whisper-large")
+    assert DEFAULT_MODELS[0].name_upstream == "whisper-1"
+
+
+def test_the_urls_of_an_upstream(tmp_path: Path) -> None:
+    paths = 'transcriptions_path = "/speech/transcriptions"'
+    own = load(written(tmp_path, UPSTREAM + paths), {}).upstream
+    assert own.url("transcribe") == "http://127.0.0.1:9000/v1/speech/transcriptions"
+    assert own.url("translate") == "http://127.0.0.1:9000/v1/audio/translations"
+
+
+def keyed(file: Path) -> Upstream:
+    return Upstream(name="u", base_url="https://example.org", api_key_file=file)
+
+
+@pytest.mark.parametrize("text", [SECRET, f"{SECRET}\n", f" {SECRET}\r\n"])
+def test_the_key_of_the_provider_from_either_place(text: str, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(text)
+    assert keyed(tmp_path / "key").api_key({}).get_secret_value() == SECRET
+    assert DEFAULT_UPSTREAM.api_key({"ONEROUTER_API_KEY": text}).get_secret_value() == SECRET
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "cannot be read"),
+        (b"", "holds no key"),
+        (b" \n", "holds no key"),
+        (f"{SECRET}\n{SECRET}".encode(), "no HTTP header can carry"),
+        (f"{SECRET} x".encode(), "no HTTP header can carry"),
+        (f"{SECRET}\0".encode(), "no HTTP header can carry"),
+        (f"{SECRET}é".encode(), "no HTTP header can carry"),
+        (f"{SECRET}\xff".encode("latin-1"), "cannot be read"),
+    ],
+)
+def test_a_file_without_a_usable_key_is_named(content: bytes | None, reason: str, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(InvalidConfig, match=reason) as caught:
+        keyed(file).api_key({})
+    assert str(file) in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environ", "reason"),
+    [
+        ({}, "holds no key"),
+        ({"ONEROUTER_API_KEY": ""}, "holds no key"),
+        ({"ONEROUTER_API_KEY": " "}, "holds no key"),
+        ({"ONEROUTER_API_KEY": f"{SECRET}\nX-Header: 1"}, "no HTTP header can carry"),
+    ],
+)
+def test_a_variable_without_a_usable_key_is_named(environ: dict[str, str], reason: str) -> None:
+    with pytest.raises(InvalidConfig, match=reason) as caught:
+        DEFAULT_UPSTREAM.api_key(environ)
+    assert "ONEROUTER_API_KEY" in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+def test_the_key_of_the_provider_is_masked_and_not_part_of_the_settings() -> None:
+    environ = {"ONEROUTER_API_KEY": SECRET}
+    config = load(None, environ)
+    key = config.upstream.api_key(environ)
+    assert SECRET not in f"{key!r} {key} {config!r} {config} {config.model_dump_json()}"
+
+
+def test_the_key_of_a_caller_is_known_by_its_hash() -> None:
+    by_variable = CallerSettings(name="alice", key_env="ALICE_KEY")
+    by_hash = CallerSettings(name="bob", key_sha256=apikey.digest("secret"))
+    assert caller_key_sha256(by_variable, {"ALICE_KEY": " secret\n"}) == apikey.digest("secret")
+    assert caller_key_sha256(by_hash, {}) == apikey.digest("secret")
+
+
+@pytest.mark.parametrize("environ", [{}, {"ALICE_KEY": ""}, {"ALICE_KEY": " \n"}])
+def test_a_caller_whose_variable_is_empty_is_named(environ: dict[str, str]) -> None:
+    with pytest.raises(InvalidConfig, match=r"callers\.alice: .* ALICE_KEY holds no key"):
+        caller_key_sha256(CallerSettings(name="alice", key_env="ALICE_KEY"), environ)
+
+
+@pytest.mark.parametrize("value", [Config(), ServerSettings(), DEFAULT_UPSTREAM, DEFAULT_MODELS[0]])
+def test_settings_do_not_change(value: Section | Config) -> None:
+    name = next(iter(type(value).model_fields))
+    with pytest.raises(ValueError, match="frozen"):
+        setattr(value, name, None)
