@@ -18,7 +18,6 @@ from app.config import (
     ServerSettings,
     TimeoutSettings,
     Upstream,
-    caller_key_sha256,
     load,
 )
 from app.policy.pricing import FREE, Price
@@ -407,14 +406,14 @@ def test_the_key_of_the_provider_is_masked_and_not_part_of_the_settings() -> Non
 def test_the_key_of_a_caller_is_known_by_its_hash() -> None:
     by_variable = CallerSettings(name="alice", key_env="ALICE_KEY")
     by_hash = CallerSettings(name="bob", key_sha256=apikey.digest("secret"))
-    assert caller_key_sha256(by_variable, {"ALICE_KEY": " secret\n"}) == apikey.digest("secret")
-    assert caller_key_sha256(by_hash, {}) == apikey.digest("secret")
+    assert by_variable.sha256({"ALICE_KEY": " secret\n"}) == apikey.digest("secret")
+    assert by_hash.sha256({}) == apikey.digest("secret")
 
 
 @pytest.mark.parametrize("environ", [{}, {"ALICE_KEY": ""}, {"ALICE_KEY": " \n"}])
 def test_a_caller_whose_variable_is_empty_is_named(environ: dict[str, str]) -> None:
     with pytest.raises(InvalidConfig, match=r"callers\.alice: .* ALICE_KEY holds no key"):
-        caller_key_sha256(CallerSettings(name="alice", key_env="ALICE_KEY"), environ)
+        CallerSettings(name="alice", key_env="ALICE_KEY").sha256(environ)
 
 
 @pytest.mark.parametrize("value", [Config(), ServerSettings(), DEFAULT_UPSTREAM, DEFAULT_MODELS[0]])

@@ -5,9 +5,12 @@ from pathlib import Path
 
 from app import config
 from app.config import (
+    AdminSettings,
+    AlertSettings,
     CallerSettings,
     Config,
     LedgerSettings,
+    LimitSettings,
     Model,
     PriceTable,
     Section,
@@ -56,6 +59,9 @@ def settings() -> dict[str, set[str]]:
         "upstreams": Upstream,
         "models": Model,
         "callers": CallerSettings,
+        "limits": LimitSettings,
+        "admin": AdminSettings,
+        "alerts": AlertSettings,
     }
     assert set(sections) == set(Config.model_fields)
     sections["price"] = PriceTable

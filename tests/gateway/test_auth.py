@@ -4,6 +4,7 @@ import pytest
 
 from app.errors import Refusal
 from app.gateway.auth import Caller, Key, KeyDirectory, identify
+from app.policy.terms import Terms
 from app.wire import apikey
 from app.wire.headers import Headers
 
@@ -28,7 +29,7 @@ class Store:
 def key(
     secret: str, *, models: frozenset[str] | None = None, expires_ms: int | None = None, revoked: bool = False
 ) -> Key:
-    return Key("key_1", "alice", apikey.digest(secret), models, expires_ms, revoked)
+    return Key("key_1", "alice", apikey.digest(secret), Terms(models=models), expires_ms, revoked)
 
 
 def called(store: Store, *authorization: bytes) -> Caller:
@@ -51,7 +52,7 @@ def test_a_good_key_in_any_of_its_dresses(dress: str, secret: str, name: str) ->
 
 def test_a_caller_has_the_models_of_the_key() -> None:
     caller = called(Store(key(GOOD, models=frozenset({"whisper-1"}))), GOOD.encode())
-    assert caller == Caller("alice", "key_1", frozenset({"whisper-1"}))
+    assert caller == Caller("alice", "key_1", Terms(models=frozenset({"whisper-1"})))
     assert caller.may_use("whisper-1")
     assert not caller.may_use("gpt-transcribe")
 

@@ -1,14 +1,32 @@
 from collections.abc import AsyncIterator
+from datetime import date
 
 import pytest
 
 from app.errors import Refusal
+from app.gateway.auth import Caller
+from app.gateway.budgets import Budgets
 from app.gateway.call import Call
 from app.gateway.entry import FORM_SLACK_BYTES, Entrance
+from app.gateway.limits import Limits
+from app.policy.budget import NOTHING, Amounts
+from app.policy.terms import Terms
 from app.wire.headers import Header, Headers
 
 MAX_FILE_BYTES = 1_000
 FORM = (b"content-type", b"multipart/form-data; boundary=abc")
+
+
+ALICE = Caller("alice", "key_1", Terms())
+
+
+class NothingSpent:
+    def spent(self, caller: str, since: date) -> Amounts:
+        return NOTHING
+
+
+def entrance_for(requests: int) -> Entrance:
+    return Entrance(requests, MAX_FILE_BYTES, Limits(Terms()), Budgets(NothingSpent(), ()))
 
 
 async def untouched() -> AsyncIterator[bytes]:
@@ -21,36 +39,36 @@ def call(*fields: Header) -> Call:
 
 
 def refused(entrance: Entrance, *fields: Header) -> Refusal:
-    with pytest.raises(Refusal) as caught, entrance.slot(call(*fields)):
+    with pytest.raises(Refusal) as caught, entrance.slot(call(*fields), ALICE):
         pass
     assert entrance.in_flight == 0
     return caught.value
 
 
 def test_a_request_that_may_come_in_has_its_boundary() -> None:
-    entrance = Entrance(1, MAX_FILE_BYTES)
-    with entrance.slot(call((b"Content-Type", b' Multipart/Form-Data; boundary="a b"'))) as slot:
+    entrance = entrance_for(1)
+    with entrance.slot(call((b"Content-Type", b' Multipart/Form-Data; boundary="a b"')), ALICE) as slot:
         assert slot.boundary == "a b"
         assert entrance.in_flight == 1
     assert entrance.in_flight == 0
 
 
 def test_a_slot_is_freed_when_the_request_fails() -> None:
-    entrance = Entrance(1, MAX_FILE_BYTES)
-    with pytest.raises(LookupError), entrance.slot(call(FORM)):
+    entrance = entrance_for(1)
+    with pytest.raises(LookupError), entrance.slot(call(FORM), ALICE):
         raise LookupError
     assert entrance.in_flight == 0
 
 
 def test_one_request_more_than_there_are_slots_is_refused() -> None:
-    entrance = Entrance(2, MAX_FILE_BYTES)
-    with entrance.slot(call(FORM)), entrance.slot(call(FORM)):
-        with pytest.raises(Refusal) as caught, entrance.slot(call(FORM)):
+    entrance = entrance_for(2)
+    with entrance.slot(call(FORM), ALICE), entrance.slot(call(FORM), ALICE):
+        with pytest.raises(Refusal) as caught, entrance.slot(call(FORM), ALICE):
             pass
         assert entrance.in_flight == 2
     assert (caught.value.status, caught.value.code) == (503, "overloaded")
     assert dict(caught.value.all_headers())[b"retry-after"] == b"1"
-    with entrance.slot(call(FORM)):
+    with entrance.slot(call(FORM), ALICE):
         assert entrance.in_flight == 1
 
 
@@ -67,7 +85,7 @@ def test_one_request_more_than_there_are_slots_is_refused() -> None:
     ],
 )
 def test_a_form_without_one_good_boundary_is_refused(content_type: bytes) -> None:
-    refusal = refused(Entrance(1, MAX_FILE_BYTES), (b"content-type", content_type))
+    refusal = refused(entrance_for(1), (b"content-type", content_type))
     assert (refusal.status, refusal.code) == (400, "invalid_multipart")
 
 
@@ -83,24 +101,24 @@ def test_a_form_without_one_good_boundary_is_refused(content_type: bytes) -> Non
     ],
 )
 def test_a_body_that_is_no_form_is_refused(fields: tuple[Header, ...]) -> None:
-    refusal = refused(Entrance(1, MAX_FILE_BYTES), *fields)
+    refusal = refused(entrance_for(1), *fields)
     assert (refusal.status, refusal.code) == (415, "invalid_content_type")
 
 
 @pytest.mark.parametrize("encoding", [b"gzip", b"br", b"identity, gzip", b"x"])
 def test_a_compressed_body_is_refused(encoding: bytes) -> None:
-    refusal = refused(Entrance(1, MAX_FILE_BYTES), FORM, (b"content-encoding", encoding))
+    refusal = refused(entrance_for(1), FORM, (b"content-encoding", encoding))
     assert (refusal.status, refusal.code) == (415, "unsupported_content_encoding")
 
 
 def test_an_encoding_that_changes_nothing_passes() -> None:
-    with Entrance(1, MAX_FILE_BYTES).slot(call(FORM, (b"content-encoding", b" Identity"))) as slot:
+    with entrance_for(1).slot(call(FORM, (b"content-encoding", b" Identity")), ALICE) as slot:
         assert slot.boundary == "abc"
 
 
 def test_a_declared_size_that_no_form_with_a_good_file_has_is_refused() -> None:
     largest = MAX_FILE_BYTES + FORM_SLACK_BYTES
-    refusal = refused(Entrance(1, MAX_FILE_BYTES), FORM, (b"content-length", b"%d" % (largest + 1)))
+    refusal = refused(entrance_for(1), FORM, (b"content-length", b"%d" % (largest + 1)))
     assert (refusal.status, refusal.code, refusal.param) == (413, "request_too_large", "file")
-    with Entrance(1, MAX_FILE_BYTES).slot(call(FORM, (b"content-length", b"%d" % largest))) as slot:
+    with entrance_for(1).slot(call(FORM, (b"content-length", b"%d" % largest)), ALICE) as slot:
         assert slot.boundary == "abc"

@@ -1,0 +1,50 @@
+"""The settings: TOML and the environment become frozen values, once.
+
+Precedence: `AUDIO_GATEWAY_SECTION__KEY` in the environment, then the file, then the defaults below, which serve
+OneRouter. Array tables (`[[models]]`, ...) are overridden whole, as JSON. A name or a value that is not understood
+stops the start with one line that says where it stands and why.
+
+    loading      the whole, and how it is read
+    sections     the gateway's own tables: server, timeouts, ledger, admin, alerts
+    upstream     the speech provider
+    catalogue    models and their prices
+    callers      callers in the settings
+    secret       keys out of files and the environment
+"""
+
+from app.config.callers import CallerSettings, LimitSettings
+from app.config.catalogue import DEFAULT_MODELS, Model, PriceTable, Task
+from app.config.loading import CONFIG_FILE_VARIABLE, ENV_PREFIX, Config, load
+from app.config.section import InvalidConfig, Section
+from app.config.sections import (
+    ADMIN_KEY_VARIABLE,
+    AdminSettings,
+    AlertSettings,
+    LedgerSettings,
+    ServerSettings,
+    TimeoutSettings,
+)
+from app.config.upstream import DEFAULT_UPSTREAM, Upstream
+
+__all__ = [
+    "ADMIN_KEY_VARIABLE",
+    "CONFIG_FILE_VARIABLE",
+    "DEFAULT_MODELS",
+    "DEFAULT_UPSTREAM",
+    "ENV_PREFIX",
+    "AdminSettings",
+    "AlertSettings",
+    "CallerSettings",
+    "Config",
+    "InvalidConfig",
+    "LedgerSettings",
+    "LimitSettings",
+    "Model",
+    "PriceTable",
+    "Section",
+    "ServerSettings",
+    "Task",
+    "TimeoutSettings",
+    "Upstream",
+    "load",
+]

@@ -1,0 +1,65 @@
+"""Callers in the settings, and the limits of those whose terms state none."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from app.config.catalogue import Task
+from app.config.section import InvalidConfig, Section
+from app.policy.terms import NAME, Terms
+from app.wire import apikey
+
+
+class LimitSettings(Section):
+    """Limits of callers whose own terms state none; None is no limit."""
+
+    rpm: int | None = Field(None, ge=1, le=1_000_000)
+    burst: int | None = Field(None, ge=1, le=1_000_000)
+    concurrency: int | None = Field(None, ge=1, le=1_000_000)
+
+    @property
+    def terms(self) -> Terms:
+        return Terms(rpm=self.rpm, burst=self.burst, concurrency=self.concurrency)
+
+
+class CallerSettings(Section):
+    """A caller that stands in the settings rather than in the ledger, on the same terms."""
+
+    name: str = Field(pattern=f"^{NAME.pattern}$")
+    key_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    key_env: str | None = None
+    models: tuple[str, ...] | None = None
+    tasks: tuple[Task, ...] | None = None
+    rpm: int | None = None
+    burst: int | None = None
+    concurrency: int | None = None
+    budgets: tuple[str, ...] | None = None
+    tags: dict[str, str] | None = None
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if (self.key_sha256 is None) == (self.key_env is None):
+            raise ValueError("needs exactly one of key_sha256 and key_env")
+        return self
+
+    @model_validator(mode="after")
+    def _good_terms(self) -> Self:
+        Terms.read(self._document())
+        return self
+
+    @property
+    def terms(self) -> Terms:
+        return Terms.read(self._document())
+
+    def _document(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"name", "key_sha256", "key_env"}, exclude_none=True)
+
+    def sha256(self, environ: Mapping[str, str]) -> str:
+        """The SHA-256 of the caller's key; InvalidConfig if its variable is empty."""
+        if self.key_sha256 is not None:
+            return self.key_sha256
+        key = environ.get(self.key_env or "", "").strip()
+        if not key:
+            raise InvalidConfig(f"callers.{self.name}: the environment variable {self.key_env} holds no key")
+        return apikey.digest(key)

@@ -1,0 +1,177 @@
+"""All settings: TOML and the environment become one frozen value. The only module that knows pydantic-settings."""
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from app.config.callers import CallerSettings, LimitSettings
+from app.config.catalogue import DEFAULT_MODELS, Model
+from app.config.section import InvalidConfig, Section
+from app.config.sections import (
+    ADMIN_KEY_VARIABLE,
+    AdminSettings,
+    AlertSettings,
+    LedgerSettings,
+    ServerSettings,
+    TimeoutSettings,
+)
+from app.config.upstream import DEFAULT_UPSTREAM, Upstream
+
+ENV_PREFIX = "AUDIO_GATEWAY_"
+CONFIG_FILE_VARIABLE = "AUDIO_GATEWAY_CONFIG"
+
+
+class Config(BaseSettings):
+    """All settings of one gateway."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    server: ServerSettings = ServerSettings()
+    timeouts: TimeoutSettings = TimeoutSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    upstreams: tuple[Upstream, ...] = Field((DEFAULT_UPSTREAM,), min_length=1, max_length=1)
+    models: tuple[Model, ...] = Field(DEFAULT_MODELS, min_length=1)
+    callers: tuple[CallerSettings, ...] = ()
+    limits: LimitSettings = LimitSettings()
+    admin: AdminSettings = AdminSettings()
+    alerts: AlertSettings = AlertSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` hands in: the environment and the file, in this order."""
+        return (init_settings,)
+
+    @field_validator("models", "callers")
+    @classmethod
+    def _unique(cls, items: tuple[Any, ...]) -> tuple[Any, ...]:
+        names = [getattr(item, "id", None) or item.name for item in items]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ValueError(f"{', '.join(sorted(twice))} stands there twice")
+        return items
+
+    @field_validator("callers")
+    @classmethod
+    def _known_models(cls, callers: tuple[CallerSettings, ...], told: ValidationInfo) -> tuple[CallerSettings, ...]:
+        known = {model.id for model in told.data.get("models", ())}
+        for caller in callers:
+            for model in sorted(set(caller.models or ()) - known):
+                raise ValueError(f"{caller.name}.models: {model!r} is not in the catalogue")
+        return callers
+
+    @property
+    def upstream(self) -> Upstream:
+        return self.upstreams[0]
+
+
+def load(file: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
+    """The settings of this file (None: the defaults) under this environment; InvalidConfig says what is wrong."""
+    told = _read(file) if file else {}
+    _refuse_unknown_names(environ)
+    _refuse_unreadable_arrays(environ)
+    try:
+        return Config(**_merged(told, _from_environment(environ)))
+    except ValidationError as error:
+        raise InvalidConfig(_line(error, file, environ)) from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        told = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise InvalidConfig(f"{file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidConfig(f"{file}: {error}") from None
+    # Not left to `Config`: pydantic-settings takes keys such as `_env_prefix` for options of its own.
+    for key in told:
+        if key not in Config.model_fields:
+            raise InvalidConfig(f"{file}: {key}: no such setting")
+    return told
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    source = EnvSettingsSource(Config, env_prefix=ENV_PREFIX, env_nested_delimiter="__")
+    source.env_vars = {name.lower(): value for name, value in environ.items() if name.startswith(ENV_PREFIX)}
+    return source()
+
+
+def _merged(file: dict[str, Any], environment: dict[str, Any]) -> dict[str, Any]:
+    """The file's tables with the environment's values over them; arrays are replaced whole."""
+    merged = dict(file)
+    for key, value in environment.items():
+        below = merged.get(key, {})
+        if not isinstance(value, dict):
+            merged[key] = value
+        elif isinstance(below, dict):
+            merged[key] = {**below, **value}
+    return merged
+
+
+def _setting_names() -> set[str]:
+    names = {CONFIG_FILE_VARIABLE, ADMIN_KEY_VARIABLE, *_array_names()}
+    for name, field in Config.model_fields.items():
+        if _is_section(field.annotation):
+            names |= {f"{ENV_PREFIX}{name}__{key}".upper() for key in field.annotation.model_fields}
+    return names
+
+
+def _array_names() -> list[str]:
+    fields = Config.model_fields.items()
+    return [f"{ENV_PREFIX}{name}".upper() for name, field in fields if not _is_section(field.annotation)]
+
+
+def _is_section(annotation: object) -> TypeGuard[type[Section]]:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def _refuse_unknown_names(environ: Mapping[str, str]) -> None:
+    known = _setting_names()
+    for name in sorted(environ):
+        if name.startswith(ENV_PREFIX) and name not in known:
+            raise InvalidConfig(f"environment variable {name}: no such setting")
+
+
+def _refuse_unreadable_arrays(environ: Mapping[str, str]) -> None:
+    for name in _array_names():
+        try:
+            told = json.loads(environ.get(name, "[]"))
+        except (ValueError, RecursionError):
+            raise InvalidConfig(f"environment variable {name}: is not valid JSON") from None
+        if not isinstance(told, list):
+            raise InvalidConfig(f"environment variable {name}: must be a JSON array")
+
+
+def _line(error: ValidationError, file: Path | None, environ: Mapping[str, str]) -> str:
+    """The first error as one line: where it stands, the key, the reason."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    path = [str(step) for step in first["loc"]]
+    variable = (
+        next(
+            (
+                name
+                for name in (ENV_PREFIX + "__".join(path[:2]).upper(), ENV_PREFIX + path[0].upper())
+                if name in environ
+            ),
+            None,
+        )
+        if path
+        else None
+    )
+    where = f"environment variable {variable}" if variable else str(file or "the defaults")
+    reason = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        reason = "no such setting"
+    return f"{where}: {'.'.join(path)}: {reason}" if path else f"{where}: {reason}"

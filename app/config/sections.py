@@ -1,0 +1,84 @@
+"""The tables of the settings that speak of the gateway itself. Times are in seconds."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from app.config import secret
+from app.config.section import InvalidConfig, Section
+
+ADMIN_KEY_VARIABLE = "AUDIO_GATEWAY_ADMIN_KEY"
+
+
+class ServerSettings(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+    max_file_bytes: int = Field(25 * 1024 * 1024, ge=1)
+    max_requests: int = Field(1024, ge=1)
+    max_connections: int = Field(2048, ge=1)
+    spool_memory_bytes: int = Field(256 * 1024, ge=0)
+    spool_total_bytes: int = Field(1024 * 1024 * 1024, ge=0)
+    docs: bool = True
+
+
+class TimeoutSettings(Section):
+    """All in seconds."""
+
+    body_idle: float = Field(30, gt=0)
+    connect: float = Field(5, gt=0)
+    write_idle: float = Field(30, gt=0)
+    first_byte: float = Field(300, gt=0)
+    sse_idle: float = Field(60, gt=0)
+    total: float = Field(900, gt=0)
+    linger: float = Field(5, ge=0)
+    grace: float = Field(30, ge=0)
+
+
+class LedgerSettings(Section):
+    path: Path = Path("data/ledger.db")
+    synchronous: Literal["full", "normal"] = "full"
+
+
+class AdminSettings(Section):
+    """The admin API's key; without one, here or in AUDIO_GATEWAY_ADMIN_KEY, that API is off."""
+
+    key_file: Path | None = None
+
+    def key(self, environ: Mapping[str, str]) -> SecretStr | None:
+        """The admin key, or None; InvalidConfig if what is there cannot serve as one."""
+        if ADMIN_KEY_VARIABLE in environ:
+            return secret.admin_key(
+                environ[ADMIN_KEY_VARIABLE].strip(), f"the environment variable {ADMIN_KEY_VARIABLE}"
+            )
+        if self.key_file is None:
+            return None
+        return secret.admin_key(secret.text_in(self.key_file, "admin.key_file"), str(self.key_file))
+
+
+class AlertSettings(Section):
+    """Notices of budgets: at which shares of a budget, in percent, and where to send them."""
+
+    thresholds: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = (80, 95, 100)
+    webhook_url: str | None = Field(None, pattern=r"^https?://[^\s@]+$")
+    webhook_secret_env: str | None = None
+    webhook_secret_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _signed(self) -> Self:
+        secrets = (self.webhook_secret_env, self.webhook_secret_file)
+        if self.webhook_url is not None and sum(secret is not None for secret in secrets) != 1:
+            raise ValueError("webhook_url needs exactly one of webhook_secret_env and webhook_secret_file")
+        return self
+
+    def signing_secret(self, environ: Mapping[str, str]) -> SecretStr:
+        """The secret that signs webhooks; InvalidConfig if it is not there."""
+        if self.webhook_secret_file is not None:
+            found = secret.text_in(self.webhook_secret_file, "alerts.webhook_secret_file")
+        else:
+            found = environ.get(self.webhook_secret_env or "", "").strip()
+        if not found:
+            where = self.webhook_secret_file or f"the environment variable {self.webhook_secret_env}"
+            raise InvalidConfig(f"alerts: {where} holds no secret")
+        return SecretStr(found)
