@@ -13,8 +13,10 @@ False wherever a repeat would pay twice or cannot help.
 """
 
 import json
+import math
 from collections.abc import Iterable
 from datetime import date
+from decimal import Decimal
 
 Header = tuple[bytes, bytes]
 
@@ -60,8 +62,9 @@ class Refusal(Exception):
         if self.retry is not None:
             headers.append((b"x-should-retry", b"true" if self.retry else b"false"))
         if self.retry_after is not None:
-            headers.append((b"retry-after", b"%d" % max(1, -(-self.retry_after // 1))))
-            headers.append((b"retry-after-ms", b"%d" % -(-self.retry_after * 1000 // 1)))
+            milliseconds = math.ceil(Decimal(repr(self.retry_after)) * 1000)
+            headers.append((b"retry-after", b"%d" % max(1, -(-milliseconds // 1000))))
+            headers.append((b"retry-after-ms", b"%d" % milliseconds))
         return tuple(headers)
 
     def without_retry(self) -> "Refusal":
@@ -85,6 +88,16 @@ def invalid_api_key() -> Refusal:
 
 def bad_request(message: str, code: str = "bad_request") -> Refusal:
     return Refusal(400, code, message)
+
+
+def unsupported_transfer_encoding() -> Refusal:
+    return Refusal(501, "unsupported_transfer_encoding", "The only Transfer-Encoding is chunked.")
+
+
+def head_too_large(limit: int, fields: int) -> Refusal:
+    return Refusal(
+        431, "request_headers_too_large", f"The head of the request has more than {limit} bytes or {fields} fields."
+    )
 
 
 def unknown_url(method: str, path: str) -> Refusal:

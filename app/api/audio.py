@@ -18,6 +18,10 @@ from app.gateway.call import Call
 from app.gateway.pipeline import Pipeline
 from app.wire.headers import Headers
 
+# A body must come at this pace once its first seconds are over; only time spent waiting for the caller counts.
+LOWEST_BYTES_PER_SECOND = 1024
+SLOW_START_SECONDS = 5.0
+
 
 class AudioEndpoint:
     """One task's endpoint."""
@@ -60,6 +64,8 @@ class RequestBody:
     def __init__(self, receive: Receive, idle_seconds: float) -> None:
         self._receive = receive
         self._idle_seconds = idle_seconds
+        self._waited = 0.0
+        self._received = 0
         self.begun = False
         self.complete = False
 
@@ -69,8 +75,9 @@ class RequestBody:
             if message["type"] == "http.disconnect":
                 raise errors.caller_gone()
             self.complete = not message.get("more_body", False)
-            if message.get("body"):
-                yield message["body"]
+            if body := message.get("body"):
+                self._received += len(body)
+                yield body
 
     async def drain(self, seconds: float) -> None:
         """Read and drop what still comes, for so long at the most."""
@@ -82,12 +89,19 @@ class RequestBody:
             return
 
     async def _next(self) -> Message:
+        """What comes next, waited for as long as the body's pace so far allows, and never beyond the idle time."""
         self.begun = True
+        patience = SLOW_START_SECONDS + self._received / LOWEST_BYTES_PER_SECOND - self._waited
+        began = time.monotonic()
         try:
-            async with asyncio.timeout(self._idle_seconds):
+            async with asyncio.timeout(min(patience, self._idle_seconds)):
                 return await self._receive()
         except TimeoutError as error:
-            raise errors.request_timeout(f"nothing came for {self._idle_seconds:g} s") from error
+            raise errors.request_timeout(
+                f"less than {LOWEST_BYTES_PER_SECOND} bytes a second, or nothing for {self._idle_seconds:g} s"
+            ) from error
+        finally:
+            self._waited += time.monotonic() - began
 
 
 class CallerSide:

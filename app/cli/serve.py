@@ -35,7 +35,7 @@ def serve(config: ConfigFile = None) -> None:
         settings.ledger.path,
     )
     try:
-        server.serve(application, settings.server, settings.timeouts.grace, new_request_id)
+        server.serve(application, settings.server, settings.timeouts, new_request_id)
     finally:
         lines.stop()
 

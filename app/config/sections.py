@@ -26,6 +26,7 @@ class ServerSettings(Section):
 class TimeoutSettings(Section):
     """All in seconds."""
 
+    head: float = Field(10, gt=0)
     body_idle: float = Field(30, gt=0)
     connect: float = Field(5, gt=0)
     write_idle: float = Field(30, gt=0)

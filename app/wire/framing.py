@@ -1,0 +1,32 @@
+"""Which request heads a gateway may take (RFC 9112). What two servers could frame in two ways is refused, not guessed.
+
+The HTTP parser finds most faults by itself; these are the ones that it lets through.
+"""
+
+from collections.abc import Sequence
+
+from app import errors
+from app.errors import Header, Refusal
+
+MAX_HEAD_BYTES = 64 * 1024
+MAX_HEADERS = 100
+
+_VERSIONS = frozenset({"1.0", "1.1"})
+
+
+def fault_of(version: str, headers: Sequence[Header]) -> Refusal | None:
+    """What is wrong with the head of a request, or None. Names are in lower case."""
+    encodings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    lengths = [value for name, value in headers if name == b"content-length"]
+    hosts = [value for name, value in headers if name == b"host"]
+    if version not in _VERSIONS:
+        return errors.bad_request(f"HTTP/{version} is not spoken here; HTTP/1.1 is.")
+    if encodings and (lengths or version == "1.0"):
+        return errors.bad_request("Transfer-Encoding stands beside Content-Length, or in HTTP/1.0.")
+    if encodings and encodings != [b"chunked"]:
+        return errors.unsupported_transfer_encoding()
+    if len(lengths) > 1 or not all(length.isdigit() and len(length) < 20 for length in lengths):
+        return errors.bad_request("The Content-Length is not one number.")
+    if len(hosts) > 1 or (version == "1.1" and not hosts):
+        return errors.bad_request("There is not exactly one Host header.")
+    return None
