@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SYSTEM_TOOLS := curl chromium nginx
 
-.PHONY: help demo serve test test-system check soak lock clean
+.PHONY: help demo serve test test-system check soak bench lock clean
 
 help:
 	@echo "make demo         show the gateway at work: an embedded speech engine, one caller, one clip, its usage"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-system  the tests that need curl, Chromium and nginx; installs them with apt-get"
 	@echo "make check        lint, types, import contracts, then make test"
 	@echo "make soak         long runs: kill -9 a thousand times under load"
+	@echo "make bench        the gateway beside its peers, about 40 minutes; see bench/README.md"
 	@echo "make lock         renew the hash-pinned requirement files (needs uv)"
 
 $(READY): requirements-dev.lock pyproject.toml
@@ -50,6 +51,9 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MAKE) test
+
+bench: $(READY)
+	$(BIN)/python -m bench
 
 clean:
 	rm -rf $(VENV)

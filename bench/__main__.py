@@ -1,0 +1,83 @@
+"""The benchmark: the gateway beside its peers, in one run on one machine. See README.md beside this file.
+
+python -m bench [--quick] [--only SCENARIO ...] [--peers NAME ...]
+"""
+
+import argparse
+import os
+import resource
+import signal
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+from bench import report
+from bench.install import Missing, debian
+from bench.machine import cores
+from bench.run import Run, results_folder
+from bench.scenarios import FULL, QUICK, SCENARIOS, Effort, Scenario
+from bench.subjects import DIRECT, OURS, SUBJECTS, Subject
+
+_LEDGER = "ledger"
+
+
+def main() -> None:
+    options = _options()
+    effort = QUICK if options.quick else FULL
+    effort = replace(effort, repeats=options.repeats or effort.repeats)
+    scenarios = [each for each in SCENARIOS if not options.only or each.name in options.only]
+    run = _prepared(scenarios, effort)
+    subjects = run.present(_chosen(options.peers))
+    run.measure(subjects)
+    if not options.only or _LEDGER in options.only:
+        run.measure_ledger()
+    names = [subject.name for subject in subjects]
+    print("\n" + report.printed(run.figures, scenarios, names))
+    if not options.only or options.write:
+        name = f"{datetime.now(UTC):%Y-%m-%d}{'-quick' if options.quick else ''}"
+        report.write(results_folder(), name, run.figures, scenarios, names)
+
+
+def _prepared(scenarios: Sequence[Scenario], effort: Effort) -> Run:
+    """A run on the load's core, with as many files as allowed, that SIGTERM ends as Ctrl-C does, stopping all."""
+    gateway_core, load_core = cores()
+    os.sched_setaffinity(0, {load_core})
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        debian("wrk")
+        return Run(scenarios, effort, (gateway_core, load_core))
+    except Missing as reason:
+        raise SystemExit(f"bench: {reason}") from reason
+
+
+def _chosen(peers: Sequence[str] | None) -> list[Subject]:
+    """The named peers, or all, between the upstream itself and ours."""
+    return [each for each in SUBJECTS if peers is None or each.name in (DIRECT, OURS, *peers)]
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="one short round of everything")
+    parser.add_argument("--repeats", type=int, metavar="N", help="rounds of every measurement")
+    names = [*(scenario.name for scenario in SCENARIOS), _LEDGER]
+    parser.add_argument("--only", nargs="+", choices=names, metavar="SCENARIO", help=", ".join(names))
+    peers = [each.name for each in SUBJECTS if each.name not in (DIRECT, OURS)]
+    parser.add_argument(
+        "--peers", nargs="*", choices=peers, metavar="NAME", help=f"{', '.join(peers)}; none: only ours"
+    )
+    parser.add_argument("--write", action="store_true", help="write results even with --only")
+    return parser.parse_args()
+
+
+def _end(signum: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        raise SystemExit("bench: stopped, and all that it started") from None

@@ -1,0 +1,66 @@
+"""What a gateway's processes take, read from /proc: processor time, idle memory, and the peak over it."""
+
+import os
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_RESET_PEAK = "5"
+
+
+class ProcessMeter:
+    """A process and all its descendants."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._base = 0
+
+    def cpu_seconds(self) -> float:
+        """User and system time, with that of children that have ended."""
+        return sum(sum(map(int, _stat(pid)[11:15])) for pid in self._tree()) / _TICKS
+
+    def proportional_mb(self) -> float:
+        """Resident memory with shared pages divided among those that share them (PSS), in MB."""
+        return sum(_kib(pid, "smaps_rollup", "Pss:") for pid in self._tree()) * 1024 / 1e6
+
+    def begin_peak(self) -> None:
+        """From now on the kernel keeps the highest resident size anew."""
+        for pid in self._tree():
+            Path(f"/proc/{pid}/clear_refs").write_text(_RESET_PEAK)
+        self._base = self._sum("VmRSS:")
+
+    def peak_over_base_mb(self) -> float:
+        """How far resident memory has risen over where it stood at `begin_peak`, in MB."""
+        return max(0, self._sum("VmHWM:") - self._base) * 1024 / 1e6
+
+    def _sum(self, line: str) -> int:
+        return sum(_kib(pid, "status", line) for pid in self._tree())
+
+    def _tree(self) -> list[int]:
+        parents = {
+            int(entry.name): _parent(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit()
+        }
+        tree = [self._pid]
+        for pid in tree:
+            tree += [child for child, parent in parents.items() if parent == pid]
+        return tree
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat behind the name: the state is the first. Empty for a process that has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _parent(pid: int) -> int:
+    fields = _stat(pid)
+    return int(fields[1]) if fields else 0
+
+
+def _kib(pid: int, file: str, line: str) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(each.split()[1]) for each in lines if each.startswith(line)), 0)

@@ -1,0 +1,108 @@
+"""A run: every scenario in rounds, each round all subjects in turn, so that a drift of the machine meets all."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.figures import Figures
+from bench.install import CACHE, HERE, Missing
+from bench.machine import describe
+from bench.process import DidNotStart
+from bench.scenarios import Effort, Scenario
+from bench.subjects import Subject
+from bench.target import WrongAnswer, clear, started
+from bench.upstream import Mode, build, upstream
+
+_LEDGER_SECONDS = 3600
+_TRIES = 2
+
+_FAULTS = (WrongAnswer, DidNotStart, Missing, OSError, subprocess.SubprocessError)
+
+
+class Run:
+    """One run of some scenarios with some subjects; `cores` are the gateway's and the load's."""
+
+    def __init__(self, scenarios: Sequence[Scenario], effort: Effort, cores: tuple[int, int]) -> None:
+        self._effort = effort
+        self._gateway_core, self._load_core = cores
+        self._folder = CACHE / "run"
+        self._with_tls = build()
+        self._scenarios = scenarios
+        self.figures = Figures(describe(), {})
+        clear(self._folder)
+
+    def present(self, subjects: Sequence[Subject]) -> list[Subject]:
+        """The subjects that can be had here; installs what is missing and notes versions."""
+        found = []
+        for subject in subjects:
+            try:
+                self.figures.versions[subject.name] = subject.version()
+                found.append(subject)
+            except Missing as reason:
+                self.figures.left_out[subject.name] = str(reason)
+        return found
+
+    def measure(self, subjects: Sequence[Subject]) -> None:
+        for scenario in self._scenarios:
+            if scenario.mode is Mode.TLS and not self._with_tls:
+                self.figures.left_out[scenario.name] = "the upstream was built without OpenSSL (libssl-dev)"
+                continue
+            for turn in range(self._effort.repeats):
+                self._round(scenario, subjects, turn)
+            self.figures.derive(scenario)
+
+    def _round(self, scenario: Scenario, subjects: Sequence[Subject], turn: int) -> None:
+        for subject in subjects:
+            if subject.name not in scenario.subjects or f"{subject.name}, {scenario.name}" in self.figures.left_out:
+                continue
+            began = time.monotonic()
+            told = self._told(scenario, subject)
+            print(
+                f"{scenario.name:13} {turn + 1} {subject.name:8} {time.monotonic() - began:5.1f} s  {told}", flush=True
+            )
+
+    def _told(self, scenario: Scenario, subject: Subject) -> str:
+        """What came of a measurement, in a line. One that fails is tried once more before the subject is left out."""
+        for _ in range(_TRIES):
+            try:
+                return self._measured(scenario, subject)
+            except _FAULTS as fault:
+                reason = str(fault)
+        self.figures.leave_out(scenario.name, subject.name, reason)
+        return f"left out: {reason}"
+
+    def _measured(self, scenario: Scenario, subject: Subject) -> str:
+        with (
+            upstream(scenario.mode, self._load_core, self._folder) as provider,
+            started(subject, provider, self._gateway_core, self._folder) as target,
+        ):
+            measured = scenario.measure(target, self._effort)
+        self.figures.add(scenario.name, subject.name, measured)
+        return ", ".join(f"{key} {value:.6g}" for key, value in measured.items())
+
+    def measure_ledger(self) -> None:
+        """Hold + settle and a month's report, on an empty ledger and on a full one, on the gateway's core."""
+        numbers = ["--rows", str(self._effort.ledger_rows), "--requests", str(self._effort.ledger_requests)]
+        rounds = ["--rounds", str(max(3, self._effort.repeats))]
+        command = ["taskset", "-c", str(self._gateway_core), sys.executable, "-m", "bench.ledger", *numbers, *rounds]
+        done = subprocess.run(
+            command,
+            cwd=HERE.parent,
+            env={**os.environ, "TMPDIR": str(self._folder)},
+            capture_output=True,
+            text=True,
+            timeout=_LEDGER_SECONDS,
+            check=False,
+        )
+        if done.returncode:
+            self.figures.left_out["ledger"] = f"bench.ledger ended with status {done.returncode}"
+        self.figures.ledger = done.stdout.splitlines()
+
+
+def results_folder() -> Path:
+    folder = HERE / "results"
+    folder.mkdir(exist_ok=True)
+    return folder

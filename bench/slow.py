@@ -1,0 +1,79 @@
+"""Hundreds of uploads that trickle in while small requests go on: memory of an upload, latency of the small ones.
+
+The trickling runs in a process of its own, so that the small requests are timed by one that does nothing else.
+"""
+
+import multiprocessing
+import statistics
+import time
+from contextlib import closing
+from multiprocessing.connection import Connection
+
+from bench.form import SMALL_BYTES, form
+from bench.target import Target, WrongAnswer, answer_on
+from bench.trickle import Trickle
+
+_SMALL_PER_SECOND = 100
+_OPENING_SECONDS = 60
+_CLOSING_SECONDS = 2
+_MOST_LOST = 0.05
+
+
+def slow(target: Target, uploads: int, seconds: float) -> dict[str, float]:
+    if target.meter:
+        target.meter.begin_peak()
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    trickler = context.Process(target=_trickle, args=(target, uploads, theirs), daemon=True)
+    trickler.start()
+    try:
+        _await(ours, "the uploads did not open")
+        taken = _small_requests(target, seconds)
+        ours.send("stop")
+        lost = _await(ours, "the uploads did not end")
+    finally:
+        trickler.join(_CLOSING_SECONDS)
+        trickler.kill()
+        trickler.join()
+    if lost > _MOST_LOST * uploads:
+        raise WrongAnswer(f"{lost} of {uploads} slow uploads were cut off")
+    return _figures(target, uploads, taken)
+
+
+def _figures(target: Target, uploads: int, taken: list[float]) -> dict[str, float]:
+    centiles = statistics.quantiles(taken, n=100)
+    figures = {"small_p50_ms": centiles[49], "small_p99_ms": centiles[98]}
+    if target.meter:
+        peak = target.meter.peak_over_base_mb()
+        figures |= {"peak_mb": peak, "upload_kb": peak * 1000 / uploads}
+    return figures
+
+
+def _await(pipe: Connection, otherwise: str) -> int:
+    if not pipe.poll(_OPENING_SECONDS):
+        raise WrongAnswer(otherwise)
+    return int(pipe.recv())
+
+
+def _small_requests(target: Target, seconds: float) -> list[float]:
+    """The milliseconds that each took, one after the other at a steady pace."""
+    upload = form(SMALL_BYTES)
+    request = target.head(upload) + upload.body
+    taken = []
+    with closing(target.connect()) as connection:
+        end = time.monotonic() + seconds
+        while (began := time.monotonic()) < end:
+            connection.sendall(request)
+            answer_on(connection)
+            taken.append((time.monotonic() - began) * 1000)
+            time.sleep(max(0, began + 1 / _SMALL_PER_SECOND - time.monotonic()))
+    return taken
+
+
+def _trickle(target: Target, uploads: int, pipe: Connection) -> None:
+    """Open the uploads, tell so once each has begun, send until told to stop, and tell how many were lost."""
+    trickle = Trickle(target, uploads)
+    trickle.until(lambda: trickle.sent_chunks >= uploads)
+    pipe.send(0)
+    trickle.until(pipe.poll)
+    pipe.send(len(trickle.lost))

@@ -1,0 +1,231 @@
+"""The subjects: what stands between the load and the upstream, each as its own documentation says to run it.
+
+The peers get their best: no access log, no body buffering where that can be switched off, no limits, no accounting.
+Ours runs as in production: keys, limits, a budget, holds and settlements durable, a log line for every request.
+"""
+
+import getpass
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from app.wire import apikey
+from bench import install
+from bench.form import MODEL
+from bench.install import Missing
+from bench.upstream import CERTIFICATE, Upstream
+
+CALLER_KEY = apikey.mint(bytes(apikey.RANDOM_BYTES))
+PROVIDER_KEY = "sk-bench-provider"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A folder of a subject's own, where it is to listen (and for its metrics), and what it stands in front of."""
+
+    folder: Path
+    port: int
+    metrics_port: int
+    upstream: Upstream
+
+    @property
+    def authority(self) -> str:
+        return f"127.0.0.1:{self.upstream.port}"
+
+    def written(self, name: str, text: str) -> str:
+        """The path of a configuration file with this text."""
+        path = self.folder / name
+        path.write_text(text)
+        return str(path)
+
+
+@dataclass(frozen=True)
+class Launch:
+    command: list[str]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """`launch` is None for the upstream itself. `version` and `launch` raise Missing if it cannot be had here."""
+
+    name: str
+    health: str
+    version: Callable[[], str]
+    launch: Callable[[Setting], Launch] | None
+    headers: Callable[[Upstream], dict[str, str]]
+
+
+def _bearer(_: Upstream) -> dict[str, str]:
+    return {"Authorization": f"Bearer {CALLER_KEY}"}
+
+
+def _nginx(setting: Setting) -> Launch:
+    scheme = "https" if setting.upstream.tls else "http"
+    temporary = "\n".join(
+        f"    {kind}_temp_path {setting.folder}/{kind};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    config = f"""
+user {getpass.getuser()};
+worker_processes 1;
+daemon off;
+pid {setting.folder}/nginx.pid;
+error_log stderr error;
+events {{ worker_connections 4096; }}
+http {{
+{temporary}
+    access_log off;
+    client_max_body_size 0;
+    upstream provider {{ server {setting.authority}; keepalive 128; }}
+    server {{
+        listen 127.0.0.1:{setting.port};
+        location = /healthz {{ return 200; }}
+        location / {{
+            proxy_pass {scheme}://provider;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_request_buffering off;
+            proxy_buffering off;
+        }}
+    }}
+}}
+"""
+    tool = install.debian("nginx")
+    return Launch([tool.path, "-c", setting.written("nginx.conf", config)], tool.environment)
+
+
+def _haproxy(setting: Setting) -> Launch:
+    tls = "ssl verify none" if setting.upstream.tls else ""
+    config = f"""
+global
+    nbthread 1
+    maxconn 4096
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+    http-reuse always
+    option http-no-delay
+frontend callers
+    bind 127.0.0.1:{setting.port}
+    monitor-uri /healthz
+    default_backend provider
+backend provider
+    server provider {setting.authority} {tls}
+"""
+    tool = install.debian("haproxy")
+    return Launch([tool.path, "-db", "-f", setting.written("haproxy.cfg", config)], tool.environment)
+
+
+def _litellm_tool() -> install.Tool:
+    return install.python_program("litellm", "litellm[proxy]", "litellm")
+
+
+def _litellm(setting: Setting) -> Launch:
+    config = f"""
+model_list:
+  - model_name: {MODEL}
+    litellm_params: {{model: openai/{MODEL}, api_base: "{setting.upstream.url}", api_key: {PROVIDER_KEY}}}
+    model_info: {{mode: audio_transcription}}
+general_settings: {{master_key: {CALLER_KEY}}}
+"""
+    path = setting.written("litellm.yaml", config)
+    command = [_litellm_tool().path, "--config", path, "--host", "127.0.0.1", "--port", str(setting.port)]
+    return Launch(command, {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", **_trust()})
+
+
+def _portkey_folder() -> Path:
+    return install.node_package("portkey", "@portkey-ai/gateway")
+
+
+def _portkey(setting: Setting) -> Launch:
+    node = shutil.which("node")
+    if node is None:
+        raise Missing("portkey: there is no node")
+    program = _portkey_folder() / "build" / "start-server.js"
+    command = [node, str(program), f"--port={setting.port}", "--headless"]
+    return Launch(command, {"NODE_ENV": "production", "NODE_EXTRA_CA_CERTS": str(CERTIFICATE)})
+
+
+def _portkey_headers(upstream: Upstream) -> dict[str, str]:
+    return {
+        "Authorization": f"Bearer {PROVIDER_KEY}",
+        "x-portkey-provider": "openai",
+        "x-portkey-custom-host": upstream.url,
+    }
+
+
+def _portkey_version() -> str:
+    package = (_portkey_folder() / "package.json").read_text()
+    return package.partition('"version": "')[2].partition('"')[0]
+
+
+def _smg_tool() -> install.Tool:
+    return install.python_program("smg", "smg", "smg")
+
+
+def _smg(setting: Setting) -> Launch:
+    worker = setting.upstream.url.removesuffix("/v1")
+    address = ["--host", "127.0.0.1", "--port", str(setting.port), "--prometheus-port", str(setting.metrics_port)]
+    routing = ["--worker-urls", worker, "--backend", "vllm", "--policy", "passthrough"]
+    quiet = ["--log-level", "error", "--disable-health-check", "--disable-tokenizer-autoload"]
+    return Launch([_smg_tool().path, "launch", *address, *routing, *quiet], _trust())
+
+
+def _ours(setting: Setting) -> Launch:
+    config = f"""
+[server]
+port = {setting.port}
+
+[ledger]
+path = "{setting.folder}/ledger.db"
+synchronous = "full"
+
+[[upstreams]]
+name = "bench"
+base_url = "{setting.upstream.url}"
+api_key_env = "BENCH_PROVIDER_KEY"
+
+[[callers]]
+name = "bench"
+key_sha256 = "{apikey.digest(CALLER_KEY)}"
+rpm = 1000000
+burst = 1000000
+concurrency = 1000000
+budgets = ["1000000usd/month"]
+"""
+    command = [sys.executable, "-m", "app", "serve", "--config", setting.written("config.toml", config)]
+    return Launch(command, {"PYTHONPATH": str(install.HERE.parent), "BENCH_PROVIDER_KEY": PROVIDER_KEY, **_image()})
+
+
+def _image() -> dict[str, str]:
+    """What the container image sets (see Dockerfile)."""
+    return {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "16777216", **_trust()}
+
+
+def _trust() -> dict[str, str]:
+    return {"SSL_CERT_FILE": str(CERTIFICATE)} if CERTIFICATE.exists() else {}
+
+
+DIRECT, OURS = "direct", "ours"
+
+SUBJECTS = (
+    Subject(DIRECT, "/healthz", lambda: "no gateway", None, _bearer),
+    Subject("nginx", "/healthz", lambda: install.debian("nginx").version, _nginx, _bearer),
+    Subject("haproxy", "/healthz", lambda: install.debian("haproxy").version, _haproxy, _bearer),
+    Subject(
+        "litellm",
+        "/health/liveliness",
+        lambda: install.python_version(_litellm_tool(), "litellm"),
+        _litellm,
+        _bearer,
+    ),
+    Subject("portkey", "/", _portkey_version, _portkey, _portkey_headers),
+    Subject("smg", "/health", lambda: install.python_version(_smg_tool(), "smg"), _smg, _bearer),
+    Subject(OURS, "/readyz", lambda: metadata.version("audio-gateway"), _ours, _bearer),
+)

@@ -1,0 +1,82 @@
+"""The upstream that every subject stands in front of: `upstream.c`, built for each run."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from bench.install import CACHE, HERE, Missing
+from bench.process import DidNotStart, running
+
+CERTIFICATE, KEY = CACHE / "certificate.pem", CACHE / "key.pem"
+_SOURCE, _PROGRAM = HERE / "upstream.c", CACHE / "upstream"
+_START_SECONDS = 10
+
+
+class Mode(Enum):
+    """What it answers and over what."""
+
+    JSON = "json"
+    SSE = "sse"
+    TLS = "tls"
+
+
+@dataclass(frozen=True)
+class Upstream:
+    port: int
+    tls: bool
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}/v1"
+
+
+def build() -> bool:
+    """Build it; whether it can speak TLS. Missing if there is no compiler."""
+    CACHE.mkdir(exist_ok=True)
+    plain = ["gcc", "-O2", "-Wall", "-o", str(_PROGRAM), str(_SOURCE)]
+    if _ran([*plain, "-DWITH_TLS", "-lssl", "-lcrypto"]) and (CERTIFICATE.exists() or _ran(_certify())):
+        return True
+    if not _ran(plain):
+        raise Missing("upstream.c could not be built; see bench/.cache/install.log")
+    return False
+
+
+def _certify() -> list[str]:
+    """A certificate for 127.0.0.1 that vouches for itself."""
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"]
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", str(KEY)]
+    return ["openssl", "req", "-x509", "-days", "3650", "-subj", "/CN=bench", *key, *names, "-out", str(CERTIFICATE)]
+
+
+def _ran(command: list[str]) -> bool:
+    try:
+        with (CACHE / "install.log").open("a") as log:
+            return subprocess.run(command, stdout=log, stderr=log, timeout=120, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+@contextmanager
+def upstream(mode: Mode, core: int, folder: Path) -> Iterator[Upstream]:
+    """It, running."""
+    tls = mode is Mode.TLS
+    command = [str(_PROGRAM), "sse" if mode is Mode.SSE else "json", *([str(CERTIFICATE), str(KEY)] if tls else [])]
+    log = folder / f"upstream-{mode.value}.log"
+    log.unlink(missing_ok=True)
+    with running(command, core, log):
+        yield Upstream(_port(log), tls)
+
+
+def _port(log: Path) -> int:
+    """The port that it prints first."""
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        line = log.read_text() if log.exists() else ""
+        if line.endswith("\n"):
+            return int(line)
+        time.sleep(0.005)
+    raise DidNotStart("the upstream told no port")
