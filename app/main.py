@@ -5,7 +5,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.routing import Route
 from starlette.types import ASGIApp, Lifespan
 
-from app import __version__, config
+from app import __version__
 from app.adapters.ledger import Database, LedgerCallers, LedgerReader, LedgerWriter, standings, usage_sums
 from app.adapters.notices import NoticeDelivery, Webhook
 from app.adapters.spool import SpoolFolder
@@ -95,7 +95,7 @@ def create_app(settings: Config, environ: Mapping[str, str], lines: LineWriter) 
     app = _application(settings.server.docs, lifespan)
     identify = identified(directory)
     app.include_router(models_router(settings.models, settings.upstream.name, identify))
-    app.include_router(usage_router(partial(_own_usage, database), identify))
+    app.include_router(usage_router(partial(_own_usage, database), identify, settings.limits.terms))
     admin_key = settings.admin.key(environ)
     if admin_key is not None:
         administer, sums, audit = (
@@ -124,7 +124,7 @@ def configured_keys(settings: Config, environ: Mapping[str, str]) -> tuple[Key, 
     """The keys of the callers that stand in the settings."""
     keys = []
     for caller in settings.callers:
-        sha256 = config.caller_key_sha256(caller, environ)
+        sha256 = caller.sha256(environ)
         keys.append(Key(f"config_{sha256[:8]}", caller.name, sha256, caller.terms))
     return tuple(keys)
 
@@ -142,7 +142,7 @@ def administration(settings: Config, connection: Connection, actor: str) -> Admi
 
 async def _administer(settings: Config, database: Database, change: Callable[[Administration], T]) -> T:
     def in_thread() -> T:
-        with closing(database.connect()) as connection:
+        with database.session() as connection:
             return change(administration(settings, connection, "admin-api"))
 
     return await asyncio.to_thread(in_thread)
@@ -150,7 +150,7 @@ async def _administer(settings: Config, database: Database, change: Callable[[Ad
 
 async def _sums(database: Database, grouping: Grouping, period: Period, caller: str | None) -> list[UsageSum]:
     def in_thread() -> list[UsageSum]:
-        with closing(database.connect()) as connection:
+        with database.session() as connection:
             return usage_sums(connection, grouping, period, caller)
 
     return await asyncio.to_thread(in_thread)
@@ -158,7 +158,7 @@ async def _sums(database: Database, grouping: Grouping, period: Period, caller: 
 
 async def _own_usage(database: Database, caller: Caller, grouping: Grouping, period: Period, tags: Tags) -> OwnUsage:
     def in_thread() -> OwnUsage:
-        with closing(database.connect()) as connection:
+        with database.session() as connection:
             sums = usage_sums(connection, grouping, period, caller.name, tags)
             return OwnUsage(sums, standings(connection, caller.name, caller.terms.budgets, _now_ms()))
 
@@ -167,7 +167,7 @@ async def _own_usage(database: Database, caller: Caller, grouping: Grouping, per
 
 async def _audit(database: Database, limit: int) -> list[AuditEntry]:
     def in_thread() -> list[AuditEntry]:
-        with closing(database.connect()) as connection:
+        with database.session() as connection:
             return LedgerCallers(connection).audit(limit)
 
     return await asyncio.to_thread(in_thread)
@@ -178,12 +178,12 @@ async def _take_in(reader: LedgerReader, budgets: Budgets) -> None:
     while True:
         await asyncio.sleep(1)
         for resolution in reader.new_resolutions():
-            budgets.adjust(resolution.caller, resolution.admitted_ms, resolution.change)
+            budgets.adjust(resolution.caller, resolution.number, resolution.admitted_ms, resolution.change)
 
 
 def _refuse_names_in_both(settings: Config, database: Database) -> None:
     configured = {caller.name for caller in settings.callers}
-    with closing(database.connect()) as connection:
+    with database.session() as connection:
         both = configured & {record.name for record in LedgerCallers(connection).all()}
     if both:
         raise InvalidConfig(f"callers.{min(both)}: a caller of this name is in the ledger too; rename one of them")
@@ -191,7 +191,7 @@ def _refuse_names_in_both(settings: Config, database: Database) -> None:
 
 def _webhook(settings: Config, environ: Mapping[str, str]) -> Webhook | None:
     url = settings.alerts.webhook_url
-    return None if url is None else Webhook(url, settings.alerts.secret(environ))
+    return None if url is None else Webhook(url, settings.alerts.signing_secret(environ))
 
 
 def _now_ms() -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.stubs.gateway import GatewayProcess
+from tests.stubs.gateway import ADMIN_KEY, GatewayProcess
 from tests.stubs.upstream import ScriptedUpstream, json_answer
 
 
@@ -16,7 +16,8 @@ def shared_upstream() -> Iterator[ScriptedUpstream]:
 
 @pytest.fixture(scope="module")
 def gateway(shared_upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with GatewayProcess(tmp_path_factory.mktemp("gateway"), shared_upstream.base_url) as process:
+    folder = tmp_path_factory.mktemp("gateway")
+    with GatewayProcess(folder, shared_upstream.base_url, admin_key=ADMIN_KEY) as process:
         yield process
 
 

@@ -1,26 +1,34 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
 from pydantic.fields import FieldInfo
 
 from app.config import (
+    ADMIN_KEY_VARIABLE,
     CONFIG_FILE_VARIABLE,
     DEFAULT_MODELS,
     DEFAULT_UPSTREAM,
+    AdminSettings,
+    AlertSettings,
     CallerSettings,
     Config,
     InvalidConfig,
     LedgerSettings,
+    LimitSettings,
     Section,
     ServerSettings,
     TimeoutSettings,
     Upstream,
     load,
 )
+from app.policy.budget import Budget, Unit, Window
 from app.policy.pricing import FREE, Price
+from app.policy.ratelimit import Rate
+from app.policy.terms import Terms
 from app.units import NanoUSD
 from app.wire import apikey
 
@@ -114,21 +122,42 @@ def another(field: FieldInfo) -> Any:
         return not field.default
     if isinstance(field.default, int | float):
         return field.default + 1
+    if isinstance(field.default, tuple):
+        return (*field.default, field.default[-1] + 1)
+    if field.default is None:
+        (kind,) = set(get_args(field.annotation)) - {NoneType}
+        return 7 if kind is int else kind("https://elsewhere")
     return type(field.default)("elsewhere")
+
+
+# Settings that are good only beside others.
+BESIDE: dict[str, dict[str, Any]] = {
+    "alerts.webhook_url": {"webhook_secret_env": "SECRET"},
+    "limits.burst": {"rpm": 60},
+}
 
 
 @pytest.mark.parametrize(("section", "key", "field"), KEYS, ids=[f"{section}.{key}" for section, key, _ in KEYS])
 def test_every_setting_is_overridden_by_its_variable(section: str, key: str, field: FieldInfo, tmp_path: Path) -> None:
-    value = another(field)
-    environ = {f"{PREFIX}{section}__{key}".upper(): str(value)}
-    changed = load(written(tmp_path, ""), environ)
+    value, beside = another(field), BESIDE.get(f"{section}.{key}", {})
+    text = json.dumps(value) if isinstance(value, tuple) else str(value)
+    environ = {f"{PREFIX}{section}__{key}".upper(): text}
+    file = written(tmp_path, "\n".join([f"[{section}]", *(f"{name} = {json.dumps(each)}" for name, each in beside.items())]))
+    changed = load(file, environ)
     assert getattr(getattr(changed, section), key) == value
-    default = SECTIONS[section]()
+    default = SECTIONS[section](**beside)
     assert getattr(changed, section) == default.model_copy(update={key: value}) != default
 
 
 def test_all_sections_are_known_here() -> None:
-    assert list(SECTIONS.values()) == [ServerSettings, TimeoutSettings, LedgerSettings]
+    assert list(SECTIONS.values()) == [
+        ServerSettings,
+        TimeoutSettings,
+        LedgerSettings,
+        LimitSettings,
+        AdminSettings,
+        AlertSettings,
+    ]
 
 
 ARRAYS: dict[str, list[dict[str, Any]]] = {
@@ -245,6 +274,53 @@ BAD_FILES = {
         "callers",
         "alice.models: 'whisper-2' is not in the catalogue",
     ),
+    "caller with an unknown task": (CALLER + "tasks = ['sing']", "callers.0.tasks.0", "'transcribe' or 'translate'"),
+    "caller with a rate of 0": (CALLER + "rpm = 0", "callers.0", "rpm: must be a whole number of 1 or more"),
+    "caller with a burst of no rate": (CALLER + "burst = 5", "callers.0", "burst: needs rpm"),
+    "caller with no room at all": (CALLER + "concurrency = 0", "callers.0", "concurrency: must be a whole number"),
+    "caller with no budget": (CALLER + "budgets = ['50eur/month']", "callers.0", "'50eur/month' is no budget such as"),
+    "caller with a budget of 0": (CALLER + "budgets = ['0usd/day']", "callers.0", "too fine or too large a budget"),
+    "caller with a budget twice": (
+        CALLER + "budgets = ['1usd/day', '2usd/day']",
+        "callers.0",
+        "two of the same unit and window",
+    ),
+    "caller with a budget as a word": (CALLER + "budgets = '1usd/day'", "callers.0.budgets", "valid tuple"),
+    "caller with a bad tag": (CALLER + "tags = { Team = 'x' }", "callers.0", "tags: a key is lower-case"),
+    "caller with a tag of a number": (CALLER + "tags = { team = 1 }", "callers.0.tags.team", "valid string"),
+    "caller with nine tags": (
+        CALLER + "tags = { " + ", ".join(f"t{n} = 'x'" for n in range(9)) + " }",
+        "callers.0",
+        "tags: a table of 8",
+    ),
+    "a burst of no rate": ("[limits]\nburst = 5", "limits", "burst: needs rpm"),
+    "a limit of nothing": ("[limits]\nrpm = 0", "limits.rpm", "greater than or equal to 1"),
+    "a limit beyond all": ("[limits]\nconcurrency = 1000001", "limits.concurrency", "less than or equal to 1000000"),
+    "a budget for all": ("[limits]\nbudgets = ['1usd']", "limits.budgets", "no such setting"),
+    "admin key in the file": (f"[admin]\nkey = '{SECRET}'", "admin.key", "no such setting"),
+    "a threshold for a list": ("[alerts]\nthresholds = 80", "alerts.thresholds", "valid tuple"),
+    "a threshold of 0": ("[alerts]\nthresholds = [0]", "alerts.thresholds.0", "greater than or equal to 1"),
+    "a threshold beyond all": ("[alerts]\nthresholds = [1001]", "alerts.thresholds.0", "less than or equal to 1000"),
+    "a webhook with no secret": (
+        "[alerts]\nwebhook_url = 'https://example.org'",
+        "alerts",
+        "exactly one of webhook_secret_env and webhook_secret_file",
+    ),
+    "a webhook with two secrets": (
+        "[alerts]\nwebhook_url = 'https://example.org'\nwebhook_secret_env = 'X'\nwebhook_secret_file = '/x'",
+        "alerts",
+        "exactly one of webhook_secret_env and webhook_secret_file",
+    ),
+    "a webhook with a user": (
+        f"[alerts]\nwebhook_url = 'https://user:{SECRET}@example.org'\nwebhook_secret_env = 'X'",
+        "alerts.webhook_url",
+        "pattern",
+    ),
+    "a webhook that is no URL": (
+        "[alerts]\nwebhook_url = 'example.org'\nwebhook_secret_env = 'X'",
+        "alerts.webhook_url",
+        "pattern",
+    ),
 }
 
 
@@ -268,7 +344,11 @@ BAD_VARIABLES = {
     "word for a number": ("SERVER__PORT", "http", "server.port: Input should be a valid integer"),
     "word for a truth": ("SERVER__DOCS", "perhaps", "server.docs: Input should be a valid boolean"),
     "time without an end": ("TIMEOUTS__TOTAL", "inf", "timeouts.total: Input should be a finite number"),
+    "limit of nothing": ("LIMITS__RPM", "0", "limits.rpm: Input should be greater than or equal to 1"),
+    "thresholds as a number": ("ALERTS__THRESHOLDS", "80", "must be a JSON array"),
+    "threshold of 0": ("ALERTS__THRESHOLDS", "[0]", "alerts.thresholds.0: Input should be greater than"),
     "unknown choice": ("LEDGER__SYNCHRONOUS", "off", "ledger.synchronous: Input should be 'full' or 'normal'"),
+    "bad JSON inside of a section": ("ALERTS__THRESHOLDS", "[50", "is not valid JSON"),
     "bad JSON": ("MODELS", "[{id=1}]", "is not valid JSON"),
     "empty JSON": ("CALLERS", "", "is not valid JSON"),
     "deep JSON": ("CALLERS", "[" * 100_000, "is not valid JSON"),
@@ -416,7 +496,113 @@ def test_a_caller_whose_variable_is_empty_is_named(environ: dict[str, str]) -> N
         CallerSettings(name="alice", key_env="ALICE_KEY").sha256(environ)
 
 
-@pytest.mark.parametrize("value", [Config(), ServerSettings(), DEFAULT_UPSTREAM, DEFAULT_MODELS[0]])
+def test_the_terms_of_a_caller_of_the_file_are_those_of_a_caller_of_the_ledger(tmp_path: Path) -> None:
+    terms = """
+models = ["whisper-1"]
+tasks = ["transcribe"]
+rpm = 60
+burst = 10
+concurrency = 8
+budgets = ["50usd/month", "600min/day", "1000000tokens/week", "20usd"]
+tags = { team = "search" }
+"""
+    (caller,) = load(written(tmp_path, CALLER + terms), {}).callers
+    assert caller.terms == Terms(
+        models=frozenset({"whisper-1"}),
+        tasks=frozenset({"transcribe"}),
+        rpm=60,
+        burst=10,
+        concurrency=8,
+        budgets=(
+            Budget(50_000_000_000, Unit.USD, Window.MONTH),
+            Budget(36_000_000, Unit.MINUTES, Window.DAY),
+            Budget(1_000_000, Unit.TOKENS, Window.WEEK),
+            Budget(20_000_000_000, Unit.USD, Window.TOTAL),
+        ),
+        tags=(("team", "search"),),
+    )
+    assert load(written(tmp_path, CALLER), {}).callers[0].terms == Terms()
+
+
+def test_limits_hold_for_callers_whose_terms_state_none(tmp_path: Path) -> None:
+    defaults = load(written(tmp_path, "[limits]\nrpm = 60\nburst = 5\nconcurrency = 8"), {}).limits.terms
+    assert Terms().over(defaults) == Terms(rpm=60, burst=5, concurrency=8)
+    own = Terms(rpm=30).over(defaults)
+    assert (own.rate, own.concurrency) == (Rate(30, 30), 8)
+    assert Terms().over(load(None, {}).limits.terms) == Terms()
+
+
+ADMIN_KEY = "admin-0123456789"
+
+
+def test_the_admin_key_from_either_place(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text(f"{ADMIN_KEY}-file\n")
+    assert AdminSettings().key({}) is None
+    for settings, environ, key in (
+        (AdminSettings(key_file=file), {}, f"{ADMIN_KEY}-file"),
+        (AdminSettings(), {ADMIN_KEY_VARIABLE: f" {ADMIN_KEY}\n"}, ADMIN_KEY),
+        (AdminSettings(key_file=file), {ADMIN_KEY_VARIABLE: ADMIN_KEY}, ADMIN_KEY),
+    ):
+        found = settings.key(environ)
+        assert found is not None
+        assert found.get_secret_value() == key
+        assert ADMIN_KEY not in f"{found!r} {found} {settings!r}"
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("", "16 characters"),
+        (ADMIN_KEY[:15], "16 characters"),
+        (f"{ADMIN_KEY} x", "header"),
+        (f"{ADMIN_KEY}é", "header"),
+    ],
+)
+def test_an_admin_key_that_cannot_serve_is_named(key: str, reason: str, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text(key, "utf-8")
+    for settings, environ, where in (
+        (AdminSettings(), {ADMIN_KEY_VARIABLE: key}, ADMIN_KEY_VARIABLE),
+        (AdminSettings(key_file=file), {}, str(file)),
+    ):
+        with pytest.raises(InvalidConfig, match=reason) as caught:
+            settings.key(environ)
+        assert where in str(caught.value)
+        assert key not in str(caught.value) or not key
+
+
+def test_a_file_without_an_admin_key_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match=r"admin\.key_file: .* cannot be read"):
+        AdminSettings(key_file=tmp_path / "none").key({})
+
+
+def signed(**secret: Any) -> AlertSettings:
+    return AlertSettings(webhook_url="https://example.org/hook", **secret)
+
+
+def test_the_secret_of_webhooks_from_either_place(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text(f"{SECRET}\n")
+    for settings, environ in ((signed(webhook_secret_file=file), {}), (signed(webhook_secret_env="X"), {"X": SECRET})):
+        found = settings.signing_secret(environ)
+        assert found.get_secret_value() == SECRET
+        assert SECRET not in f"{found!r} {found} {settings!r}"
+
+
+@pytest.mark.parametrize("environ", [{}, {"X": ""}, {"X": " \n"}])
+def test_a_webhook_without_its_secret_is_named(environ: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text(" \n")
+    with pytest.raises(InvalidConfig, match="alerts: the environment variable X holds no secret"):
+        signed(webhook_secret_env="X").signing_secret(environ)
+    with pytest.raises(InvalidConfig, match=f"alerts: {file} holds no secret"):
+        signed(webhook_secret_file=file).signing_secret(environ)
+
+
+@pytest.mark.parametrize(
+    "value", [Config(), *(section() for section in SECTIONS.values()), DEFAULT_UPSTREAM, DEFAULT_MODELS[0]]
+)
 def test_settings_do_not_change(value: Section | Config) -> None:
     name = next(iter(type(value).model_fields))
     with pytest.raises(ValueError, match="frozen"):

@@ -14,12 +14,12 @@ ALIASES = {
 _STATUSES = {
     400: "The form, a field or the file is not as it must be; `param` names it.",
     401: "No valid key.",
-    403: "The key may not use this model.",
+    403: "The key may not use this model, or not for this task.",
     404: "No such model.",
     408: "The body came too slowly.",
     413: "The file is larger than the limit.",
     415: "Not multipart/form-data, or a compressed body.",
-    429: "The provider limits the gateway's requests.",
+    429: "The caller's rate, concurrency or budget is used up, or the provider limits the gateway.",
     500: "An error of the gateway; the request id names it in the log.",
     502: "The provider cannot be reached, or its answer cannot be used.",
     503: "The gateway is at its limit, or its ledger cannot be written.",
@@ -63,6 +63,9 @@ _ERROR_SCHEMA = {
 }
 
 
+_ERROR_RESPONSE = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
+
+
 def describe(app: FastAPI) -> None:
     """Make `app.openapi()` give the whole document."""
     generate = app.openapi
@@ -79,7 +82,7 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
     components = document.setdefault("components", {})
     components.setdefault("schemas", {})["Error"] = _ERROR_SCHEMA
     components["securitySchemes"] = {
-        "key": {"type": "http", "scheme": "bearer", "description": "A key of this gateway."}
+        "key": {"type": "http", "scheme": "bearer", "description": "A caller's key; the admin key for /admin/v1."}
     }
     document["security"] = [{"key": []}]
     streamed = {**_FIELDS, **_TRANSCRIPTION_FIELDS}
@@ -95,7 +98,21 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
             document["paths"][each] = {"post": _operation(each, summary, fields, alias=each != path)}
     for path in ("/healthz", "/readyz"):
         document["paths"][path]["get"]["security"] = []
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            _tell_errors(operation)
+    components["schemas"].pop("HTTPValidationError", None)
+    components["schemas"].pop("ValidationError", None)
     return document
+
+
+def _tell_errors(operation: dict[str, Any]) -> None:
+    """FastAPI's own 422 never leaves the gateway: a bad value is a 400 in the envelope, as every other error."""
+    responses = operation["responses"]
+    if responses.pop("422", None) is not None:
+        responses["400"] = _ERROR_RESPONSE | {"description": "A value is not as it must be."}
+    if operation.get("security") != []:
+        responses.setdefault("401", _ERROR_RESPONSE | {"description": _STATUSES[401]})
 
 
 def _operation(path: str, summary: str, fields: dict[str, dict[str, Any]], *, alias: bool) -> dict[str, Any]:
@@ -105,7 +122,6 @@ def _operation(path: str, summary: str, fields: dict[str, dict[str, Any]], *, al
         "properties": fields,
         "additionalProperties": True,
     }
-    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     return {
         "tags": ["audio"],
         "summary": summary + (" (the provider's other path)" if alias else ""),
@@ -121,6 +137,6 @@ def _operation(path: str, summary: str, fields: dict[str, dict[str, Any]], *, al
                     "text/event-stream": {"schema": {"type": "string"}},
                 },
             },
-            **{str(status): {"description": told, "content": error} for status, told in _STATUSES.items()},
+            **{str(status): _ERROR_RESPONSE | {"description": told} for status, told in _STATUSES.items()},
         },
     }

@@ -4,7 +4,7 @@ import getpass
 import re
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -33,6 +33,8 @@ Concurrency = Annotated[int | None, typer.Option(help="Requests in flight.")]
 BudgetTexts = Annotated[list[str] | None, typer.Option("--budget", help="50usd/month, 600min/day, 1000000tokens/week.")]
 TagTexts = Annotated[list[str] | None, typer.Option("--tag", help="k=v, for reports.")]
 Shown = Annotated[Format, typer.Option(help="How to print it.")]
+
+MAX_DURATION_MS = 36_525 * 86_400_000
 
 _UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
 
@@ -65,7 +67,7 @@ def create(
 def list_callers(format: Shown = Format.TABLE, config: ConfigFile = None) -> None:
     """List the callers: their keys by the last four characters, when last used, what is spent and left."""
     settings = loaded(config)
-    with explained(), closing(database_of(settings).connect()) as connection:
+    with explained(), database_of(settings).session() as connection:
         records = administration(settings, connection, actor()).callers()
         stand = {each.name: standings(connection, each.name, each.terms.budgets, _now_ms()) for each in records}
         stand |= {
@@ -87,7 +89,7 @@ def show(name: Name, format: Shown = Format.TABLE, config: ConfigFile = None) ->
     settings = loaded(config)
     with _managed(settings) as callers:
         record = callers.caller(name)
-    with explained(), closing(database_of(settings).connect()) as connection:
+    with explained(), database_of(settings).session() as connection:
         stand = standings(connection, name, record.terms.budgets, _now_ms())
     if format is not Format.TABLE:
         typer.echo(tables.rendered([_told(record, stand)], format), nl=False)
@@ -143,7 +145,7 @@ def rotate(
     format: Shown = Format.TABLE,
     config: ConfigFile = None,
 ) -> None:
-    """Print a new key for a caller; the old ones end after the overlap. Limits, budgets, history stay with the caller."""
+    """Print a new key for a caller, whose limits, budgets and history stay; the old keys end after the overlap."""
     overlap_ms = _duration_ms(overlap)
     with _managed(loaded(config)) as callers:
         secret = callers.rotate(name, overlap_ms, _expiry_ms(expires))
@@ -167,7 +169,7 @@ def revoke(
 
 @contextmanager
 def _managed(settings: Config) -> Iterator[Administration]:
-    with explained(), closing(database_of(settings).connect()) as connection:
+    with explained(), database_of(settings).session() as connection:
         try:
             yield administration(settings, connection, actor())
         except Impossible as error:
@@ -204,7 +206,7 @@ def _document(
         "budgets": budget,
         "tags": dict(text.split("=", 1) for text in tag or ()),
     }
-    return {part: value for part, value in stated.items() if value}
+    return {part: value for part, value in stated.items() if value not in (None, [], {})}
 
 
 def _print_key(name: str, secret: str, format: Format) -> None:
@@ -287,10 +289,10 @@ def _expiry_ms(text: str | None) -> int | None:
 
 
 def _duration_ms(text: str) -> int:
-    match = re.fullmatch(r"(\d{1,6})([mhdw])", text)
-    if match is None:
-        stop(f"{text!r} is not a time such as 90d, 12h or 4w", MISUSED)
-    return int(match[1]) * _UNITS_MS[match[2]]
+    match = re.fullmatch(r"(\d{1,9})([mhdw])", text)
+    if match is None or (duration := int(match[1]) * _UNITS_MS[match[2]]) > MAX_DURATION_MS:
+        stop(f"{text!r} is not a time such as 90d, 12h or 4w, of a hundred years at the most", MISUSED)
+    return duration
 
 
 def _now_ms() -> int:

@@ -2,7 +2,6 @@
 
 import json
 import time
-from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
@@ -18,9 +17,12 @@ from app.cli.tables import Format
 from app.config import Config
 from app.gateway.administration import AuditEntry
 from app.policy.budget import Amounts
-from app.units import seconds_of, to_ms, to_nano, usd_text
+from app.units import NanoUSD, seconds_of, to_ms, to_nano, usd_text
 
 app = typer.Typer(help="Rows that nobody knows the end of.", no_args_is_help=True)
+
+MAX_DOLLARS = 1_000_000
+MAX_SECONDS = 366 * 86_400
 
 Shown = Annotated[Format, typer.Option(help="How to print it.")]
 
@@ -29,7 +31,7 @@ Shown = Annotated[Format, typer.Option(help="How to print it.")]
 def unknown(format: Shown = Format.TABLE, config: ConfigFile = None) -> None:
     """List the requests that the provider may have billed; they are charged at their hold until they are resolved."""
     settings = loaded(config)
-    with explained(), closing(database_of(settings).connect()) as connection:
+    with explained(), database_of(settings).session() as connection:
         rows = [_shown(row) for row in unknown_rows(connection)]
     typer.echo(tables.rendered(rows, format), nl=False)
 
@@ -38,7 +40,9 @@ def unknown(format: Shown = Format.TABLE, config: ConfigFile = None) -> None:
 def resolve_row(
     id: Annotated[str, typer.Argument(help="The request's id.")],
     release: Annotated[bool, typer.Option("--release", help="The provider did not bill it.")] = False,
-    seconds: Annotated[float | None, typer.Option(min=0, help="It billed so much audio, at the model's price.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, max=MAX_SECONDS, help="It billed so much audio, at the model's price.")
+    ] = None,
     cost: Annotated[str | None, typer.Option(help="It billed so many US dollars.")] = None,
     config: ConfigFile = None,
 ) -> None:
@@ -49,7 +53,7 @@ def resolve_row(
     if [release, seconds is not None, cost is not None].count(True) != 1:
         stop("name one of --release, --seconds and --cost", MISUSED)
     settings = loaded(config)
-    with explained(), closing(database_of(settings).connect()) as connection:
+    with explained(), database_of(settings).session() as connection:
         row = next((each for each in unknown_rows(connection) if each.id == id), None)
         if row is None:
             stop(f"there is no unknown row {id}")
@@ -66,7 +70,7 @@ def audit(
 ) -> None:
     """Show who changed what, and when."""
     settings = loaded(config)
-    with explained(), closing(database_of(settings).connect()) as connection:
+    with explained(), database_of(settings).session() as connection:
         entries = LedgerCallers(connection).audit(limit)
     rows: list[tables.Row] = [
         {
@@ -97,15 +101,22 @@ def _shown(row: UnknownRow) -> tables.Row:
 
 def _charge(settings: Config, row: UnknownRow, seconds: float | None, cost: str | None) -> Amounts:
     if cost is not None:
-        try:
-            return Amounts(to_nano(Decimal(cost)), row.charge.audio, row.charge.tokens)
-        except InvalidOperation:
-            stop(f"{cost!r} is no number of dollars", MISUSED)
+        return Amounts(_nano_usd(cost), row.charge.audio, row.charge.tokens)
     price = next((model.price for model in settings.models if model.id == row.model), None)
     if price is None:
         stop(f"the model {row.model} is no longer in the catalogue; name its --cost")
     audio = to_ms(seconds or 0)
     return Amounts(price.of_audio(audio), audio, price.most_tokens(audio))
+
+
+def _nano_usd(cost: str) -> NanoUSD:
+    try:
+        dollars = Decimal(cost)
+    except InvalidOperation:
+        dollars = Decimal("NaN")
+    if not (dollars.is_finite() and 0 <= dollars <= MAX_DOLLARS):
+        stop(f"{cost!r} is no number of dollars between 0 and {MAX_DOLLARS}", MISUSED)
+    return to_nano(dollars)
 
 
 def _entry(row: UnknownRow, charge: Amounts | None) -> AuditEntry:

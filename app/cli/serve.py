@@ -45,6 +45,9 @@ def check(config: ConfigFile = None) -> None:
     settings = loaded(config)
     with explained():
         configured_keys(settings, os.environ)
+        settings.admin.key(os.environ)
+        if settings.alerts.webhook_url is not None:
+            settings.alerts.signing_secret(os.environ)
     typer.echo(f"settings   {config or 'the defaults'}: good")
     typer.echo(f"listen     {settings.server.host}:{settings.server.port}")
     typer.echo(f"upstream   {settings.upstream.name}: {settings.upstream.base_url}")

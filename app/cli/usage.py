@@ -4,7 +4,6 @@ import csv
 import json
 import sys
 import time
-from contextlib import closing
 from datetime import date, datetime
 from typing import Annotated
 
@@ -48,7 +47,7 @@ def usage(
     if context.invoked_subcommand is not None:
         return
     settings, tags = loaded(config), _tags(tag or [])
-    with explained(), closing(database_of(settings).connect()) as connection:
+    with explained(), database_of(settings).session() as connection:
         sums = usage_sums(connection, by, _period(since, until), caller, tags)
         budgets = (
             _budgets(settings, administration(settings, connection, "cli").callers()) if by is Grouping.CALLER else {}
@@ -88,7 +87,7 @@ def export(
     if format not in ("csv", "jsonl"):
         stop(f"{format!r} is neither csv nor jsonl", MISUSED)
     settings, period = loaded(config), _period(since, until)
-    with explained(), closing(database_of(settings).connect()) as connection, connection:
+    with explained(), database_of(settings).session() as connection, connection:
         writer = None
         for row in exported_rows(connection, period):
             if format == "jsonl":

@@ -18,9 +18,14 @@ class LimitSettings(Section):
     burst: int | None = Field(None, ge=1, le=1_000_000)
     concurrency: int | None = Field(None, ge=1, le=1_000_000)
 
+    @model_validator(mode="after")
+    def _good_terms(self) -> Self:
+        Terms.read(self.model_dump(exclude_none=True))
+        return self
+
     @property
     def terms(self) -> Terms:
-        return Terms(rpm=self.rpm, burst=self.burst, concurrency=self.concurrency)
+        return Terms.read(self.model_dump(exclude_none=True))
 
 
 class CallerSettings(Section):

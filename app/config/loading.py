@@ -5,7 +5,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, get_origin
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -120,17 +120,16 @@ def _merged(file: dict[str, Any], environment: dict[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _setting_names() -> set[str]:
-    names = {CONFIG_FILE_VARIABLE, ADMIN_KEY_VARIABLE, *_array_names()}
+def _variables() -> dict[str, Any]:
+    """The variable of every setting, and the setting's type."""
+    found: dict[str, Any] = {}
     for name, field in Config.model_fields.items():
         if _is_section(field.annotation):
-            names |= {f"{ENV_PREFIX}{name}__{key}".upper() for key in field.annotation.model_fields}
-    return names
-
-
-def _array_names() -> list[str]:
-    fields = Config.model_fields.items()
-    return [f"{ENV_PREFIX}{name}".upper() for name, field in fields if not _is_section(field.annotation)]
+            keys = field.annotation.model_fields.items()
+            found |= {f"{ENV_PREFIX}{name}__{key}".upper(): each.annotation for key, each in keys}
+        else:
+            found[f"{ENV_PREFIX}{name}".upper()] = field.annotation
+    return found
 
 
 def _is_section(annotation: object) -> TypeGuard[type[Section]]:
@@ -138,14 +137,14 @@ def _is_section(annotation: object) -> TypeGuard[type[Section]]:
 
 
 def _refuse_unknown_names(environ: Mapping[str, str]) -> None:
-    known = _setting_names()
+    known = {CONFIG_FILE_VARIABLE, ADMIN_KEY_VARIABLE, *_variables()}
     for name in sorted(environ):
         if name.startswith(ENV_PREFIX) and name not in known:
             raise InvalidConfig(f"environment variable {name}: no such setting")
 
 
 def _refuse_unreadable_arrays(environ: Mapping[str, str]) -> None:
-    for name in _array_names():
+    for name in (name for name, annotation in _variables().items() if get_origin(annotation) is tuple):
         try:
             told = json.loads(environ.get(name, "[]"))
         except (ValueError, RecursionError):

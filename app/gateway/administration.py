@@ -6,6 +6,7 @@ Every change is written with a row of the audit in the same transaction: who, wh
 import secrets
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -73,8 +74,9 @@ class AuditEntry:
 
 
 class CallerBook(Protocol):
-    """Where callers are kept; each change and its audit entry are one transaction."""
+    """Where callers are kept. A change, what it rests on and its audit entry are one transaction."""
 
+    def transaction(self) -> AbstractContextManager[None]: ...
     def all(self) -> list[CallerRecord]: ...
     def get(self, name: str) -> CallerRecord | None: ...
     def create(self, key: Key, last4: str, entry: AuditEntry) -> bool: ...
@@ -110,37 +112,43 @@ class Administration:
         terms, now = self._terms(document), _now_ms()
         secret, key = _new_key(name, terms, expires_ms, now)
         entry = self._entry(now, "create", name, None, {**terms.document(), "key_id": key.id})
-        if name in self._configured or not self._book.create(key, apikey.last4(secret), entry):
-            raise Impossible(Fault.CONFLICT, f"there is a caller named {name} already")
+        with self._book.transaction():
+            if name in self._configured or not self._book.create(key, apikey.last4(secret), entry):
+                raise Impossible(Fault.CONFLICT, f"there is a caller named {name} already")
         return secret
 
     def update(self, name: str, changes: Document) -> CallerRecord:
         """Change these parts of a caller's terms; a part that is None is taken out."""
-        before = self.caller(name).terms
-        merged = {part: value for part, value in {**before.document(), **changes}.items() if value is not None}
-        terms = self._terms(merged)
-        entry = self._entry(_now_ms(), "update", name, before.document(), terms.document())
-        self._book.change_terms(name, terms, entry)
-        return self.caller(name)
+        with self._book.transaction():
+            before = self.caller(name).terms
+            merged = {part: value for part, value in {**before.document(), **changes}.items() if value is not None}
+            terms = self._terms(merged)
+            entry = self._entry(_now_ms(), "update", name, before.document(), terms.document())
+            self._book.change_terms(name, terms, entry)
+            return self.caller(name)
 
     def rotate(self, name: str, overlap_ms: int, expires_ms: int | None = None) -> str:
         """A new key for a caller, whose other keys end when the overlap does."""
-        record, now = self.caller(name), _now_ms()
-        secret, key = _new_key(name, record.terms, expires_ms, now)
-        after = {"key_id": key.id, "old_keys_expire_ms": now + overlap_ms}
-        before = {"good_keys": [each.id for each in record.keys if each.state(now) == "good"]}
-        entry = self._entry(now, "rotate", name, before, after)
-        self._book.add_key(key, apikey.last4(secret), now + overlap_ms, entry)
+        with self._book.transaction():
+            record, now = self.caller(name), _now_ms()
+            secret, key = _new_key(name, record.terms, expires_ms, now)
+            after = {"key_id": key.id, "old_keys_expire_ms": now + overlap_ms}
+            before = {"good_keys": [each.id for each in record.keys if each.state(now) == "good"]}
+            entry = self._entry(now, "rotate", name, before, after)
+            self._book.add_key(key, apikey.last4(secret), now + overlap_ms, entry)
         return secret
 
     def revoke(self, name_or_key: str) -> tuple[str, ...]:
         """Revoke all keys of a caller, or the one of this id; the ids of those that were not revoked before."""
-        named = [record for record in self._book.all() if record.name == name_or_key]
-        keys = [key for record in named or self._book.all() for key in record.keys if named or key.id == name_or_key]
-        ids = tuple(key.id for key in keys if key.revoked_ms is None)
-        if not ids:
-            raise Impossible(Fault.MISSING, f"there is no key of {name_or_key} that could be revoked")
-        self._book.revoke(ids, self._entry(_now_ms(), "revoke", name_or_key, {"keys": list(ids)}, None))
+        with self._book.transaction():
+            named = [record for record in self._book.all() if record.name == name_or_key]
+            keys = [
+                key for record in named or self._book.all() for key in record.keys if named or key.id == name_or_key
+            ]
+            ids = tuple(key.id for key in keys if key.revoked_ms is None)
+            if not ids:
+                raise Impossible(Fault.MISSING, f"there is no key of {name_or_key} that could be revoked")
+            self._book.revoke(ids, self._entry(_now_ms(), "revoke", name_or_key, {"keys": list(ids)}, None))
         return ids
 
     def _terms(self, document: Document) -> Terms:

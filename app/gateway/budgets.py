@@ -6,7 +6,7 @@ is exact at once. A request counts in the windows of its admission.
 """
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Protocol
@@ -20,10 +20,18 @@ from app.wire import identifier
 RESERVED_RETRY_SECONDS = 2.0
 
 
-class Spending(Protocol):
-    """What the ledger has on its rows that are closed."""
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a caller's closed rows come to since each of some days; `resolution` is the last one that is in it."""
 
-    def spent(self, caller: str, since: date) -> Amounts: ...
+    since: tuple[Amounts, ...]
+    resolution: int
+
+
+class Spending(Protocol):
+    """What the ledger has on its rows that are closed, all of it at one moment."""
+
+    def spent(self, caller: str, days: Sequence[date]) -> Spent: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,14 @@ class Sum:
 
 
 @dataclass(frozen=True, slots=True)
+class Tab:
+    """One caller's current windows, and the last resolution that was in the ledger when they were read from it."""
+
+    sums: dict[Window, Sum]
+    resolution: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reservation:
     """The hold of one request in all windows; closed once, with what the request came to."""
 
@@ -98,7 +114,7 @@ class Budgets:
     def __init__(self, spending: Spending, thresholds: tuple[int, ...]) -> None:
         self._spending = spending
         self._thresholds = thresholds
-        self._tabs: dict[str, dict[Window, Sum]] = {}
+        self._tabs: dict[str, Tab] = {}
 
     def check_spent(self, caller: Caller, now_ms: int) -> None:
         """Refusal 429 `insufficient_quota` if a budget is spent: known before the body is read."""
@@ -119,33 +135,37 @@ class Budgets:
             each.holds += 1
         return Reservation(caller, dict(sums), bound, self._thresholds)
 
-    def adjust(self, caller: str, admitted_ms: int, change: Amounts) -> None:
-        """Take in that a row which was closed has been resolved otherwise."""
-        for window, each in self._tabs.get(caller, {}).items():
+    def adjust(self, caller: str, resolution: int, admitted_ms: int, change: Amounts) -> None:
+        """Take in that a row which was closed has been resolved otherwise, if the caller's tab was read before."""
+        tab = self._tabs.get(caller)
+        if tab is None or resolution <= tab.resolution:
+            return
+        for window, each in tab.sums.items():
             if first_day(window, admitted_ms) == each.begun:
                 each.settled = _plus(each.settled, change)
 
     @property
     def held(self) -> int:
         """How many holds there are: 0 at idle."""
-        return sum(tab[Window.TOTAL].holds for tab in self._tabs.values())
+        return sum(tab.sums[Window.TOTAL].holds for tab in self._tabs.values())
 
     def _sums(self, caller: str, now_ms: int) -> dict[Window, Sum]:
         """The caller's current windows; one that has passed is left to the requests that it still counts."""
         tab = self._tabs.get(caller)
         if tab is None:
-            begun = {window: first_day(window, now_ms) for window in Window}
-            tab = {window: Sum(day, self._spending.spent(caller, day)) for window, day in begun.items()}
+            days = [first_day(window, now_ms) for window in Window]
+            spent = self._spending.spent(caller, days)
+            tab = Tab(dict(zip(Window, map(Sum, days, spent.since), strict=True)), spent.resolution)
             self._tabs[caller] = tab
-        for window, each in tab.items():
+        for window, each in tab.sums.items():
             if (day := first_day(window, now_ms)) > each.begun:
-                tab[window] = Sum(day, NOTHING)
-        return tab
+                tab.sums[window] = Sum(day, NOTHING)
+        return tab.sums
 
 
 def _judged(budget: Budget, each: Sum, bound: Amounts) -> Verdict:
     unit = budget.unit
-    return judge(budget.limit, each.settled.of(unit), each.held.of(unit), bound.of(unit), holds=each.holds)
+    return judge(budget.limit, each.settled.of(unit), each.held.of(unit), bound.of(unit))
 
 
 def _spent(budget: Budget, now_ms: int) -> Refusal:

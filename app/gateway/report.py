@@ -1,7 +1,7 @@
 """What a usage report is: sums over the rows of the ledger, for the command and for `GET /v1/usage`."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from enum import StrEnum
 
 from app.policy.budget import Budget, amount_text
@@ -33,7 +33,7 @@ class Period:
     @property
     def end_ms(self) -> int:
         """The first millisecond after the period."""
-        return (1 << 62) if self.until is None else _midnight_ms(self.until + timedelta(days=1))
+        return (1 << 62) if self.until is None else _midnight_ms(self.until) + DAY_MS
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ MS_PER_MINUTE = 60_000
 
 _TEXT = re.compile(r"(\d+(?:\.\d+)?)(usd|min|tokens)(?:/(day|week|month|total))?")
 _LARGEST = 1 << 62
+_FINEST_MINUTE = Decimal("1e-9")
 
 
 class Unit(StrEnum):
@@ -88,17 +89,19 @@ class Budget:
 
 
 def amount_text(amount: int, unit: Unit) -> str:
-    """An amount in the unit that people write: dollars, minutes, tokens; exact for money and tokens."""
+    """An amount in the unit that people write: dollars, minutes, tokens; of minutes to nine decimals, else exact."""
     if unit is Unit.USD:
         return usd_text(amount)
-    return f"{amount / _SCALE[unit]:.15g}" if unit is Unit.MINUTES else str(amount)
+    if unit is Unit.TOKENS:
+        return str(amount)
+    return f"{(Decimal(amount) / MS_PER_MINUTE).quantize(_FINEST_MINUTE).normalize():f}"
 
 
-def judge(limit: int, settled: int, held: int, bound: int, *, holds: int) -> Verdict:
-    """Whether a request that may cost `bound` is admitted while `holds` requests hold `held` together."""
+def judge(limit: int, settled: int, held: int, bound: int) -> Verdict:
+    """Whether a request that may cost `bound` is admitted while those in flight hold `held` together."""
     if settled >= limit:
         return Verdict.SPENT
-    if holds == 0 or settled + held + bound <= limit:
+    if held == 0 or settled + held + bound <= limit:
         return Verdict.ADMIT
     return Verdict.RESERVED
 

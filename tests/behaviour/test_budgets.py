@@ -4,14 +4,13 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.behaviour.test_kill import SILENCE
-from tests.stubs.gateway import GatewayProcess
+from tests.stubs.gateway import ADMIN_KEY, NO_TLS, GatewayProcess
 from tests.stubs.upstream import ScriptedUpstream, json_answer
 
 ROUNDS = 50
@@ -28,7 +27,7 @@ def upstream() -> Iterator[ScriptedUpstream]:
 
 @pytest.fixture(scope="module")
 def gateway(upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with GatewayProcess(tmp_path_factory.mktemp("gateway"), upstream.base_url) as process:
+    with GatewayProcess(tmp_path_factory.mktemp("gateway"), upstream.base_url, admin_key=ADMIN_KEY) as process:
         yield process
 
 
@@ -43,9 +42,7 @@ def bound(gateway: GatewayProcess) -> int:
 
 def caller_with(gateway: GatewayProcess, name: str, budget_nano_usd: int) -> str:
     """A new caller with this budget; the key."""
-    created = gateway.command("keys", "create", name, "--budget", f"{budget_nano_usd / 1e9:.9f}usd/month")
-    assert created.returncode == 0, created.stderr
-    return created.stdout.strip()
+    return gateway.create_caller(name, budgets=[f"{budget_nano_usd / 1e9:.9f}usd/month"])
 
 
 def most_over(rows: list[dict[str, Any]], limit: int) -> int:
@@ -77,7 +74,7 @@ async def at_once(
     barrier, still = asyncio.Barrier(count), refused
     limits = httpx.Limits(max_connections=count)
     headers = {"authorization": f"Bearer {key}"}
-    async with httpx.AsyncClient(limits=limits, timeout=60, headers=headers) as client:
+    async with httpx.AsyncClient(limits=limits, timeout=60, headers=headers, **NO_TLS) as client:
 
         async def one() -> Seen:
             nonlocal still

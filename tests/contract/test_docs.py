@@ -3,20 +3,27 @@
 import ast
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer.main
+from fastapi.routing import APIRoute
+from pydantic import SecretStr
 from typer.core import TyperGroup
 
 from app.adapters.ledger.schema import TABLES
+from app.api.admin import admin_router
 from app.cli import app as command_line
+from app.gateway.report import Grouping
+from app.policy.terms import Terms
 from tests.contract.tree import ROOT, documents, is_variable, settings, text_files, variables_in
 
 README = ROOT / "README.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
+CALLERS = ROOT / "docs" / "callers.md"
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")
@@ -40,7 +47,7 @@ def code(document: Path) -> list[str]:
 def commands(document: Path, name: str) -> Iterator[list[str]]:
     """The words behind each `name` that stands as a command, without those of a shell around it."""
     for line in code(document):
-        if found := re.search(rf"(?:^|\s){name} +([^|;&]+)", line):
+        if found := re.search(rf"(?:^|\s){name} +([^|;&>]+)", line):
             yield found[1].split()
 
 
@@ -63,31 +70,62 @@ def understood(words: list[str]) -> bool:
     """Whether the command line has these subcommands and options, with the right number of arguments."""
     command: Any = typer.main.get_command(command_line)
     rest = list(words)
-    while isinstance(command, TyperGroup):
-        if not rest:
-            return True
-        if rest[0] not in command.commands:
-            return False
+    while isinstance(command, TyperGroup) and rest and rest[0] in command.commands:
         command = command.commands[rest.pop(0)]
+    if isinstance(command, TyperGroup) and not rest:
+        return True
     try:
-        command.make_context("audio-gateway", list(rest))
+        context = command.make_context("audio-gateway", list(rest))
     except Exception as error:
         # Typer keeps the errors of its command line to itself; they are told by their exit status.
         if getattr(error, "exit_code", None) != 2:
             raise
         return type(error).__name__ == "MissingParameter" and not rest
-    return True
+    # What a group has not taken for its own options would be the name of a command.
+    return not (context.args or getattr(context, "_protected_args", []))
 
 
 @pytest.mark.parametrize(
     "line",
-    ["usage --by colour", "usage --sinse 2026-11-01", "keys make x", "usages", "keys create a b", "serve --port 1"],
+    [
+        "usage --by colour",
+        "usage --sinse 2026-11-01",
+        "usage exports",
+        "usage --by model exports",
+        "usage export --by model",
+        "keys make x",
+        "keys --format json",
+        "keys create a --rpm many",
+        "ledger resolve x --seconds some",
+        "usages",
+        "keys create a b",
+        "serve --port 1",
+    ],
 )
 def test_the_check_of_commands_finds_what_is_wrong(line: str) -> None:
     assert not understood(line.split())
 
 
-@pytest.mark.parametrize("name", ["serve", "check", "demo", "usage", "keys create", "keys list", "keys revoke"])
+@pytest.mark.parametrize(
+    "line", ["usage", "usage --by model --since 2026-11-01", "usage export --verify", "keys", "keys create", "audit"]
+)
+def test_the_check_of_commands_knows_what_is_right(line: str) -> None:
+    assert understood(line.split())
+
+
+def every_command() -> list[str]:
+    """The names of all commands, `usage` among them, which does something without one of its own."""
+    root = typer.main.get_command(command_line)
+    assert isinstance(root, TyperGroup)
+    names = []
+    for name, command in root.commands.items():
+        below = list(command.commands) if isinstance(command, TyperGroup) else []
+        alone = not isinstance(command, TyperGroup) or command.invoke_without_command
+        names += [name] * alone + [f"{name} {each}" for each in below]
+    return names
+
+
+@pytest.mark.parametrize("name", every_command())
 def test_the_readme_shows_every_command(name: str) -> None:
     shown = [" ".join(words) for words in commands(README, "audio-gateway")]
     if name == "demo":
@@ -96,12 +134,9 @@ def test_the_readme_shows_every_command(name: str) -> None:
 
 
 def test_the_names_above_are_all_commands() -> None:
-    root = typer.main.get_command(command_line)
-    assert isinstance(root, TyperGroup)
-    keys = root.commands["keys"]
-    assert isinstance(keys, TyperGroup)
-    assert set(root.commands) == {"serve", "check", "demo", "usage", "keys"}
-    assert set(keys.commands) == {"create", "list", "revoke"}
+    keys = {f"keys {name}" for name in ("create", "list", "show", "update", "rotate", "revoke")}
+    others = {"serve", "check", "demo", "usage", "usage export", "ledger unknown", "ledger resolve", "audit"}
+    assert set(every_command()) == keys | others
 
 
 # -- what is named ----------------------------------------------------------------------------------------------------
@@ -152,7 +187,9 @@ def words_of_the_code() -> set[str]:
 
 @each_document
 def test_every_module_exists(document: Path) -> None:
-    modules = {name for text in _INLINE.findall(prose(document)) for name in re.findall(r"\bapp(?:\.[a-z_]+)+", text)}
+    modules = {
+        name for text in _INLINE.findall(prose(document)) for name in re.findall(r"\bapp(?:\.[a-z0-9_]+)+", text)
+    }
     paths = {name: ROOT / name.replace(".", "/") for name in modules}
     assert [name for name, path in paths.items() if not (path.is_dir() or path.with_suffix(".py").is_file())] == []
 
@@ -171,17 +208,81 @@ def test_every_section_of_the_settings_exists(document: Path) -> None:
     assert named <= set(settings())
 
 
+# -- callers ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_terms_is_complete() -> None:
+    table = re.findall(r"^\| `(\w+)` \|", CALLERS.read_text("utf-8"), re.MULTILINE)
+    assert table == [field.name for field in fields(Terms)]
+
+
+def test_the_options_of_the_terms_are_those_of_the_commands() -> None:
+    told = set(re.findall(r"^\| `\w+` \| `(--[a-z]+)`", CALLERS.read_text("utf-8"), re.MULTILINE))
+    assert told == {f"--{field.name}".removesuffix("s") for field in fields(Terms)}
+    assert all(understood(["keys", command, "x", option, "1"]) for command in ("create", "update") for option in told)
+
+
+def test_the_table_of_admin_routes_is_complete() -> None:
+    async def unused(*_: Any) -> Any: ...
+
+    routes = admin_router(SecretStr("unused"), unused, unused, unused).routes
+    made = {
+        f"{method} {route.path}" for route in routes if isinstance(route, APIRoute) for method in route.methods or ()
+    }
+    text = CALLERS.read_text("utf-8")
+    told = re.findall(r"^\| `([A-Z]+ /admin/[^`?]+)`", text, re.MULTILINE)
+    assert len(told) == len(set(told))
+    assert set(told) == made
+
+
+def test_the_groupings_of_usage_are_named() -> None:
+    (line,) = re.findall(r"^Groups: (.+?)\.", README.read_text("utf-8"), re.MULTILINE)
+    assert line.split(", ") == [grouping.value for grouping in Grouping]
+
+
+def test_the_example_that_checks_a_webhook_does_so() -> None:
+    """The values are those of GitHub's documentation, whose signatures are the same: a check from outside."""
+    blocks = [block for language, block in _FENCE.findall(CALLERS.read_text("utf-8")) if language == "python"]
+    (example,) = (block for block in blocks if "sha256" in block)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    genuine: Callable[[bytes, str, str], bool] = names["genuine"]
+    secret, body = "It's a Secret to Everybody", b"Hello, World!"
+    signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+    assert genuine(body, signature, secret)
+    assert not genuine(body + b" ", signature, secret)
+    assert not genuine(body, signature, secret + " ")
+    assert not genuine(body, signature.removeprefix("sha256="), secret)
+
+
 # -- errors and states ------------------------------------------------------------------------------------------------
 
 
 def error_codes() -> set[str]:
-    """The codes of every Refusal that the gateway makes."""
-    made = set()
+    """The codes of every Refusal that the gateway makes, where the call names it or a table of the module does."""
+    made: set[str] = set()
     for file in (ROOT / "app" / "errors.py", *(ROOT / "app" / "api").glob("*.py")):
-        for call in ast.walk(ast.parse(file.read_text("utf-8"))):
+        tree = ast.parse(file.read_text("utf-8"))
+        for call in ast.walk(tree):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Refusal":
-                made |= {each.value for each in call.args[1:2] if isinstance(each, ast.Constant)}
-    return {str(code) for code in made} | {"bad_request"}
+                made |= {code for argument in call.args[1:2] for code in told_by(argument, tree)}
+    return made | {"bad_request"}
+
+
+def told_by(argument: ast.expr, module: ast.Module) -> set[str]:
+    """The texts that an argument can be: a constant, or a place in a table of constants."""
+    if isinstance(argument, ast.Constant):
+        return {str(argument.value)}
+    if not (isinstance(argument, ast.Subscript) and isinstance(argument.value, ast.Name)):
+        return set()
+    tables = [each for each in module.body if isinstance(each, ast.Assign) and isinstance(each.value, ast.Dict)]
+    (table,) = (each.value for each in tables if ast.unparse(each.targets[0]) == argument.value.id)
+    assert isinstance(table, ast.Dict)
+    return {str(each.value) for each in table.values if isinstance(each, ast.Constant)}
+
+
+def test_the_codes_of_the_admin_api_are_among_them() -> None:
+    assert {"not_found", "conflict", "invalid_value", "rate_limit_exceeded"} <= error_codes()
 
 
 def test_the_table_of_errors_is_complete() -> None:

@@ -5,6 +5,7 @@ text as it stands     good, and the same as no file at all
 `#     name = value`  an example, indented: uncommented on top of the defaults it is good as well
 """
 
+import json
 import re
 import tomllib
 from itertools import pairwise
@@ -100,6 +101,22 @@ def test_the_example_of_a_key_file_is_good(tmp_path: Path) -> None:
     upstream = "".join(example for example in examples() if "api_key_file" in example)
     text = f'[[upstreams]]\nname = "onerouter"\nbase_url = "https://audio.onerouter.pro/v1"\n{upstream}'
     assert config.load(written(tmp_path, text), {}).upstream.api_key_file == Path("/run/secrets/onerouter_api_key")
+
+
+@pytest.mark.parametrize("name", ["limits", "admin"])
+def test_the_examples_of_a_section_without_defaults_are_good(name: str, tmp_path: Path) -> None:
+    (example,) = (run for run in examples() if set(tomllib.loads(run)) == settings()[name])
+    loaded = config.load(written(tmp_path, f"[{name}]\n{example}"), {})
+    assert getattr(loaded, name) != getattr(Config(), name)
+
+
+@pytest.mark.parametrize("secret", ["webhook_secret_env", "webhook_secret_file"])
+def test_the_examples_of_a_webhook_are_good(secret: str, tmp_path: Path) -> None:
+    told = dict(pair for run in examples() for pair in tomllib.loads(run).items())
+    text = "".join(f"{name} = {json.dumps(told[name])}\n" for name in ("webhook_url", secret))
+    alerts = config.load(written(tmp_path, f"[alerts]\n{text}"), {}).alerts
+    assert alerts.webhook_url == told["webhook_url"]
+    assert str(getattr(alerts, secret)) == told[secret]
 
 
 def test_it_names_nothing_that_does_not_exist() -> None:

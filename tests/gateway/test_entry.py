@@ -1,15 +1,15 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import date
 
 import pytest
 
 from app.errors import Refusal
 from app.gateway.auth import Caller
-from app.gateway.budgets import Budgets
+from app.gateway.budgets import Budgets, Spent
 from app.gateway.call import Call
 from app.gateway.entry import FORM_SLACK_BYTES, Entrance
 from app.gateway.limits import Limits
-from app.policy.budget import NOTHING, Amounts
+from app.policy.budget import NOTHING
 from app.policy.terms import Terms
 from app.wire.headers import Header, Headers
 
@@ -21,8 +21,8 @@ ALICE = Caller("alice", "key_1", Terms())
 
 
 class NothingSpent:
-    def spent(self, caller: str, since: date) -> Amounts:
-        return NOTHING
+    def spent(self, caller: str, days: Sequence[date]) -> Spent:
+        return Spent((NOTHING,) * len(days), 0)
 
 
 def entrance_for(requests: int) -> Entrance:

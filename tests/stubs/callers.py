@@ -6,13 +6,20 @@ from typing import Any, Self
 
 import httpx
 
-from tests.stubs.gateway import GatewayProcess
+from tests.stubs.gateway import NO_TLS, GatewayProcess
 
 
 class BusyCallers:
-    """Threads that transcribe one after the other. `seen` is the id and the document of every complete answer."""
+    """Threads that transcribe one after the other, each request with the `key` of its moment.
 
-    def __init__(self, gateway: GatewayProcess, audio: bytes, count: int = 8, model: str = "whisper-1") -> None:
+    `seen` is the id and the document of every complete answer, `refused` the status of every other, and `lost` counts
+    the requests whose connection ended before an answer.
+    """
+
+    def __init__(
+        self, gateway: GatewayProcess, audio: bytes, count: int = 8, model: str = "whisper-1", key: str | None = None
+    ) -> None:
+        self.key = key or gateway.key
         self._gateway = gateway
         self._audio = audio
         self._model = model
@@ -20,6 +27,7 @@ class BusyCallers:
         self._threads = [threading.Thread(target=self._transcribe, name=f"caller-{n}") for n in range(count)]
         self.seen: list[tuple[str, dict[str, Any]]] = []
         self.refused: list[int] = []
+        self.lost = 0
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -36,13 +44,15 @@ class BusyCallers:
             try:
                 self._one()
             except httpx.TransportError:
+                self.lost += 1
                 self._stopped.wait(0.02)
 
     def _one(self) -> None:
-        with httpx.Client(timeout=30, headers={"authorization": f"Bearer {self._gateway.key}"}) as client:
+        with httpx.Client(timeout=30, **NO_TLS) as client:
             while not self._stopped.is_set():
                 answer = client.post(
                     f"{self._gateway.base_url}/audio/transcriptions",
+                    headers={"authorization": f"Bearer {self.key}"},
                     data={"model": self._model},
                     files={"file": ("a.wav", self._audio)},
                 )

@@ -1,4 +1,4 @@
-"""The gateway as its users have it: a real process on a port and a ledger of its own, in front of a scripted upstream."""
+"""The gateway as its users have it: a real process on a port, a ledger of its own, in front of a scripted upstream."""
 
 import contextlib
 import json
@@ -19,6 +19,8 @@ import httpx
 from app.wire import apikey
 
 PROVIDER_KEY = "sk-provider-0123456789abcdefghijklmnopqrstuvwxyz"
+ADMIN_KEY = "admin-0123456789abcdef"
+NO_TLS: dict[str, Any] = {"verify": False}  # spares each client of these tests the reading of all CAs: 50 ms
 COMMAND = (sys.executable, "-m", "app")
 
 
@@ -34,18 +36,31 @@ def clean_environment(**more: str) -> dict[str, str]:
 
 
 class GatewayProcess:
-    """`audio-gateway serve` in `folder`. The caller `team` stands in its settings; `key` is that caller's."""
+    """`audio-gateway serve` in `folder`. The caller `team` stands in its settings; `key` is that caller's.
 
-    def __init__(self, folder: Path, upstream_url: str, settings: str = "", upstream_settings: str = "") -> None:
+    With an `admin_key` its admin API is on. `more` are further environment variables.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        upstream_url: str,
+        settings: str = "",
+        upstream_settings: str = "",
+        admin_key: str | None = None,
+        **more: str,
+    ) -> None:
         self.folder = folder
         self.port = free_port()
         self.host = f"http://127.0.0.1:{self.port}"
         self.base_url = f"{self.host}/v1"
         self.key = apikey.mint(secrets.token_bytes(apikey.RANDOM_BYTES))
+        self.admin_key = admin_key
         self.ledger = folder / "ledger.db"
         self.config = folder / "config.toml"
         self.log = folder / "gateway.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self._more = more if admin_key is None else {**more, "AUDIO_GATEWAY_ADMIN_KEY": admin_key}
         self.config.write_text(f"""
 {settings}
 [[upstreams]]
@@ -71,6 +86,7 @@ key_sha256 = "{apikey.digest(self.key)}"
             AUDIO_GATEWAY_SERVER__PORT=str(self.port),
             AUDIO_GATEWAY_LEDGER__PATH=str(self.ledger),
             PROVIDER_KEY=PROVIDER_KEY,
+            **self._more,
         )
 
     def start(self) -> None:
@@ -106,6 +122,29 @@ key_sha256 = "{apikey.digest(self.key)}"
             text=True,
             timeout=60,
             check=False,
+        )
+
+    def admin(self, method: str, path: str, body: object = None) -> httpx.Response:
+        """A request to the admin API with the admin key; `path` begins after `/admin/v1`."""
+        headers = {"authorization": f"Bearer {self.admin_key}"}
+        return httpx.request(method, f"{self.host}/admin/v1{path}", headers=headers, json=body, timeout=30, **NO_TLS)
+
+    def create_caller(self, name: str, **terms: Any) -> str:
+        """A new caller on these terms, made over HTTP; the key."""
+        created = self.admin("POST", "/callers", {"name": name, **terms})
+        assert created.status_code == 201, created.text
+        return str(created.json()["key"])
+
+    def transcribe(self, key: str, audio: bytes, model: str = "whisper-1", **headers: str) -> httpx.Response:
+        """One transcription with this key."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return httpx.post(
+            f"{self.base_url}/audio/transcriptions",
+            headers={"authorization": f"Bearer {key}", **named},
+            data={"model": model},
+            files={"file": ("a.wav", audio)},
+            timeout=30,
+            **NO_TLS,
         )
 
     def usage(self, *arguments: str) -> list[dict[str, Any]]:
@@ -150,6 +189,6 @@ key_sha256 = "{apikey.digest(self.key)}"
 
     def _ready(self) -> bool:
         try:
-            return httpx.get(f"{self.host}/readyz", timeout=2).status_code == 200
+            return httpx.get(f"{self.host}/readyz", timeout=2, **NO_TLS).status_code == 200
         except httpx.TransportError:
             return False

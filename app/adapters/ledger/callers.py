@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 
 import apsw
 
@@ -25,6 +26,10 @@ class LedgerCallers:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
 
+    def transaction(self) -> AbstractContextManager[None]:
+        """One change: all of it or nothing, and nobody else's in between."""
+        return immediate(self._connection)
+
     def all(self) -> list[CallerRecord]:
         """Every caller, by name."""
         return [
@@ -38,36 +43,31 @@ class LedgerCallers:
 
     def create(self, key: Key, last4: str, entry: AuditEntry) -> bool:
         """A new caller with its first key; False if the name is taken."""
-        try:
-            with immediate(self._connection):
-                self._connection.execute(
-                    "INSERT INTO callers (name, terms, created_ms) VALUES (?, ?, ?)",
-                    (key.caller, _text(key.terms.document()), entry.at_ms),
-                )
-                self._add(key, last4, entry)
-        except apsw.ConstraintError:
+        self._connection.execute(
+            "INSERT INTO callers (name, terms, created_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            (key.caller, _text(key.terms.document()), entry.at_ms),
+        )
+        if not self._connection.changes():
             return False
+        self._add(key, last4, entry)
         return True
 
     def change_terms(self, name: str, terms: Terms, entry: AuditEntry) -> None:
-        with immediate(self._connection):
-            self._connection.execute("UPDATE callers SET terms = ? WHERE name = ?", (_text(terms.document()), name))
-            self._write(entry)
+        self._connection.execute("UPDATE callers SET terms = ? WHERE name = ?", (_text(terms.document()), name))
+        self._write(entry)
 
     def add_key(self, key: Key, last4: str, old_expire_ms: int, entry: AuditEntry) -> None:
         """A further key; the caller's others end at `old_expire_ms`, unless they end before."""
-        with immediate(self._connection):
-            self._connection.execute(
-                "UPDATE keys SET expires_ms = min(ifnull(expires_ms, ?1), ?1) WHERE caller = ?2 AND revoked_ms IS NULL",
-                (old_expire_ms, key.caller),
-            )
-            self._add(key, last4, entry)
+        self._connection.execute(
+            "UPDATE keys SET expires_ms = min(ifnull(expires_ms, ?1), ?1) WHERE caller = ?2 AND revoked_ms IS NULL",
+            (old_expire_ms, key.caller),
+        )
+        self._add(key, last4, entry)
 
     def revoke(self, key_ids: tuple[str, ...], entry: AuditEntry) -> None:
-        with immediate(self._connection):
-            for key_id in key_ids:
-                self._connection.execute("UPDATE keys SET revoked_ms = ? WHERE id = ?", (entry.at_ms, key_id))
-            self._write(entry)
+        for key_id in key_ids:
+            self._connection.execute("UPDATE keys SET revoked_ms = ? WHERE id = ?", (entry.at_ms, key_id))
+        self._write(entry)
 
     def audit(self, limit: int) -> list[AuditEntry]:
         """The latest changes, newest first."""

@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,6 +35,20 @@ class Database:
         except (apsw.Error, OSError) as error:
             raise LedgerUnusable(f"ledger {self.path}: {_reason(error)}") from error
         return connection
+
+    @contextmanager
+    def session(self) -> Iterator[apsw.Connection]:
+        """A connection for a while; LedgerUnusable for whatever goes wrong on it."""
+        with closing(self.connect()) as connection, self.explained():
+            yield connection
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn errors of the database into LedgerUnusable."""
+        try:
+            yield
+        except apsw.Error as error:
+            raise LedgerUnusable(f"ledger {self.path}: {_reason(error)}") from error
 
     def lock(self) -> IO[str]:
         """The right to serve from this ledger, until the file is closed: who has it closes what others left held."""
@@ -83,10 +97,11 @@ def immediate(connection: apsw.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
+        connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # a full disk has ended it already
+            connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")
 
 
 def rows(connection: apsw.Connection, query: str, values: tuple[str | int | None, ...] = ()) -> list[tuple[Any, ...]]:
@@ -101,6 +116,8 @@ def _reason(error: Exception) -> str:
         return "the database is damaged; restore a backup"
     if isinstance(error, apsw.ReadOnlyError):
         return "the file or its folder is read-only"
+    if isinstance(error, apsw.BusyError):
+        return "another program has kept it locked for too long"
     if isinstance(error, apsw.CantOpenError):
         return "it cannot be opened; does the folder exist, and may this user write to it?"
     return getattr(error, "strerror", None) or str(error)

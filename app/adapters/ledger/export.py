@@ -28,11 +28,12 @@ WITH summed AS (
            sum(state = 'settled') AS settled, sum(state = 'unknown') AS unknown, {sums}
     FROM requests WHERE admitted_ms >= :begin AND admitted_ms < :end GROUP BY 1, 2, 3, 4, 5
 )
-SELECT daily.caller, daily.day, daily.key_id, daily.task, daily.model
-FROM daily LEFT JOIN summed USING (caller, day, key_id, task, model)
-WHERE daily.day >= :first AND daily.day <= :last
-  AND (daily.requests, daily.settled, daily.unknown, {daily})
+SELECT caller, day, key_id, task, model
+FROM (SELECT * FROM daily WHERE day >= :first AND day <= :last) AS kept
+FULL JOIN summed USING (caller, day, key_id, task, model)
+WHERE (kept.requests, kept.settled, kept.unknown, {kept})
       IS NOT (summed.requests, summed.settled, summed.unknown, {summed})
+ORDER BY 1, 2, 3, 4, 5
 """
 _ILL_CLOSED = """
 SELECT count(*) FROM requests WHERE admitted_ms >= :begin AND admitted_ms < :end AND (
@@ -44,9 +45,10 @@ SELECT count(*) FROM requests WHERE admitted_ms >= :begin AND admitted_ms < :end
 
 def exported_rows(connection: apsw.Connection, period: Period) -> Iterator[Row]:
     """Every admitted request of the period, in the order of admission: money as a decimal string, audio in seconds."""
+    names: list[str] = []
     cursor = connection.execute(_ROWS, (period.begin_ms, period.end_ms))
-    names = [column[0] for column in cursor.get_description()] if cursor.has_rows else []  # type: ignore[attr-defined]
     for values in cursor:
+        names = names or [column[0] for column in cursor.get_description()]
         row = dict(zip(names, values, strict=True))
         shown = {name: value for name, value in row.items() if name not in _INTERNAL}
         yield shown | {
@@ -66,7 +68,7 @@ def disagreements(connection: apsw.Connection, period: Period) -> list[str]:
     }
     query = _DISAGREEMENTS.format(
         sums=", ".join(f"sum(ifnull({name}, 0)) AS {name}" for name in _SUMMED),
-        daily=", ".join(f"daily.{name}" for name in _SUMMED),
+        kept=", ".join(f"kept.{name}" for name in _SUMMED),
         summed=", ".join(f"summed.{name}" for name in _SUMMED),
     )
     found = [

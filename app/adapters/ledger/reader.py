@@ -1,12 +1,14 @@
 """The gateway's reading connection: point queries of some ten microseconds each, too short to be worth a thread."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from app.adapters.ledger.database import Database, rows
 from app.adapters.ledger.sums import amounts_spent
 from app.gateway.auth import Key
+from app.gateway.budgets import Spent
 from app.policy.budget import Amounts
 from app.policy.terms import Terms
 
@@ -17,12 +19,14 @@ FROM keys JOIN callers ON callers.name = keys.caller WHERE keys.sha256 = ?
 _RESOLUTIONS = """
 SELECT seq, caller, admitted_ms, cost_nano_usd, audio_ms, charged_tokens FROM resolutions WHERE seq > ? ORDER BY seq
 """
+_LAST_RESOLUTION = "SELECT ifnull(max(seq), 0) FROM resolutions"
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
     """That a row which was closed as unknown has been resolved: what it is charged more (or less) than before."""
 
+    number: int
     caller: str
     admitted_ms: int
     change: Amounts
@@ -33,7 +37,8 @@ class LedgerReader:
 
     def __init__(self, database: Database) -> None:
         self._connection = database.connect()
-        self._last_resolution: int = self._connection.execute("SELECT ifnull(max(seq), 0) FROM resolutions").get
+        with database.explained():
+            self._last_resolution: int = self._connection.execute(_LAST_RESOLUTION).get
 
     def close(self) -> None:
         self._connection.close()
@@ -46,13 +51,18 @@ class LedgerReader:
         key_id, caller, stored, terms, expires_ms, revoked = row
         return Key(key_id, caller, stored, Terms.read(json.loads(terms)), expires_ms, bool(revoked))
 
-    def spent(self, caller: str, since: date) -> Amounts:
-        """What a caller's closed rows come to since this day."""
-        return amounts_spent(self._connection, caller, since)
+    def spent(self, caller: str, days: Sequence[date]) -> Spent:
+        """What a caller's closed rows come to since each of these days."""
+        with self._connection:
+            since = tuple(amounts_spent(self._connection, caller, day) for day in days)
+            resolution = self._connection.execute(_LAST_RESOLUTION).get
+        return Spent(since, resolution)
 
     def new_resolutions(self) -> list[Resolution]:
         """Those since the last call."""
         found = rows(self._connection, _RESOLUTIONS, (self._last_resolution,))
         if found:
             self._last_resolution = found[-1][0]
-        return [Resolution(caller, admitted_ms, Amounts(*change)) for _, caller, admitted_ms, *change in found]
+        return [
+            Resolution(number, caller, admitted_ms, Amounts(*change)) for number, caller, admitted_ms, *change in found
+        ]

@@ -45,7 +45,8 @@ CREATE TABLE requests (
     closed_seq INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX requests_by_time ON requests (admitted_ms);
-CREATE INDEX requests_open ON requests (state, caller) WHERE state IN ('held', 'unknown');
+CREATE INDEX requests_held ON requests (caller) WHERE state = 'held';
+CREATE INDEX requests_unknown ON requests (id) WHERE state = 'unknown';
 
 CREATE TABLE daily (
     caller TEXT NOT NULL,

@@ -74,12 +74,13 @@ def usage_sums(
 
 
 def standings(connection: apsw.Connection, caller: str, budgets: tuple[Budget, ...], now_ms: int) -> list[Standing]:
-    """How a caller's budgets stand."""
+    """How a caller's budgets stand, all at one moment."""
     found = []
-    for budget in budgets:
-        begun = first_day(budget.window, now_ms)
-        spent, held = amounts_spent(connection, caller, begun), _amounts(connection, _HELD, caller, begun)
-        found.append(Standing(budget, spent.of(budget.unit), held.of(budget.unit), next_day(budget.window, now_ms)))
+    with connection:
+        for budget in budgets:
+            begun = first_day(budget.window, now_ms)
+            spent, held = amounts_spent(connection, caller, begun), _amounts(connection, _HELD, caller, begun)
+            found.append(Standing(budget, spent.of(budget.unit), held.of(budget.unit), next_day(budget.window, now_ms)))
     return found
 
 

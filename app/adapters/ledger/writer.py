@@ -85,10 +85,10 @@ class LedgerWriter:
         self.writable = True
 
     def start(self) -> int:
-        """Close what a killed process left held, and begin; the number of rows that were closed."""
+        """Close what a killed process left held, and begin; the number of rows that were closed; LedgerUnusable."""
         self._loop = asyncio.get_running_loop()
         self._connection = self._database.connect()
-        with immediate(self._connection):
+        with self._database.explained(), immediate(self._connection):
             self._connection.execute(_CLOSE_ORPHANS, (_now_ms(), self._next_seq()))
             orphans = self._connection.changes()
         self._thread.start()
@@ -196,7 +196,7 @@ class LedgerWriter:
                 for write in (*self._unwritten, *writes):
                     for sql, values in write.statements:
                         self._connection.execute(sql, values)
-        except apsw.Error as error:
+        except (apsw.Error, OverflowError) as error:
             self._failed(writes, error)
         else:
             if not self.writable:
@@ -205,7 +205,7 @@ class LedgerWriter:
             self._unwritten = []
             self._tell(writes, None)
 
-    def _failed(self, writes: list[_Write], error: apsw.Error) -> None:
+    def _failed(self, writes: list[_Write], error: Exception) -> None:
         if self.writable:
             _log.error("the ledger cannot be written: %s", error)
         self.writable = False

@@ -1,0 +1,245 @@
+"""The one writer: many writes in one transaction, in their order, each once, and none that matters lost."""
+
+import asyncio
+import struct
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from app.adapters.ledger import Database, LedgerWriter
+from app.errors import Refusal
+from app.gateway.accounting import State
+from app.gateway.admission import LedgerUnavailable
+from app.gateway.auth import Caller
+from app.gateway.budgets import Notice
+from app.gateway.call import Call
+from app.policy.budget import Amounts
+from app.policy.terms import Terms
+from app.wire.headers import Headers
+from tests.adapters.ledger.entries import BOUND, CHARGE, NOON_MS, hold, no_body, outcome, record, rows, writing
+
+ALICE = Caller("alice", "key_1", Terms())
+
+
+def transactions(path: Path) -> int:
+    """How many commits the write-ahead log has: a frame that ends one tells the size of the database after it.
+
+    Source: https://www.sqlite.org/fileformat2.html#the_write_ahead_log
+    """
+    log = path.with_name(path.name + "-wal").read_bytes()
+    (page_size,) = struct.unpack_from(">I", log, 8)
+    salts, frames = log[16:24], range(32, len(log), 24 + page_size)
+    return sum(log[at + 8 : at + 16] == salts and struct.unpack_from(">I", log, at + 4)[0] > 0 for at in frames)
+
+
+def test_what_is_awaited_is_there_for_every_other_connection(database: Database) -> None:
+    async def scenario() -> None:
+        async with writing(database) as writer:
+            held = hold(tags=(("team", "search"),))
+            await writer.hold(held)
+            (row,) = rows(database.path, "SELECT * FROM requests")
+            assert (row["id"], row["state"], row["tags"]) == (held.id, "held", '{"team": "search"}')
+            assert (row["bound_nano_usd"], row["bound_audio_ms"], row["bound_tokens"]) == (3_000, 2_000, 70)
+            assert (row["cost_nano_usd"], row["audio_ms"], row["charged_tokens"], row["closed_seq"]) == (0, 0, 0, None)
+            await writer.close(outcome(held))
+            (row,) = rows(database.path, "SELECT * FROM requests")
+            assert (row["state"], row["source"], row["status"]) == ("settled", "upstream", 200)
+            assert (row["cost_nano_usd"], row["audio_ms"], row["charged_tokens"]) == (1_500, 1_000, 59)
+            assert (row["input_tokens"], row["output_tokens"], row["total_tokens"]) == (14, 45, 59)
+
+    asyncio.run(scenario())
+
+
+def test_whatever_waits_is_written_in_one_transaction(database: Database) -> None:
+    async def scenario() -> None:
+        async with writing(database) as writer:
+            other = database.connect()
+            before = transactions(database.path)
+            other.execute("BEGIN IMMEDIATE")
+            waiting = [asyncio.ensure_future(writer.hold(hold())) for _ in range(200)]
+            await asyncio.sleep(0.05)
+            assert not any(each.done() for each in waiting)
+            other.execute("ROLLBACK")
+            other.close()
+            await asyncio.gather(*waiting)
+            # What the writer had taken up when the others came is one, all that came meanwhile the second.
+            assert transactions(database.path) - before <= 2
+            assert len(rows(database.path, "SELECT id FROM requests")) == 200
+
+    asyncio.run(scenario())
+
+
+def test_writes_are_numbered_in_the_order_in_which_they_are_handed_in(database: Database) -> None:
+    async def scenario() -> list[str]:
+        async with writing(database) as writer:
+            holds = [hold() for _ in range(50)]
+            await asyncio.gather(*(writer.hold(each) for each in holds))
+            backwards = list(reversed(holds))
+            await asyncio.gather(*(writer.close(outcome(each)) for each in backwards))
+            return [each.id for each in holds]
+
+    ids = asyncio.run(scenario())
+    found = rows(database.path, "SELECT id, held_seq, closed_seq FROM requests")
+    assert [row["id"] for row in sorted(found, key=lambda row: row["held_seq"])] == ids
+    assert [row["id"] for row in sorted(found, key=lambda row: row["closed_seq"])] == ids[::-1]
+    numbers = [row[name] for row in found for name in ("held_seq", "closed_seq")]
+    assert len(set(numbers)) == len(numbers)
+    assert max(row["held_seq"] for row in found) < min(row["closed_seq"] for row in found)
+
+
+def test_a_row_that_is_closed_stays_as_it_is(database: Database) -> None:
+    async def scenario() -> None:
+        async with writing(database) as writer:
+            held = await record(writer, hold())
+            before = rows(database.path, "SELECT * FROM requests"), rows(database.path, "SELECT * FROM daily")
+            await writer.close(outcome(held, State.UNKNOWN))
+            await writer.close(outcome(held, charge=Amounts(1, 1, 1)))
+            assert (rows(database.path, "SELECT * FROM requests"), rows(database.path, "SELECT * FROM daily")) == before
+
+    asyncio.run(scenario())
+
+
+def test_a_full_disk_refuses_holds_and_keeps_outcomes_until_there_is_room(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with writing(database) as writer:
+            held = hold()
+            await writer.hold(held)
+            pages = writer._connection.pragma("page_count")
+            writer._connection.pragma("max_page_count", pages)
+            failed = [asyncio.ensure_future(writer.hold(hold(model="m" * 1000))) for _ in range(50)]
+            await asyncio.wait(failed)
+            assert all(isinstance(each.exception(), LedgerUnavailable) for each in failed)
+            assert not writer.writable
+            with pytest.raises(LedgerUnavailable):
+                await writer.close(outcome(held, error="e" * 20_000))
+            writer._connection.pragma("max_page_count", 1_000_000)
+            await until(lambda: writer.writable)
+            (row,) = rows(database.path, "SELECT * FROM requests")
+            assert (row["id"], row["state"], row["cost_nano_usd"]) == (held.id, "settled", CHARGE.cost)
+            await record(writer, hold())
+
+    asyncio.run(scenario())
+    assert [each.getMessage() for each in caplog.records if each.name == "audio_gateway.ledger"] == [
+        "the ledger cannot be written: database or disk is full",
+        "the ledger can be written again; 1 late outcomes written",
+    ]
+
+
+def test_a_ledger_that_somebody_keeps_locked_refuses_holds_and_keeps_outcomes(database: Database) -> None:
+    async def scenario() -> None:
+        async with writing(database) as writer:
+            writer._connection.set_busy_timeout(0)
+            held, refused = hold(), hold()
+            await writer.hold(held)
+            other = database.connect()
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(LedgerUnavailable, match="lock"):
+                await writer.hold(refused)
+            with pytest.raises(LedgerUnavailable):
+                await writer.close(outcome(held))
+            other.execute("ROLLBACK")
+            other.close()
+            await until(lambda: writer.writable)
+            (row,) = rows(database.path, "SELECT * FROM requests")
+            assert (row["id"], row["state"]) == (held.id, "settled")
+
+    asyncio.run(scenario())
+
+
+def test_a_number_that_no_row_can_hold_spoils_no_other_write(database: Database) -> None:
+    async def scenario() -> None:
+        async with writing(database) as writer:
+            with pytest.raises(LedgerUnavailable):
+                await writer.hold(hold(bound=Amounts(cost=1 << 70)))
+            await record(writer, hold())
+            assert writer.writable
+
+    asyncio.run(scenario())
+    assert len(rows(database.path, "SELECT * FROM requests WHERE state = 'settled'")) == 1
+
+
+def test_a_stop_writes_what_is_waiting(database: Database) -> None:
+    async def scenario() -> None:
+        writer = LedgerWriter(database)
+        writer.start()
+        holds = [hold() for _ in range(100)]
+        waiting = [asyncio.ensure_future(writer.hold(each)) for each in holds]
+        waiting += [asyncio.ensure_future(writer.close(outcome(each))) for each in holds]
+        await writer.stop()
+        await asyncio.gather(*waiting)
+
+    asyncio.run(scenario())
+    assert len(rows(database.path, "SELECT * FROM requests WHERE state = 'settled'")) == 100
+
+
+def test_what_a_killed_gateway_left_held_is_unknown_at_the_next_start(database: Database) -> None:
+    async def scenario() -> None:
+        async with writing(database) as writer:
+            await writer.hold(hold())
+            await record(writer, hold())
+        writer = LedgerWriter(database)
+        assert writer.start() == 1
+        await writer.stop()
+        writer = LedgerWriter(database)
+        assert writer.start() == 0
+        await writer.stop()
+
+    asyncio.run(scenario())
+    (row,) = rows(database.path, "SELECT * FROM requests WHERE state = 'unknown'")
+    assert (row["error"], row["source"]) == ("gateway_stopped", "estimated")
+    assert (row["cost_nano_usd"], row["audio_ms"], row["charged_tokens"]) == (BOUND.cost, BOUND.audio, BOUND.tokens)
+    (day,) = rows(database.path, "SELECT * FROM daily")
+    assert (day["requests"], day["settled"], day["unknown"]) == (2, 1, 1)
+    assert day["cost_nano_usd"] == CHARGE.cost + BOUND.cost
+
+
+async def until(predicate: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not predicate():
+            await asyncio.sleep(0.01)
+
+
+def test_refusals_are_counted_and_take_no_row_each(database: Database) -> None:
+    async def scenario() -> None:
+        async with writing(database) as writer:
+            for number in range(1000):
+                call = Call(f"req_{number}", "transcribe", Headers(()), no_body(), NOON_MS)
+                writer.refuse(ALICE, call, Refusal(429, "rate_limit_exceeded", "x"))
+            await record(writer, hold())
+
+    asyncio.run(scenario())
+    (row,) = rows(database.path, "SELECT * FROM refusals")
+    assert (row["day"], row["caller"], row["key_id"], row["task"], row["model"], row["code"], row["count"]) == (
+        "2026-11-24",
+        "alice",
+        "key_1",
+        "transcribe",
+        "",
+        "rate_limit_exceeded",
+        1000,
+    )
+
+
+def test_a_notice_is_there_once_for_each_threshold_and_window(database: Database) -> None:
+    async def scenario() -> None:
+        async with writing(database) as writer:
+            for number in range(3):
+                await record(writer, hold(), notices=(notice(f"ntc_{number}", 80), notice(f"ntc_other_{number}", 95)))
+            writer.mark_notice("ntc_0", NOON_MS + 5, None)
+            writer.mark_notice("ntc_0", NOON_MS + 9, NOON_MS + 9)
+            await record(writer, hold())
+
+    asyncio.run(scenario())
+    found = rows(database.path, "SELECT * FROM notices ORDER BY threshold")
+    assert [(row["id"], row["attempts"], row["delivered_ms"]) for row in found] == [
+        ("ntc_0", 2, NOON_MS + 9),
+        ("ntc_other_0", 0, None),
+    ]
+
+
+def notice(notice_id: str, threshold: int) -> Notice:
+    return Notice(notice_id, "alice", "1usd/day", date(2026, 11, 24), threshold, "0.8", "1", NOON_MS)

@@ -1,0 +1,214 @@
+"""The admin API: for the admin key alone, off without one, and no key in any answer but the one that makes it."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.wire import apikey
+from tests.behaviour.test_kill import SILENCE
+from tests.stubs.gateway import ADMIN_KEY, NO_TLS, GatewayProcess
+from tests.stubs.raw import RawConnection, request
+from tests.stubs.upstream import ScriptedUpstream
+
+ROUTES = [
+    ("GET", "/callers"),
+    ("POST", "/callers"),
+    ("GET", "/callers/alice"),
+    ("PATCH", "/callers/alice"),
+    ("POST", "/callers/alice/keys"),
+    ("DELETE", "/callers/alice/keys"),
+    ("DELETE", "/callers/alice/keys/key_1"),
+    ("GET", "/usage"),
+    ("GET", "/audit"),
+]
+STRANGERS: dict[str, tuple[str, ...]] = {
+    "no key": (),
+    "a caller's key": ("Bearer {caller}",),
+    "a wrong key": ("Bearer admin-0123456789abcdeg",),
+    "a longer key": ("Bearer {admin}x",),
+    "a shorter key": ("Bearer admin-0123456789abcde",),
+    "an empty key": ("Bearer",),
+    "another scheme": ("Basic {admin}",),
+}
+
+
+def ask(gateway: GatewayProcess, method: str, path: str, authorization: tuple[str, ...]) -> httpx.Response:
+    told = [("authorization", each.format(caller=gateway.key, admin=ADMIN_KEY)) for each in authorization]
+    return httpx.request(
+        method, f"{gateway.host}/admin/v1{path}", headers=told, content=b"{not json", timeout=30, **NO_TLS
+    )
+
+
+@pytest.mark.parametrize("authorization", STRANGERS.values(), ids=STRANGERS.keys())
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_a_stranger_has_one_and_the_same_answer(
+    gateway: GatewayProcess, method: str, path: str, authorization: tuple[str, ...]
+) -> None:
+    answer = ask(gateway, method, path, authorization)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.content == ask(gateway, "GET", "/callers", ()).content
+
+
+@pytest.mark.parametrize("authorization", ["Bearer {admin}", "bearer {admin}", "{admin}"])
+def test_the_admin_key_opens_in_any_of_its_dresses(gateway: GatewayProcess, authorization: str) -> None:
+    assert ask(gateway, "GET", "/callers", (authorization,)).status_code == 200
+
+
+def test_two_keys_are_a_bad_request(gateway: GatewayProcess) -> None:
+    assert ask(gateway, "GET", "/callers", ("Bearer {admin}", "Bearer {caller}")).status_code == 400
+
+
+def test_a_strangers_body_is_not_read(gateway: GatewayProcess) -> None:
+    told = [("Content-Type", "application/json"), ("Content-Length", "1000000000"), ("Expect", "100-continue")]
+    with RawConnection("127.0.0.1", gateway.port) as connection:
+        connection.send(request("POST", "/admin/v1/callers", told))
+        answer = connection.read_response()
+    assert (answer.status, answer.interim) == (401, [])
+
+
+def test_the_admin_key_is_no_callers_key(gateway: GatewayProcess) -> None:
+    assert gateway.transcribe(ADMIN_KEY, SILENCE).status_code == 401
+    assert httpx.get(f"{gateway.base_url}/usage", headers={"authorization": ADMIN_KEY}).status_code == 401
+
+
+def test_every_route_is_described(gateway: GatewayProcess) -> None:
+    described = httpx.get(f"{gateway.host}/openapi.json").json()["paths"]
+    for method, path in ROUTES:
+        name = path.replace("alice", "{name}").replace("key_1", "{key_id}")
+        assert described[f"/admin/v1{name}"][method.lower()]["summary"]
+
+
+def test_the_life_of_a_caller(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
+    terms: dict[str, Any] = {
+        "models": ["whisper-1"],
+        "tasks": ["transcribe"],
+        "rpm": 600,
+        "burst": 60,
+        "concurrency": 4,
+        "budgets": ["5usd/day"],
+        "tags": {"team": "search"},
+    }
+    created = gateway.admin("POST", "/callers", {"name": "alice", "expires_in_hours": 24, **terms})
+    assert created.status_code == 201
+    first = created.json()["key"]
+    assert apikey.well_formed(first)
+    assert (created.json()["name"], created.json()["terms"]) == ("alice", terms)
+    (key,) = created.json()["keys"]
+    assert (key["state"], key["last4"]) == ("good", first[-4:])
+    assert key["expires_ms"] - key["created_ms"] == pytest.approx(24 * 3_600_000, abs=1000)
+    assert gateway.transcribe(first, SILENCE).status_code == 200
+
+    changed = gateway.admin("PATCH", "/callers/alice", {"rpm": None, "burst": None, "concurrency": 9}).json()
+    kept = {part: value for part, value in terms.items() if part not in ("rpm", "burst")}
+    assert changed["terms"] == kept | {"concurrency": 9}
+    assert "x-ratelimit-limit-requests" not in gateway.transcribe(first, SILENCE).headers
+
+    rotated = gateway.admin("POST", "/callers/alice/keys", {"overlap_hours": 1}).json()
+    second = rotated["key"]
+    old, new = rotated["keys"]
+    assert old["expires_ms"] - new["created_ms"] == 3_600_000
+    assert [gateway.transcribe(each, SILENCE).status_code for each in (first, second)] == [200, 200]
+
+    assert gateway.admin("DELETE", f"/callers/team/keys/{old['id']}").status_code == 404
+    assert gateway.admin("DELETE", f"/callers/alice/keys/{old['id']}").json() == {"revoked": [old["id"]]}
+    assert [gateway.transcribe(each, SILENCE).status_code for each in (first, second)] == [401, 200]
+    assert gateway.admin("DELETE", "/callers/alice/keys").json() == {"revoked": [new["id"]]}
+    assert gateway.admin("DELETE", "/callers/alice/keys").status_code == 404
+
+    (usage,) = gateway.admin("GET", "/usage?caller=alice").json()["data"]
+    assert (usage["caller"], usage["requests"], usage["settled"], usage["total_tokens"]) == ("alice", 5, 5, 0)
+    by_key = gateway.admin("GET", "/usage?caller=alice&by=key").json()["data"]
+    assert [(each["key"], each["requests"]) for each in by_key] == [(old["id"], 3), (new["id"], 2)]
+    assert gateway.admin("GET", "/usage?caller=alice&until=9999-12-31").json()["data"] == [usage]
+    assert gateway.admin("GET", "/usage?caller=alice&since=2100-01-01").json()["data"] == []
+
+    entries = gateway.admin("GET", "/audit?limit=5").json()["data"]
+    assert [entry["action"] for entry in entries] == ["revoke", "revoke", "rotate", "update", "create"]
+    assert {entry["actor"] for entry in entries} == {"admin-api"}
+    assert (entries[3]["before"], entries[3]["after"]) == (terms, changed["terms"])
+
+    answers = [gateway.admin("GET", path).text for path in ("/callers", "/callers/alice", "/usage", "/audit")]
+    for secret in (first, second, ADMIN_KEY, apikey.digest(first)):
+        assert all(secret not in answer for answer in answers)
+        assert secret not in gateway.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "code", "named"),
+    [
+        ("POST", "/callers", {"name": "a b"}, 400, "invalid_value", "name"),
+        ("POST", "/callers", {"name": "team"}, 409, "conflict", "team"),
+        ("POST", "/callers", {}, 400, "invalid_value", "name"),
+        ("POST", "/callers", {"name": "x", "rmp": 5}, 400, "invalid_value", "rmp"),
+        ("POST", "/callers", {"name": "x", "rpm": 0}, 400, "invalid_value", "rpm"),
+        ("POST", "/callers", {"name": "x", "models": ["gpt-9"]}, 400, "invalid_value", "gpt-9"),
+        ("POST", "/callers", {"name": "x", "budgets": ["5eur"]}, 400, "invalid_value", "5eur"),
+        ("POST", "/callers", {"name": "x", "expires_in_hours": 0}, 400, "invalid_value", "expires_in_hours"),
+        ("POST", "/callers", {"name": "x", "expires_in_hours": 1e300}, 400, "invalid_value", "expires_in_hours"),
+        ("POST", "/callers", {"name": "x", "expires_in_hours": 1e9}, 400, "invalid_value", "expires_in_hours"),
+        ("POST", "/callers/x/keys", {"overlap_hours": -1}, 400, "invalid_value", "overlap_hours"),
+        ("POST", "/callers/x/keys", {}, 404, "not_found", "x"),
+        ("PATCH", "/callers/x", {"rpm": 5}, 404, "not_found", "x"),
+        ("PATCH", "/callers/x", {"name": "y"}, 400, "invalid_value", "name"),
+        ("GET", "/callers/x", None, 404, "not_found", "x"),
+        ("DELETE", "/callers/x/keys", None, 404, "not_found", "x"),
+        ("DELETE", "/callers/x/keys/key_1", None, 404, "not_found", "x"),
+        ("GET", "/usage?by=colour", None, 400, "invalid_value", "by"),
+        ("GET", "/usage?since=yesterday", None, 400, "invalid_value", "since"),
+        ("GET", "/audit?limit=0", None, 400, "invalid_value", "limit"),
+        ("GET", "/nothing", None, 404, "unknown_url", "/admin/v1/nothing"),
+        ("PUT", "/callers", None, 405, "method_not_allowed", "PUT"),
+    ],
+)
+def test_what_cannot_be_done(
+    gateway: GatewayProcess, method: str, path: str, body: object, status: int, code: str, named: str
+) -> None:
+    answer = gateway.admin(method, path, body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert named in answer.json()["error"]["message"]
+    assert "x" not in [each["name"] for each in gateway.admin("GET", "/callers").json()["data"]]
+
+
+def test_without_a_key_in_the_settings_there_is_no_admin_api(tmp_path: Path) -> None:
+    with GatewayProcess(tmp_path, "http://127.0.0.1:9/v1") as gateway:
+        for method, path in ROUTES:
+            for authorization in (("Bearer {admin}",), ("Bearer {caller}",), ()):
+                answer = ask(gateway, method, path, authorization)
+                assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_url")
+        described = httpx.get(f"{gateway.host}/openapi.json").json()["paths"]
+        assert "/v1/usage" in described
+        assert not [path for path in described if path.startswith("/admin")]
+
+
+def test_the_admin_key_may_stand_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "admin.key").write_text(ADMIN_KEY + "\n")
+    settings = f'[admin]\nkey_file = "{tmp_path / "admin.key"}"'
+    with GatewayProcess(tmp_path, "http://127.0.0.1:9/v1", settings) as gateway:
+        assert ask(gateway, "GET", "/callers", ("Bearer {admin}",)).status_code == 200
+
+
+@pytest.mark.parametrize("key", ["", "short", "fifteen-letters"])
+def test_a_key_that_is_too_short_stops_the_start(tmp_path: Path, key: str) -> None:
+    begun = time.monotonic()
+    done = GatewayProcess(tmp_path, "http://127.0.0.1:9/v1", admin_key=key).command("serve")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "AUDIO_GATEWAY_ADMIN_KEY" in done.stderr
+    assert not key or key not in done.stderr
+    assert time.monotonic() - begun < 20
+
+
+def test_a_command_and_the_api_write_one_audit(gateway: GatewayProcess) -> None:
+    gateway.create_caller("both")
+    assert gateway.command("keys", "update", "both", "--rpm", "5").returncode == 0
+    entries = [entry for entry in gateway.admin("GET", "/audit").json()["data"] if entry["subject"] == "both"]
+    assert [(entry["action"], entry["actor"].partition(":")[0]) for entry in entries] == [
+        ("update", "cli"),
+        ("create", "admin-api"),
+    ]
+    assert json.dumps(entries[0]["after"]) == '{"rpm": 5}'

@@ -1,0 +1,209 @@
+"""Rates, places and the ceiling of the process, decided before the body is read."""
+
+import asyncio
+import random
+import threading
+import time
+from pathlib import Path
+
+import httpx
+
+from tests.behaviour.test_kill import SILENCE
+from tests.stubs.form import Part, multipart
+from tests.stubs.gateway import GatewayProcess
+from tests.stubs.raw import RawConnection, RawResponse, request
+from tests.stubs.upstream import ScriptedUpstream, error_answer, json_answer, no_answer, sse_answer
+
+FORM = multipart([Part("model", b"whisper-1"), Part("file", SILENCE, "a.wav")])
+FORM_TYPE = ("Content-Type", "multipart/form-data; boundary=test-boundary")
+PATH = "/v1/audio/transcriptions"
+ANY_REPLY = [
+    json_answer("hello"),
+    json_answer("late").but(delay=0.02),
+    error_answer(400, "bad", "No."),
+    no_answer(),
+    sse_answer(["a", "b"]).but(cut_after=60),
+]
+
+
+def head_only(gateway: GatewayProcess, key: str, *headers: tuple[str, str]) -> RawResponse:
+    """The answer to a caller who waits for `100 Continue` before the body."""
+    told = [
+        ("Authorization", f"Bearer {key}"),
+        FORM_TYPE,
+        ("Content-Length", str(len(FORM))),
+        ("Expect", "100-continue"),
+        *headers,
+    ]
+    with RawConnection("127.0.0.1", gateway.port) as connection:
+        connection.send(request("POST", PATH, told))
+        return connection.read_response()
+
+
+def test_a_burst_passes_and_the_wait_is_exact(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
+    key = gateway.create_caller("fast", rpm=20, burst=5)  # one more every three seconds
+    passed = [gateway.transcribe(key, SILENCE) for _ in range(5)]
+    assert [each.status_code for each in passed] == [200] * 5
+    assert [each.headers["x-ratelimit-remaining-requests"] for each in passed] == ["4", "3", "2", "1", "0"]
+    refused = gateway.transcribe(key, SILENCE)
+    at = time.monotonic()
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"], error["type"]) == (429, "rate_limit_exceeded", "rate_limit_error")
+    wait = int(refused.headers["retry-after-ms"])
+    assert 0 < wait <= 3_000
+    assert int(refused.headers["retry-after"]) == -(-wait // 1000)
+    assert refused.headers["x-ratelimit-remaining-requests"] == "0"
+    time.sleep(max(0.0, at + wait / 1000 - time.monotonic()))
+    assert gateway.transcribe(key, SILENCE).status_code == 200
+    assert gateway.transcribe(key, SILENCE).status_code == 429
+    assert len(upstream.journal) == 6
+    assert gateway.usage("--caller", "fast")[0]["refused"] == 2
+
+
+def test_the_rate_is_told_with_every_kind_of_answer(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
+    key = gateway.create_caller("told", rpm=60, burst=10)
+    upstream.reply(json_answer("x"), error_answer(400, "bad", "No."), no_answer(), sse_answer(["a", "b"]))
+    answers = [
+        *(gateway.transcribe(key, SILENCE) for _ in range(3)),
+        gateway.transcribe(key, SILENCE),
+        gateway.transcribe(key, b"no audio at all"),
+        gateway.transcribe(key, SILENCE, "gpt-9"),
+        httpx.post(f"{gateway.base_url}/audio/transcriptions", headers={"authorization": key}, content=b"x"),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 400, 502, 200, 400, 404, 415]
+    for answer in answers:
+        assert answer.headers["x-ratelimit-limit-requests"] == "60"
+        assert 0 <= int(answer.headers["x-ratelimit-remaining-requests"]) < 10
+        assert answer.headers["x-ratelimit-reset-requests"].endswith("s")
+    left = [int(answer.headers["x-ratelimit-remaining-requests"]) for answer in answers]
+    assert left[0] == 9
+    assert left[-1] < left[0]
+
+
+def test_nobody_who_has_no_rate_is_told_of_one(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
+    answer = gateway.transcribe(gateway.key, SILENCE)
+    assert answer.status_code == 200
+    assert not [name for name in answer.headers if name.startswith("x-ratelimit")]
+
+
+def test_a_refused_caller_is_not_asked_for_the_body(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
+    slow, gate = gateway.create_caller("slow", rpm=1, burst=1), threading.Event()
+    single, spent = gateway.create_caller("single", concurrency=1), gateway.create_caller("spent", budgets=["1tokens"])
+    assert [gateway.transcribe(key, SILENCE).status_code for key in (slow, spent)] == [200, 200]
+    upstream.default = json_answer("late").but(gate=gate)
+    busy = threading.Thread(target=gateway.transcribe, args=(single, SILENCE))
+    busy.start()
+    upstream.wait_for(3)
+    answers = [head_only(gateway, key) for key in (slow, single, spent)]
+    gate.set()
+    busy.join()
+    assert [answer.status for answer in answers] == [429] * 3
+    assert [answer.json()["error"]["code"] for answer in answers] == [
+        "rate_limit_exceeded",
+        "rate_limit_exceeded",
+        "insufficient_quota",
+    ]
+    assert [answer.interim for answer in answers] == [[]] * 3
+    assert answers[2].header("x-should-retry") == "false"
+    with RawConnection("127.0.0.1", gateway.port) as connection:
+        good = [("Authorization", gateway.key), FORM_TYPE, ("Expect", "100-continue")]
+        connection.send(request("POST", PATH, [*good, ("Content-Length", str(len(FORM)))]))
+        connection.send(FORM)
+        assert connection.read_response().interim == [100]
+
+
+async def places_taken(gateway: GatewayProcess, upstream: ScriptedUpstream, key: str, places: int) -> list[int]:
+    """The statuses when one request more than there are places comes, while all places are taken."""
+    gate, begun = threading.Event(), len(upstream.journal)
+    upstream.default = json_answer("late").but(gate=gate)
+    async with httpx.AsyncClient(timeout=30, headers={"authorization": f"Bearer {key}"}) as client:
+
+        async def one() -> int:
+            answer = await client.post(gateway.host + PATH, content=FORM, headers=dict([FORM_TYPE]))
+            if answer.status_code != 200:
+                assert int(answer.headers["retry-after-ms"]) == 1000 * int(answer.headers["retry-after"])
+                gate.set()
+            return answer.status_code
+
+        waiting = [asyncio.create_task(one()) for _ in range(places)]
+        await asyncio.to_thread(upstream.wait_until, lambda: len(upstream.journal) >= begun + places)
+        last = await one()
+        gate.set()
+        return [*await asyncio.gather(*waiting), last]
+
+
+def test_the_place_above_the_last_is_refused_and_all_are_freed(
+    upstream: ScriptedUpstream, gateway: GatewayProcess
+) -> None:
+    key = gateway.create_caller("three", concurrency=3)
+    assert asyncio.run(places_taken(gateway, upstream, key, 3)) == [200, 200, 200, 429]
+    chance = random.Random(4)
+    upstream.default = lambda _: chance.choice(ANY_REPLY)
+    ways = [ask, ask, ask, ask_with_no_audio, leave_in_the_upload, leave_before_the_answer]
+    for _ in range(100):
+        chance.choice(ways)(gateway, key)
+    deadline = time.monotonic() + 10
+    while gateway.rows("caller = 'three' AND state = 'held'"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert asyncio.run(places_taken(gateway, upstream, key, 3)) == [200, 200, 200, 429]
+    states = {row["state"] for row in gateway.rows("caller = 'three'")}
+    assert states == {"settled", "released", "unknown"}
+
+
+def ask(gateway: GatewayProcess, key: str) -> None:
+    with RawConnection("127.0.0.1", gateway.port) as connection:
+        connection.send(whole(key))
+        assert connection.read_response().status > 0
+
+
+def ask_with_no_audio(gateway: GatewayProcess, key: str) -> None:
+    assert gateway.transcribe(key, b"no audio").status_code in (400, 429)
+
+
+def leave_in_the_upload(gateway: GatewayProcess, key: str) -> None:
+    with RawConnection("127.0.0.1", gateway.port) as connection:
+        connection.send(whole(key)[: -len(FORM) // 2])
+        connection.reset()
+
+
+def leave_before_the_answer(gateway: GatewayProcess, key: str) -> None:
+    with RawConnection("127.0.0.1", gateway.port) as connection:
+        connection.send(whole(key))
+        connection.reset()
+
+
+def whole(key: str) -> bytes:
+    return request("POST", PATH, [("Authorization", key), FORM_TYPE], FORM)
+
+
+def test_the_ceiling_of_the_process_leaves_health_alone(tmp_path: Path) -> None:
+    with (
+        ScriptedUpstream() as upstream,
+        GatewayProcess(tmp_path, upstream.base_url, "[server]\nmax_requests = 2") as gateway,
+    ):
+        gate = threading.Event()
+        upstream.default = json_answer("late").but(gate=gate)
+        busy = [threading.Thread(target=gateway.transcribe, args=(gateway.key, SILENCE)) for _ in range(2)]
+        for each in busy:
+            each.start()
+        upstream.wait_for(2)
+        refused = head_only(gateway, gateway.key)
+        health = [httpx.get(f"{gateway.host}/{path}").status_code for path in ("healthz", "readyz", "v1/models")]
+        gate.set()
+        for each in busy:
+            each.join()
+        assert (refused.status, refused.json()["error"]["code"]) == (503, "overloaded")
+        assert (refused.header("retry-after"), refused.interim) == ("1", [])
+        assert health == [200, 200, 401]
+        assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
+
+
+def test_defaults_hold_for_callers_who_state_none(tmp_path: Path) -> None:
+    settings = "[limits]\nrpm = 6\nburst = 2\nconcurrency = 5"
+    with ScriptedUpstream() as upstream, GatewayProcess(tmp_path, upstream.base_url, settings) as gateway:
+        answers = [gateway.transcribe(gateway.key, SILENCE) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        assert {answer.headers["x-ratelimit-limit-requests"] for answer in answers} == {"6"}
+        own = httpx.get(f"{gateway.base_url}/usage", headers={"authorization": gateway.key}).json()
+        assert own["limits"] == {"rpm": 6, "burst": 2, "concurrency": 5}

@@ -1,0 +1,58 @@
+"""`audio-gateway keys`, `ledger` and `usage`: what cannot be done is told in one line, and changes nothing."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from app.cli import app
+
+
+def run(folder: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments, env={"AUDIO_GATEWAY_LEDGER__PATH": str(folder / "ledger.db")})
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "words"),
+    [
+        ("keys create a/b", 2, "a caller's name"),
+        ("keys create x --model gpt-9", 2, "gpt-9"),
+        ("keys create x --task sing", 2, "tasks"),
+        ("keys create x --budget 5eur", 2, "5eur"),
+        ("keys create x --budget 5usd/day --budget 6usd/day", 2, "budgets"),
+        ("keys create x --rpm -1", 2, "rpm"),
+        ("keys create x --rpm 0", 2, "rpm"),  # rather than no limit
+        ("keys create x --concurrency 0", 2, "concurrency"),
+        ("keys create x --burst 5", 2, "burst"),
+        ("keys create x --tag team", 2, "team"),
+        ("keys create x --tag Team=a", 2, "tags"),
+        ("keys create x --expires soon", 2, "soon"),
+        ("keys create x --expires 999999w", 2, "a hundred years"),
+        ("keys rotate x --overlap 1y", 2, "1y"),
+        ("keys update x --rpm 5", 1, "no caller named x"),
+        ("keys update x", 2, "nothing to change"),
+        ("keys update x --unlimited all", 2, "all"),
+        ("keys show x", 1, "no caller named x"),
+        ("keys rotate x", 1, "no caller named x"),
+        ("keys revoke x", 1, "no key of x"),
+        ("ledger resolve req_1", 2, "name one of"),
+        ("ledger resolve req_1 --release --cost 1", 2, "name one of"),
+        ("ledger resolve req_1 --release", 1, "no unknown row req_1"),
+        ("usage --tag team", 2, "k=v"),
+        ("usage export --format xml", 2, "xml"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_one_line(tmp_path: Path, line: str, status: int, words: str) -> None:
+    done = run(tmp_path, *line.split())
+    assert (done.exit_code, done.stdout) == (status, "")
+    assert re.fullmatch(rf"audio-gateway: .*{re.escape(words)}.*\n", done.stderr)
+    assert run(tmp_path, "audit", "--format", "json").stdout == "[]\n"
+
+
+def test_a_ledger_that_cannot_be_used_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_text("caller,cost\n" * 500)
+    for line in ("keys list", "keys create x", "usage", "usage export", "ledger unknown", "audit"):
+        done = run(tmp_path, *line.split())
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert re.fullmatch(r"audio-gateway: ledger .*ledger\.db: this file is not a database;.*\n", done.stderr)
