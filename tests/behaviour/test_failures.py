@@ -111,6 +111,22 @@ def test_an_html_page_is_no_transcript(
     assert row_of(gateway, answer)["state"] == "unknown"
 
 
+def test_the_log_shows_an_unreadable_error_and_never_a_transcript(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    page = f"<html>a gateway's page that echoes {PROVIDER_KEY} {'x' * 2000}</html>"
+    upstream.reply(text_answer(page, "text/html").but(status=404), json_bytes(b'{"text": "the secret words'))
+    assert post(gateway, form()).status == 502
+    answer = post(gateway, form())
+    gateway.wait_for_log(request_id(answer))
+    messages = [str(line["message"]) for line in gateway.log_lines("log")]
+    (shown,) = [message for message in messages if "a gateway's page" in message]
+    assert "[redacted]" in shown
+    assert len(shown) < 1200
+    assert any("a success of the provider cannot be used" in message for message in messages)
+    assert "the secret words" not in gateway.log.read_text()
+
+
 def test_an_answer_above_what_is_held_is_given_up(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     upstream.reply(json_bytes(b'{"text": "' + b"a" * (32 * 1024 * 1024) + b'"}'))
     answer = post(gateway, form())
@@ -244,6 +260,7 @@ def test_trouble_with_the_key_shows_in_readiness_until_a_success(
     upstream.reply(error_answer(status, "x", "y"))
     assert post(gateway, form()).status == 502
     assert readiness(gateway) == 503
+    assert any(line["level"] == "error" and f" {status}:" in str(line["message"]) for line in gateway.log_lines("log"))
     upstream.reply(error_answer(403, "moderated", "Not this clip."))
     assert post(gateway, form()).status == 403
     assert readiness(gateway) == 503

@@ -1,4 +1,4 @@
-"""The gateway as its users have it: a real process on a port and a ledger of its own, in front of a scripted upstream."""
+"""The gateway as its users have it: a real process with a port and a ledger of its own, in front of a stub."""
 
 import contextlib
 import json
