@@ -32,7 +32,7 @@ serve: $(READY)
 	$(BIN)/audio-gateway demo --serve
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not system and not soak"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not system and not soak"
 
 test-system: $(READY)
 	@missing=; \

@@ -6,12 +6,16 @@ exchange that is left before its body went out whole closes its connection, so t
 """
 
 import asyncio
+import os
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
 
 import aiohttp
 from aiohttp import hdrs
+from aiohttp.client_proto import ResponseHandler
 from pydantic import SecretStr
 
 from app import __version__
@@ -25,12 +29,12 @@ REDACTED = b"[redacted]"
 
 
 class AiohttpResponse:
-    """One answer whose head has arrived."""
+    """One answer whose head has arrived. A provider that echoes its key in a header does not get it past here."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, redact: Callable[[bytes], bytes]) -> None:
         self._response = response
         self.status = response.status
-        self.headers = Headers(response.raw_headers)
+        self.headers = Headers((name, redact(value)) for name, value in response.raw_headers)
 
     async def body(self) -> AsyncIterator[bytes]:
         """The body as it comes; Broken if it ends before HTTP says so."""
@@ -51,7 +55,7 @@ class AiohttpProvider:
 
     async def open(self) -> None:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
+            connector=_Connector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
                 total=None, connect=None, sock_connect=self._timeouts.connect, sock_read=None
@@ -82,7 +86,7 @@ class AiohttpProvider:
         try:
             response = await self._response(task, headers, sent)
             try:
-                yield AiohttpResponse(response)
+                yield AiohttpResponse(response, self.redact)
             finally:
                 if not (sent.whole and response.content.at_eof()):
                     _abort(response)
@@ -132,6 +136,38 @@ class _Sent:
             self.whole = True
         finally:
             self.left.set()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """aiohttp's pool of connections, each with a protocol of ours."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = partial(_LastWords, loop=self._loop)  # type: ignore[assignment]  # partial is invariant
+
+
+class _LastWords(ResponseHandler):
+    """One connection. Where a provider answers early and closes with our bytes unread, its kernel sends a reset, on
+    which our next write fails. The answer came before and is still there to be read (under TLS it no longer is).
+    """
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._read_what_came(exc)
+        super().connection_lost(exc)
+
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        self._read_what_came(exc)
+        super().set_exception(exc, *cause)
+
+    def _read_what_came(self, error: BaseException | None) -> None:
+        transport = self.transport
+        if not isinstance(error, OSError) or transport is None or transport.get_extra_info("sslcontext") is not None:
+            return
+        try:
+            while data := os.read(transport.get_extra_info("socket").fileno(), READ_BUFFER_BYTES):
+                self.data_received(data)
+        except OSError:
+            return
 
 
 def _abort(response: aiohttp.ClientResponse) -> None:

@@ -9,6 +9,7 @@ every failure is harmless; after it only a complete error answer is (`verdict` k
 """
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -28,7 +29,10 @@ from app.wire.sse import Event, EventSplitter, EventTooLarge
 
 MAX_HELD_BYTES = 32 * 1024 * 1024
 MAX_ERROR_BYTES = 1024 * 1024
+MAX_LOGGED_BYTES = 1024
 KEY_TROUBLE_SECONDS = 60
+
+_log = logging.getLogger("audio_gateway.relay")
 
 
 class TransportFailure(Exception):
@@ -172,7 +176,11 @@ class Relay:
         body = await self._read(form, response, MAX_ERROR_BYTES, end) or b""
         if verdict.is_key_trouble(response.status):
             self._key_trouble_until = time.monotonic() + KEY_TROUBLE_SECONDS
+            _log.error("the provider answers %d: the gateway's own key is refused or out of credit", response.status)
         refusal = verdict.of_error(response.status, response.headers, body, self._provider.redact)
+        if refusal.code == "upstream_bad_response":
+            excerpt = self._provider.redact(body)[:MAX_LOGGED_BYTES]
+            _log.warning("the provider answers %d with no readable body: %r", response.status, excerpt)
         billed = form.closing_released and verdict.may_have_billed(response.status)
         return Failed(refusal, may_have_billed=billed, upstream_request_id=upstream_request_id(response.headers))
 
@@ -183,6 +191,8 @@ class Relay:
                 raise errors.upstream_bad_response(f"it is longer than {MAX_HELD_BYTES} bytes")
             document = verdict.of_success(response.headers, body, form.text("response_format"))
         except Refusal as refusal:
+            # Not a byte of it is logged: it may be a transcript.
+            _log.warning("a success of the provider cannot be used: %s", refusal.message)
             raise _useless(refusal, response) from refusal
         return Whole(response.status, response.headers, answered_ms, body, document)
 

@@ -31,7 +31,7 @@ class CountingProvider:
 
 
 def kill_often(folder: Path, times: int, seed: int) -> tuple[GatewayProcess, list[tuple[str, dict[str, Any]]]]:
-    """Kill and start a busy gateway so often, at random moments; the gateway, stopped, and the answers that were seen."""
+    """Kill and start a busy gateway so often, at random moments; the gateway, stopped, and the answers seen."""
     chance = random.Random(seed)
     with ScriptedUpstream(keep_bodies=False) as upstream:
         upstream.default = CountingProvider()

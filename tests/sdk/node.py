@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parent / "node"
+FOLDER = Path(__file__).parent / "openai_node"
 _INSTALLED = FOLDER / "node_modules" / ".package-lock.json"
 
 

@@ -1,0 +1,168 @@
+"""An upload that is refused while it is still being sent: the caller reads the answer, whoever gave it, and at once."""
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from openai import APIStatusError, AuthenticationError, RateLimitError
+
+from app.wire import apikey
+from tests.behaviour.caller import CLIP, begin, connect, error_of, form, post_bytes, request_id, sdk
+from tests.sdk import node
+from tests.stubs.gateway import GatewayProcess
+from tests.stubs.raw import chunked, multipart
+from tests.stubs.upstream import Reply, ScriptedUpstream, error_answer
+
+Then = Literal["read_on", "close", "hold"]
+
+UNKNOWN_KEY = apikey.mint(bytes(range(24)))
+LARGE = CLIP + bytes(25 * 1024 * 1024 - len(CLIP))
+TOO_LARGE = CLIP + bytes(27 * 1024 * 1024)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("uploads")
+    (folder / "large.wav").write_bytes(LARGE)
+    (folder / "too_large.wav").write_bytes(TOO_LARGE)
+    return folder
+
+
+def refusals(gateway: GatewayProcess) -> list[dict[str, object]]:
+    return [line for line in gateway.log_lines() if line["status"] != 200]
+
+
+# -- refused by the gateway -------------------------------------------------------------------------------------------
+
+
+def test_the_python_sdk_reads_a_401_and_sends_its_25_mb_once(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    before = len(refusals(gateway))
+    with pytest.raises(AuthenticationError) as raised:
+        sdk(gateway, UNKNOWN_KEY, retries=2).audio.transcriptions.create(file=LARGE, model="whisper-1")
+    assert raised.value.code == "invalid_api_key"
+    gateway.wait_for_log(raised.value.request_id or "")
+    assert len(refusals(gateway)) == before + 1
+    assert upstream.journal == []
+
+
+@pytest.mark.parametrize("audio", [TOO_LARGE, LARGE + b"x"], ids=["by its length", "by its last byte"])
+def test_the_python_sdk_reads_a_413_and_sends_its_file_once(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, audio: bytes
+) -> None:
+    before = len(refusals(gateway))
+    with pytest.raises(APIStatusError) as raised:
+        sdk(gateway, retries=2).audio.transcriptions.create(file=audio, model="whisper-1")
+    error = raised.value
+    assert (error.status_code, error.code, error.param) == (413, "request_too_large", "file")
+    gateway.wait_for_log(error.request_id or "")
+    assert len(refusals(gateway)) == before + 1
+    assert [exchange for exchange in upstream.journal if exchange.complete] == []
+
+
+@pytest.mark.parametrize("mode", ["stream", "bytes"])
+@pytest.mark.parametrize(
+    ("name", "key", "told"),
+    [
+        ("large.wav", UNKNOWN_KEY, ("AuthenticationError", 401, "invalid_api_key")),
+        ("too_large.wav", None, ("APIError", 413, "request_too_large")),
+    ],
+)
+def test_openai_node_reads_a_refusal_and_sends_its_file_once(
+    gateway: GatewayProcess, folder: Path, mode: str, name: str, key: str | None, told: tuple[str, int, str]
+) -> None:
+    before = len(refusals(gateway))
+    (line,) = node.run(
+        {
+            "baseURL": gateway.base_url,
+            "apiKey": key or gateway.key,
+            "file": str(folder / name),
+            "model": "whisper-1",
+            "mode": mode,
+        }
+    )
+    error = line["error"]
+    assert (error["class"], error["status"], error["code"]) == told
+    gateway.wait_for_log(error["request_id"])
+    assert len(refusals(gateway)) == before + 1
+
+
+def test_a_connection_is_closed_when_the_rest_does_not_come(shared_upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    """The answer is there at once; the caller's rest is waited for as long as the setting says."""
+    settings = "[timeouts]\nlinger = 0.3"
+    with GatewayProcess(tmp_path, shared_upstream.base_url, settings) as gateway, connect(gateway) as caller:
+        caller.send(post_bytes(gateway, b"", headers=[("Content-Length", "1000"), ("Authorization", "nobody")]))
+        answer = caller.read_response()
+        assert (answer.status, answer.header("connection")) == (401, "close")
+        assert caller.closed(timeout=3)
+
+
+# -- refused by the provider ------------------------------------------------------------------------------------------
+
+EARLY: dict[int, tuple[Reply, int, str]] = {
+    413: (error_answer(413, "too_big", "Too big for me."), 413, "too_big"),
+    429: (error_answer(429, "slow_down", "Slow down.", headers=[("Retry-After", "7")]), 429, "upstream_rate_limited"),
+    401: (error_answer(401, "bad_key", "Bad key."), 502, "upstream_auth_failed"),
+}
+
+
+@pytest.mark.parametrize("then", ["read_on", "close", "hold"])
+@pytest.mark.parametrize("status", EARLY)
+def test_an_early_answer_of_the_provider_comes_while_the_caller_still_sends(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, status: int, then: Then
+) -> None:
+    """The caller has sent a part of its file and no more, and reads the answer all the same."""
+    reply, told, code = EARLY[status]
+    upstream.reply(reply.but(when="after_bytes", after=4000, then=then))
+    opening = multipart(form(), closing=False)
+    with connect(gateway) as caller:
+        begin(gateway, caller)
+        caller.send(chunked([opening], last=b""))
+        head = caller.read_until(b"\r\n\r\n").decode()
+        assert head.startswith(f"HTTP/1.1 {told} ")
+        lines = dict(line.split(": ", 1) for line in head.split("\r\n")[1:])
+        body = caller.read_until(b"}}")
+        assert f'"code": "{code}"'.encode() in body
+        assert lines.get("retry-after") == ("7" if status == 429 else None)
+        row = gateway.wait_for_row(lines["x-request-id"], "released")
+        assert (row["status"], row["cost_nano_usd"]) == (told, 0)
+        caller.send(chunked([b"\r\n--test-boundary--\r\n"]))
+        assert caller.closed()
+    (exchange,) = upstream.journal
+    upstream.wait_until(lambda: exchange.aborted and upstream.connections_open == 0, timeout=1)
+
+
+@pytest.mark.parametrize("then", ["read_on", "close", "hold"])
+@pytest.mark.parametrize("status", EARLY)
+def test_the_python_sdk_reads_an_early_answer_of_the_provider(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, status: int, then: Then
+) -> None:
+    reply, told, code = EARLY[status]
+    upstream.reply(reply.but(when="after_bytes", after=100_000, then=then))
+    with pytest.raises(APIStatusError) as raised:
+        sdk(gateway).audio.transcriptions.create(file=LARGE, model="whisper-1")
+    error = raised.value
+    assert (error.status_code, error.code) == (told, code)
+    assert isinstance(error, RateLimitError) == (status == 429)
+    (exchange,) = upstream.journal
+    upstream.wait_until(lambda: exchange.aborted and upstream.connections_open == 0, timeout=1)
+    assert gateway.row(error.request_id or "")["state"] == "released"
+
+
+def test_the_sdk_does_not_repeat_what_cannot_help(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    """A refused provider key is a 502 that the SDK would send 25 MB three times for."""
+    upstream.default = EARLY[401][0].but(when="after_bytes", after=100_000, then="close")
+    with pytest.raises(APIStatusError) as raised:
+        sdk(gateway, retries=2).audio.transcriptions.create(file=LARGE, model="whisper-1")
+    assert raised.value.code == "upstream_auth_failed"
+    assert len(upstream.journal) == 1
+
+
+def test_an_answer_that_is_early_by_its_head_alone(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    upstream.reply(EARLY[413][0].but(when="after_head", then="hold"))
+    with connect(gateway) as caller:
+        caller.send(post_bytes(gateway, multipart(form())))
+        answer = caller.read_response()
+    assert (answer.status, error_of(answer)["code"]) == (413, "too_big")
+    assert gateway.row(request_id(answer))["state"] == "released"

@@ -1,0 +1,370 @@
+"""What flows, flows at once; what must wait, waits: for the checks, for the form's end, for the ledger's commit."""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import zip_longest
+from threading import Event
+
+import pytest
+
+from tests.audio import make
+from tests.behaviour.caller import (
+    CLIP,
+    CLOSING,
+    TRANSCRIPTIONS,
+    begin,
+    connect,
+    error_of,
+    fence,
+    form,
+    held_row,
+    post_bytes,
+    request_id,
+    sdk,
+)
+from tests.stubs.gateway import GatewayProcess
+from tests.stubs.raw import Part, RawConnection, chunked, multipart
+from tests.stubs.reply import Step
+from tests.stubs.upstream import TOKENS, Exchange, Reply, ScriptedUpstream, json_answer, sse_answer, sse_frame
+
+# Our boundaries are hexadecimal, and the file's bytes are known: two dashes behind it are the end of a form.
+CLOSING_MARK = b"--"
+
+LONG_CLIP = make("wav", "pcm_s16le", 20)
+
+
+@dataclass(frozen=True)
+class Gated(Reply):
+    """An answer each of whose pieces waits for a gate of its own."""
+
+    gates: Sequence[Event] = ()
+
+    def steps(self) -> Iterator[Step]:
+        head, *rest = super().steps()
+        yield head
+        for gate, step in zip_longest(self.gates, rest):
+            yield step._replace(gate=gate)
+
+
+def gated_events(*frames: bytes) -> tuple[Gated, list[Event]]:
+    gates = [Event() for _ in frames]
+    pieces = [(0.0, frame) for frame in frames]
+    return Gated(headers=[("Content-Type", "text/event-stream")], body=pieces, framing="chunked", gates=gates), gates
+
+
+def delta(text: str) -> bytes:
+    return sse_frame({"type": "transcript.text.delta", "delta": text})
+
+
+DONE = sse_frame({"type": "transcript.text.done", "text": "ab", "usage": TOKENS})
+
+
+def send(caller: RawConnection, *pieces: bytes) -> None:
+    """Chunks of a body that goes on."""
+    caller.send(chunked(pieces, last=b""))
+
+
+def body_of(exchange: Exchange, data: bytes) -> Callable[[], bool]:
+    """A predicate: these bytes have come as a part of the body."""
+    return lambda: data in exchange.body
+
+
+@contextmanager
+def locked(gateway: GatewayProcess) -> Iterator[None]:
+    """The ledger with a writer of ours inside of it, so that nobody else can commit."""
+    connection = sqlite3.connect(gateway.ledger, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+        connection.close()
+
+
+# -- the way up -------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_goes_up_as_it_arrives(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    opening = multipart(form(audio=b""), closing=False).removesuffix(b"\r\n")
+    with connect(gateway) as caller:
+        begin(gateway, caller)
+        send(caller, opening, CLIP[:4000])
+        exchange = upstream.wait_for(1)
+        for start in range(4000, len(CLIP), 4000):
+            upstream.wait_until(body_of(exchange, CLIP[:start]))
+            send(caller, CLIP[start : start + 4000])
+        upstream.wait_until(body_of(exchange, CLIP))
+        assert not exchange.complete
+        caller.send(chunked([b"\r\n" + CLOSING]))
+        answer = caller.read_response()
+    assert (answer.status, answer.json()) == (200, {"text": "hello"})
+    assert exchange.file.data == CLIP
+
+
+def test_fields_behind_a_file_that_streams_go_up_behind_it(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    whole = multipart([*form(), Part("prompt", b"names: Ada"), Part("temperature", b"0")])
+    with connect(gateway) as caller:
+        begin(gateway, caller)
+        at = whole.index(CLIP) + len(CLIP)
+        send(caller, whole[:at])
+        exchange = upstream.wait_for(1)
+        upstream.wait_until(body_of(exchange, CLIP[:-20]))
+        caller.send(chunked([whole[at:]]))
+        assert caller.read_response().status == 200
+    assert [part.name for part in exchange.form()] == ["model", "file", "prompt", "temperature"]
+
+
+def test_one_byte_at_a_time_arrives_as_the_same_form(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    audio = CLIP[:600]
+    whole = multipart([*form(audio=audio), Part("prompt", b"x")])
+    with connect(gateway) as caller:
+        begin(gateway, caller)
+        for at in range(len(whole)):
+            send(caller, whole[at : at + 1])
+        caller.send(chunked([]))
+        assert caller.read_response().status == 200
+    parts = [(part.name, part.data) for part in upstream.journal[0].form()]
+    assert parts == [("model", b"whisper-1"), ("file", audio), ("prompt", b"x")]
+
+
+def test_nothing_goes_up_before_the_model_has_been_read(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    """The file, larger than what a spool keeps in memory, comes first."""
+    whole = multipart([Part("file", LONG_CLIP, "clip.wav"), Part("model", b"whisper-1"), Part("prompt", b"x")])
+    at = whole.index(b"whisper-1")
+    with connect(gateway) as caller:
+        begin(gateway, caller)
+        send(caller, whole[:at])
+        fence(gateway)
+        assert upstream.journal == []
+        told_at = time.monotonic()
+        caller.send(chunked([whole[at:]]))
+        answer = caller.read_response()
+    assert (answer.status, answer.json()) == (200, {"text": "hello"})
+    (exchange,) = upstream.journal
+    assert exchange.received_at > told_at
+    assert exchange.file.data == LONG_CLIP
+
+
+def test_nothing_goes_up_before_the_container_is_told(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    """An MP3 behind a long tag: what it is stands after the tag."""
+    tag = b"ID3\x04\x00\x00\x00\x01\x00\x00" + bytes(1 << 14)
+    audio = tag + make("mp3", "libmp3lame", 1.0, options=(("id3v2_version", "0"), ("write_xing", "0")))
+    opening = multipart(form(audio=b""), closing=False).removesuffix(b"\r\n")
+    with connect(gateway) as caller:
+        begin(gateway, caller)
+        send(caller, opening, audio[: len(tag)])
+        fence(gateway)
+        assert upstream.journal == []
+        told_at = time.monotonic()
+        caller.send(chunked([audio[len(tag) :], b"\r\n" + CLOSING]))
+        assert caller.read_response().status == 200
+    (exchange,) = upstream.journal
+    assert exchange.received_at > told_at
+    assert (exchange.file.filename, exchange.file.data) == ("audio.mp3", audio)
+
+
+# -- the held tail ----------------------------------------------------------------------------------------------------
+
+
+def test_a_form_without_its_closing_boundary_never_becomes_a_complete_request(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    with connect(gateway) as caller:
+        begin(gateway, caller)
+        send(caller, multipart(form(), closing=False))
+        exchange = upstream.wait_for(1)
+        upstream.wait_until(body_of(exchange, CLIP[:-20]))
+        caller.send(chunked([]))
+        answer = caller.read_response()
+    error = error_of(answer)
+    assert (answer.status, error["code"]) == (400, "invalid_multipart")
+    upstream.wait_until(lambda: exchange.aborted, timeout=1)
+    row = gateway.row(request_id(answer))
+    assert (row["state"], row["error"], row["cost_nano_usd"], row["audio_ms"]) == (
+        "released",
+        "invalid_multipart",
+        0,
+        0,
+    )
+
+
+@pytest.mark.parametrize("declared", [False, True], ids=["chunked", "Content-Length"])
+@pytest.mark.parametrize("closing", [False, True], ids=["in the file", "before the end of the body"])
+@pytest.mark.parametrize("leave", [RawConnection.close, RawConnection.reset], ids=["close", "reset"])
+def test_a_caller_who_goes_away_mid_upload_never_made_a_complete_request(
+    gateway: GatewayProcess,
+    upstream: ScriptedUpstream,
+    declared: bool,
+    closing: bool,
+    leave: Callable[[RawConnection], None],
+) -> None:
+    """Also one who sent the closing boundary, but not what ends the body."""
+    body = multipart(form(), closing=closing)
+    with connect(gateway) as caller:
+        if declared:
+            caller.send(post_bytes(gateway, b"", headers=[("Content-Length", str(len(body) + 1))]) + body)
+        else:
+            begin(gateway, caller)
+            send(caller, body)
+        exchange = upstream.wait_for(1)
+        upstream.wait_until(body_of(exchange, CLIP[:-20]))
+        held = held_row(gateway)
+        leave(caller)
+    upstream.wait_until(lambda: exchange.aborted and upstream.connections_open == 0, timeout=1)
+    assert not exchange.complete
+    row = gateway.wait_for_row(held["id"], "released")
+    assert (row["error"], row["cost_nano_usd"]) == ("client_closed_request", 0)
+    assert gateway.wait_for_log(held["id"])["state"] == "released"
+
+
+def test_a_second_file_does_not_go_up(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    whole = multipart([*form(), Part("file", b"second" * 1000, "b.wav")])
+    at = whole.index(CLIP) + len(CLIP)
+    with connect(gateway) as caller:
+        begin(gateway, caller)
+        send(caller, whole[:at])
+        exchange = upstream.wait_for(1)
+        caller.send(chunked([whole[at:]]))
+        answer = caller.read_response()
+    error = error_of(answer)
+    assert (answer.status, error["code"], error["param"]) == (400, "duplicate_parameter", "file")
+    upstream.wait_until(lambda: exchange.aborted, timeout=1)
+    assert b"second" not in exchange.body
+    assert gateway.row(request_id(answer))["state"] == "released"
+
+
+def test_the_closing_boundary_waits_for_the_hold_to_be_durable(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    with connect(gateway) as caller:
+        with locked(gateway):
+            caller.send(post_bytes(gateway, multipart(form())))
+            exchange = upstream.wait_for(1)
+            upstream.wait_until(body_of(exchange, CLIP))
+            fence(gateway)
+            assert not exchange.complete
+            assert CLOSING_MARK not in exchange.body[exchange.body.index(CLIP) :]
+            assert gateway.rows("state = 'held'") == []
+        answer = caller.read_response()
+    assert answer.status == 200
+    assert exchange.complete
+    row = gateway.row(request_id(answer))
+    assert (row["state"], row["audio_ms"]) == ("settled", 500)
+
+
+# -- the way down -----------------------------------------------------------------------------------------------------
+
+
+def test_events_come_down_one_by_one_and_the_last_after_its_row(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    reply, (first, second, third) = gated_events(delta("a"), delta("b"), DONE)
+    upstream.reply(reply)
+    with sdk(gateway).audio.transcriptions.create(file=CLIP, model="gpt-4o-transcribe", stream=True) as stream:
+        row_id = stream.response.headers["x-request-id"]
+        first.set()
+        event = next(stream)
+        assert event.type == "transcript.text.delta"
+        assert event.delta == "a"
+        second.set()
+        event = next(stream)
+        assert event.type == "transcript.text.delta"
+        assert event.delta == "b"
+        assert gateway.row(row_id)["state"] == "held"
+        third.set()
+        event = next(stream)
+        row = gateway.row(row_id)
+        assert event.type == "transcript.text.done"
+        assert (row["state"], row["total_tokens"], row["source"]) == ("settled", 59, "upstream")
+        assert list(stream) == []
+
+
+def test_an_event_is_passed_on_when_it_is_whole(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    a, b = delta("a"), delta("b")
+    reply, (first, second, third) = gated_events(a + b[:9], b[9:], DONE)
+    upstream.reply(reply)
+    with connect(gateway) as caller:
+        caller.send(post_bytes(gateway, multipart(form("gpt-4o-transcribe", fields=[("stream", "true")]))))
+        first.set()
+        caller.read_until(b"\r\n\r\n")
+        assert caller.read_until(b"\r\n") == b"%x" % len(a)
+        assert caller.read_until(b"\r\n") == a
+        fence(gateway)
+        second.set()
+        assert caller.read_until(b"\r\n") == b"%x" % len(b)
+        assert caller.read_until(b"\r\n") == b
+        third.set()
+        assert caller.read_until(b"0\r\n\r\n").partition(b"\r\n")[2] == DONE + b"\r\n"
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
+def test_the_end_of_an_answer_waits_for_its_row(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, streamed: bool
+) -> None:
+    gate = Event()
+    reply = sse_answer(["ab"], TOKENS, end_mark=True) if streamed else json_answer("ab", TOKENS)
+    upstream.reply(reply.but(gate=gate))
+    with connect(gateway) as caller:
+        caller.send(post_bytes(gateway, multipart(form(fields=[("stream", "true")] if streamed else []))))
+        exchange = upstream.wait_for(1)
+        upstream.wait_until(lambda: exchange.complete)
+        with locked(gateway):
+            gate.set()
+            upstream.wait_until(lambda: exchange.answered_at)
+            fence(gateway)
+            seen = seen_so_far(caller)
+            assert delta("ab") in seen and b"done" not in seen if streamed else seen == b""
+        answer = caller.read_response()
+    assert answer.status == 200
+    assert gateway.row(request_id(answer))["state"] == "settled"
+
+
+def seen_so_far(caller: RawConnection) -> bytes:
+    """What has come on this connection, without waiting; it stays there to be read."""
+    caller.socket.setblocking(False)
+    try:
+        return caller.socket.recv(1 << 18, 2)  # MSG_PEEK
+    except BlockingIOError:
+        return b""
+    finally:
+        caller.socket.settimeout(10)
+
+
+# -- leave to go on ---------------------------------------------------------------------------------------------------
+
+
+def test_a_caller_who_asks_first_is_told_to_go_on(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    body = multipart(form())
+    with connect(gateway) as caller:
+        caller.send(post_bytes(gateway, b"", headers=[("Content-Length", str(len(body))), ("Expect", "100-continue")]))
+        assert caller.read_until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue"
+        assert upstream.journal == []
+        caller.send(body)
+        answer = caller.read_response()
+    assert (answer.status, answer.interim) == (200, [])
+    assert upstream.journal[0].header("expect") is None
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "headers"),
+    [
+        (401, "invalid_api_key", [("Authorization", "Bearer nobody")]),
+        (413, "request_too_large", [("Content-Length", str(27 * 1024 * 1024))]),
+        (415, "invalid_content_type", [("Content-Type", "application/json")]),
+        (415, "unsupported_content_encoding", [("Content-Encoding", "gzip")]),
+        (400, "invalid_multipart", [("Content-Type", "multipart/form-data")]),
+    ],
+)
+def test_a_caller_who_asks_first_and_is_refused_sends_nothing(
+    gateway: GatewayProcess, status: int, code: str, headers: list[tuple[str, str]]
+) -> None:
+    length = [] if headers[0][0] == "Content-Length" else [("Content-Length", "1000000")]
+    with connect(gateway) as caller:
+        caller.send(post_bytes(gateway, b"", TRANSCRIPTIONS, [*headers, *length, ("Expect", "100-continue")]))
+        answer = caller.read_response()
+        assert (answer.status, error_of(answer)["code"], answer.interim) == (status, code, [])
+        assert answer.header("connection") == "close"
+        assert caller.closed()
