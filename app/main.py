@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
@@ -44,6 +44,8 @@ from app.wire import identifier
 
 T = TypeVar("T")
 
+LAST_SECONDS = 2.0
+
 _log = logging.getLogger("audio_gateway")
 
 _TASKS: dict[str, Task] = {"/v1/audio/transcriptions": "transcribe", "/v1/audio/translations": "translate"}
@@ -60,14 +62,14 @@ def create_app(settings: Config, environ: Mapping[str, str], lines: LineWriter) 
     )
     provider = AiohttpProvider(settings.upstream, settings.upstream.api_key(environ), settings.timeouts)
     _refuse_names_in_both(settings, database)
-    directory = KeyDirectory(configured_keys(settings, environ), reader)
+    directory = KeyDirectory(configured_keys(settings, environ), reader, settings.limits.terms)
     budgets = Budgets(reader, settings.alerts.thresholds)
-    limits = Limits(settings.limits.terms)
-    delivery = NoticeDelivery(database, ledger, _webhook(settings, environ))
+    delivery = NoticeDelivery(reader, ledger, _webhook(settings, environ))
+    entrance = Entrance(settings.server.max_requests, settings.server.max_file_bytes, Limits(), budgets)
     relay = Relay(provider, settings.upstream.framing, settings.timeouts, spools)
     pipeline = Pipeline(
         directory=directory,
-        entrance=Entrance(settings.server.max_requests, settings.server.max_file_bytes, limits, budgets),
+        entrance=entrance,
         budgets=budgets,
         intake=Intake(settings.models, settings.server.max_file_bytes, spools),
         relay=relay,
@@ -83,11 +85,18 @@ def create_app(settings: Config, environ: Mapping[str, str], lines: LineWriter) 
             if orphans:
                 _log.warning("%d requests were left held by a gateway that was stopped; now unknown", orphans)
             await provider.open()
-            tasks = [asyncio.create_task(delivery.run()), asyncio.create_task(_take_in(reader, budgets))]
+            await delivery.open()
+            tasks = [
+                asyncio.create_task(_every_second(delivery.deliver)),
+                asyncio.create_task(_every_second(partial(_take_in_resolutions, reader, budgets))),
+            ]
             yield
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            # Requests that were cancelled at the end of the grace still close their rows.
+            await entrance.emptied(LAST_SECONDS)
+            await delivery.close()
             await provider.close()
             await ledger.stop()
             reader.close()
@@ -95,7 +104,7 @@ def create_app(settings: Config, environ: Mapping[str, str], lines: LineWriter) 
     app = _application(settings.server.docs, lifespan)
     identify = identified(directory)
     app.include_router(models_router(settings.models, settings.upstream.name, identify))
-    app.include_router(usage_router(partial(_own_usage, database), identify, settings.limits.terms))
+    app.include_router(usage_router(partial(_own_usage, database), identify))
     admin_key = settings.admin.key(environ)
     if admin_key is not None:
         administer, sums, audit = (
@@ -173,12 +182,19 @@ async def _audit(database: Database, limit: int) -> list[AuditEntry]:
     return await asyncio.to_thread(in_thread)
 
 
-async def _take_in(reader: LedgerReader, budgets: Budgets) -> None:
-    """Take resolutions of unknown rows into the budgets, every second."""
+async def _take_in_resolutions(reader: LedgerReader, budgets: Budgets) -> None:
+    for resolution in reader.new_resolutions():
+        budgets.adjust(resolution.caller, resolution.number, resolution.admitted_ms, resolution.change)
+
+
+async def _every_second(work: Callable[[], Awaitable[None]]) -> None:
+    """Do this again and again until cancelled; a failure is logged and ends nothing."""
     while True:
+        try:
+            await work()
+        except Exception:
+            _log.exception("work beside the requests failed")
         await asyncio.sleep(1)
-        for resolution in reader.new_resolutions():
-            budgets.adjust(resolution.caller, resolution.number, resolution.admitted_ms, resolution.change)
 
 
 def _refuse_names_in_both(settings: Config, database: Database) -> None:

@@ -142,7 +142,9 @@ def test_every_setting_is_overridden_by_its_variable(section: str, key: str, fie
     value, beside = another(field), BESIDE.get(f"{section}.{key}", {})
     text = json.dumps(value) if isinstance(value, tuple) else str(value)
     environ = {f"{PREFIX}{section}__{key}".upper(): text}
-    file = written(tmp_path, "\n".join([f"[{section}]", *(f"{name} = {json.dumps(each)}" for name, each in beside.items())]))
+    file = written(
+        tmp_path, "\n".join([f"[{section}]", *(f"{name} = {json.dumps(each)}" for name, each in beside.items())])
+    )
     changed = load(file, environ)
     assert getattr(getattr(changed, section), key) == value
     default = SECTIONS[section](**beside)

@@ -15,20 +15,15 @@ from dataclasses import dataclass
 import aiohttp
 from pydantic import SecretStr
 
-from app.adapters.ledger.database import Database, rows
+from app.adapters.ledger.reader import LedgerReader
 from app.adapters.ledger.writer import LedgerWriter
 
-POLL_SECONDS = 1.0
 TIMEOUT_SECONDS = 10
 FIRST_PAUSE_MS = 2_000
 LONGEST_PAUSE_MS = 3_600_000
 AT_ONCE = 20
 
 _log = logging.getLogger("audio_gateway.budgets")
-
-_WAITING = """
-SELECT id, body, attempts FROM notices WHERE delivered_ms IS NULL AND next_ms <= ? ORDER BY next_ms LIMIT ?
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,27 +35,25 @@ class Webhook:
 
 
 class NoticeDelivery:
-    """A task that looks for waiting notices and delivers them."""
+    """Looks for notices that are due and delivers them. `open` and `close` belong to the loop that serves."""
 
-    def __init__(self, database: Database, ledger: LedgerWriter, webhook: Webhook | None) -> None:
-        self._database = database
+    def __init__(self, reader: LedgerReader, ledger: LedgerWriter, webhook: Webhook | None) -> None:
+        self._reader = reader
         self._ledger = ledger
         self._webhook = webhook
 
-    async def run(self) -> None:
-        """Deliver until cancelled."""
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-        connection = self._database.connect()
-        try:
-            async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
-                while True:
-                    waiting = rows(connection, _WAITING, (_now_ms(), AT_ONCE))
-                    await asyncio.gather(*(self._deliver(session, *notice) for notice in waiting))
-                    await asyncio.sleep(POLL_SECONDS)
-        finally:
-            connection.close()
+    async def open(self) -> None:
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS), trust_env=False)
 
-    async def _deliver(self, session: aiohttp.ClientSession, notice_id: str, body: str, attempts: int) -> None:
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def deliver(self) -> None:
+        """Try all that are due."""
+        due = self._reader.due_notices(_now_ms(), AT_ONCE)
+        await asyncio.gather(*(self._deliver(*notice) for notice in due))
+
+    async def _deliver(self, notice_id: str, body: str, attempts: int) -> None:
         if attempts == 0:
             told = json.loads(body)
             _log.warning(
@@ -72,17 +65,17 @@ class NoticeDelivery:
                 told["threshold_percent"],
             )
         now = _now_ms()
-        if self._webhook is None or await self._posted(session, self._webhook, body.encode()):
+        if self._webhook is None or await self._posted(self._webhook, body.encode()):
             self._ledger.mark_notice(notice_id, now, now)
         else:
             pause = min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS << min(attempts, 20))
             self._ledger.mark_notice(notice_id, now + pause, None)
 
-    async def _posted(self, session: aiohttp.ClientSession, webhook: Webhook, body: bytes) -> bool:
+    async def _posted(self, webhook: Webhook, body: bytes) -> bool:
         signature = hmac.new(webhook.secret.get_secret_value().encode(), body, hashlib.sha256).hexdigest()
         headers = {"Content-Type": "application/json", "X-Signature-256": f"sha256={signature}"}
         try:
-            async with session.post(webhook.url, data=body, headers=headers, allow_redirects=False) as answer:
+            async with self._session.post(webhook.url, data=body, headers=headers, allow_redirects=False) as answer:
                 return answer.status < 300
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             _log.info("the webhook cannot be delivered: %s", type(error).__name__)

@@ -12,7 +12,7 @@ from app import errors
 from app.api.access import Identify
 from app.gateway.auth import Caller
 from app.gateway.report import Grouping, Period, Standing, UsageSum
-from app.policy.terms import Tags, Terms, read_tags
+from app.policy.terms import Tags, read_tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,7 @@ class OwnUsageList(UsageList):
     budgets: list[dict[str, Any]]
 
 
-def usage_router(report: Report, identify: Identify, defaults: Terms) -> APIRouter:
-    """`defaults` are the limits of callers whose own terms state none."""
+def usage_router(report: Report, identify: Identify) -> APIRouter:
     router = APIRouter(tags=["usage"])
 
     @router.get("/v1/usage", summary="Your own usage, limits and budgets")
@@ -53,7 +52,7 @@ def usage_router(report: Report, identify: Identify, defaults: Terms) -> APIRout
         tag: Annotated[list[str] | None, Query(description="Only requests with this tag, k=v")] = None,
     ) -> OwnUsageList:
         found = await report(caller, by, Period(since, until), _tags(tag or []))
-        terms = caller.terms.over(defaults).document()
+        terms = caller.terms.document()
         return OwnUsageList(
             data=[each.as_json(by) for each in found.sums],
             limits={name: terms.get(name) for name in ("rpm", "burst", "concurrency")},

@@ -48,11 +48,15 @@ class KeyStore(Protocol):
 
 
 class KeyDirectory:
-    """All keys: those of the settings, in memory, and those of the store, asked only for well-formed keys."""
+    """All keys: those of the settings, in memory, and those of the store, asked only for well-formed keys.
 
-    def __init__(self, configured: tuple[Key, ...], store: KeyStore) -> None:
+    `defaults` are the limits of callers whose own terms state none.
+    """
+
+    def __init__(self, configured: tuple[Key, ...], store: KeyStore, defaults: Terms) -> None:
         self._configured = {key.sha256: key for key in configured}
         self._store = store
+        self.defaults = defaults
 
     async def find(self, secret: str) -> Key | None:
         sha256 = apikey.digest(secret)
@@ -68,7 +72,7 @@ async def identify(headers: Headers, directory: KeyDirectory, now_ms: int) -> Ca
     key = await directory.find(secret_in(headers))
     if key is None or key.revoked or (key.expires_ms is not None and key.expires_ms <= now_ms):
         raise errors.invalid_api_key()
-    return Caller(key.caller, key.id, key.terms)
+    return Caller(key.caller, key.id, key.terms.over(directory.defaults))
 
 
 def secret_in(headers: Headers) -> str:

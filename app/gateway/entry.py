@@ -3,8 +3,9 @@
 A caller who is refused here has not sent 25 MB for nothing, and one who waits for `100 Continue` sends nothing at all.
 """
 
+import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from app import errors
@@ -36,6 +37,8 @@ class Entrance:
         self._max_file_bytes = max_file_bytes
         self._limits = limits
         self._budgets = budgets
+        self._empty = asyncio.Event()
+        self._empty.set()
         self.in_flight = 0
 
     def paced(self, caller: Caller, now_ns: int) -> tuple[Header, ...]:
@@ -50,10 +53,19 @@ class Entrance:
         with self._limits.place(caller):
             slot = self._checked(call, caller)
             self.in_flight += 1
+            self._empty.clear()
             try:
                 yield slot
             finally:
                 self.in_flight -= 1
+                if not self.in_flight:
+                    self._empty.set()
+
+    async def emptied(self, seconds: float) -> None:
+        """Wait until no request is in flight, for so long at the most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._empty.wait()
 
     def _checked(self, call: Call, caller: Caller) -> Slot:
         if not caller.may_do(call.task):

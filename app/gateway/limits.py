@@ -8,23 +8,21 @@ from app import errors
 from app.errors import Header
 from app.gateway.auth import Caller
 from app.policy.ratelimit import Pace, pace
-from app.policy.terms import Terms
 
 CONCURRENCY_RETRY_SECONDS = 1.0
 NS_PER_SECOND = 1_000_000_000
 
 
 class Limits:
-    """Every caller's bucket and requests in flight. `defaults` hold for callers whose own terms state none."""
+    """Every caller's bucket and requests in flight."""
 
-    def __init__(self, defaults: Terms) -> None:
-        self._defaults = defaults
+    def __init__(self) -> None:
         self._arrivals: dict[str, int] = {}
         self.in_flight: Counter[str] = Counter()
 
     def paced(self, caller: Caller, now_ns: int) -> tuple[Header, ...]:
         """Take one request from the caller's rate; the headers that tell what is left. Refusal 429 if none is."""
-        rate = caller.terms.over(self._defaults).rate
+        rate = caller.terms.rate
         if rate is None:
             return ()
         told = pace(rate, self._arrivals.get(caller.name, 0), now_ns)
@@ -39,7 +37,7 @@ class Limits:
     @contextmanager
     def place(self, caller: Caller) -> Iterator[None]:
         """One of the caller's places, freed on every way out; Refusal 429 if all are taken."""
-        most = caller.terms.over(self._defaults).concurrency
+        most = caller.terms.concurrency
         if most is not None and self.in_flight[caller.name] >= most:
             raise errors.rate_limit_exceeded(f"{most} requests at once", CONCURRENCY_RETRY_SECONDS)
         self.in_flight[caller.name] += 1

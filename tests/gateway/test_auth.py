@@ -14,6 +14,9 @@ OTHER = apikey.mint(bytes(range(1, 25)))
 CONFIGURED = "team-secret"
 
 
+NO_LIMITS = Terms()
+
+
 class Store:
     """Keys by their SHA-256, and what was asked for."""
 
@@ -32,9 +35,9 @@ def key(
     return Key("key_1", "alice", apikey.digest(secret), Terms(models=models), expires_ms, revoked)
 
 
-def called(store: Store, *authorization: bytes) -> Caller:
+def called(store: Store, *authorization: bytes, defaults: Terms = NO_LIMITS) -> Caller:
     headers = Headers([(b"Authorization", value) for value in authorization])
-    directory = KeyDirectory((Key("config:bob", "bob", apikey.digest(CONFIGURED)),), store)
+    directory = KeyDirectory((Key("config:bob", "bob", apikey.digest(CONFIGURED)),), store, defaults)
     return asyncio.run(identify(headers, directory, NOW))
 
 
@@ -55,6 +58,13 @@ def test_a_caller_has_the_models_of_the_key() -> None:
     assert caller == Caller("alice", "key_1", Terms(models=frozenset({"whisper-1"})))
     assert caller.may_use("whisper-1")
     assert not caller.may_use("gpt-transcribe")
+
+
+def test_a_caller_whose_terms_state_no_limits_has_the_defaults() -> None:
+    defaults = Terms(rpm=60, burst=5, concurrency=8)
+    assert called(Store(key(GOOD)), GOOD.encode(), defaults=defaults).terms == defaults
+    own = Key("key_1", "alice", apikey.digest(GOOD), Terms(rpm=7))
+    assert called(Store(own), GOOD.encode(), defaults=defaults).terms == Terms(rpm=7, concurrency=8)
 
 
 def test_a_key_without_a_list_may_use_every_model() -> None:
@@ -108,7 +118,7 @@ def test_two_authorization_headers_are_a_bad_request() -> None:
 @pytest.mark.parametrize("secret", [GOOD[:-1] + "!", "sk-agw-" + "0" * 38, CONFIGURED, "x"])
 def test_the_store_is_asked_for_no_key_that_it_cannot_have(secret: str) -> None:
     store = Store(key(GOOD))
-    directory = KeyDirectory((key(CONFIGURED),), store)
+    directory = KeyDirectory((key(CONFIGURED),), store, NO_LIMITS)
     asyncio.run(directory.find(secret))
     assert store.asked == []
 
@@ -127,7 +137,7 @@ class WrongStore:
 
 
 def test_a_key_of_the_store_is_compared_once_more() -> None:
-    assert asyncio.run(KeyDirectory((), WrongStore()).find(GOOD)) is None
+    assert asyncio.run(KeyDirectory((), WrongStore(), NO_LIMITS).find(GOOD)) is None
 
 
 def test_the_key_itself_is_in_no_repr() -> None:

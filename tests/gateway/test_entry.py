@@ -26,7 +26,7 @@ class NothingSpent:
 
 
 def entrance_for(requests: int) -> Entrance:
-    return Entrance(requests, MAX_FILE_BYTES, Limits(Terms()), Budgets(NothingSpent(), ()))
+    return Entrance(requests, MAX_FILE_BYTES, Limits(), Budgets(NothingSpent(), ()))
 
 
 async def untouched() -> AsyncIterator[bytes]:

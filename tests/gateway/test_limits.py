@@ -13,7 +13,6 @@ from app.gateway.limits import Limits
 from app.policy.terms import Terms
 
 MS = 1_000_000
-NONE = Terms()
 
 
 def caller(name: str = "alice", **terms: int) -> Caller:
@@ -27,11 +26,11 @@ def refused(limits: Limits, who: Caller, now_ns: int) -> Refusal:
 
 
 def test_a_caller_without_a_rate_is_told_of_none() -> None:
-    assert Limits(NONE).paced(caller(), 0) == ()
+    assert Limits().paced(caller(), 0) == ()
 
 
 def test_what_is_left_is_told_with_every_request() -> None:
-    limits, who = Limits(NONE), caller(rpm=60, burst=3)
+    limits, who = Limits(), caller(rpm=60, burst=3)
     told = [dict(limits.paced(who, 0)) for _ in range(3)]
     assert [each[b"x-ratelimit-limit-requests"] for each in told] == [b"60"] * 3
     assert [each[b"x-ratelimit-remaining-requests"] for each in told] == [b"2", b"1", b"0"]
@@ -61,14 +60,14 @@ def test_what_is_left_is_told_with_every_request() -> None:
     ],
 )
 def test_a_time_is_written_as_openai_writes_it(rpm: int, requests: int, reset: bytes) -> None:
-    limits, who = Limits(NONE), caller(rpm=rpm, burst=100)
+    limits, who = Limits(), caller(rpm=rpm, burst=100)
     told = [dict(limits.paced(who, 0)) for _ in range(requests)]
     assert told[-1][b"x-ratelimit-reset-requests"] == reset
 
 
 @given(st.integers(1, 100_000), st.integers(0, 10**15), st.integers(0, 60_000_000_000))
 def test_the_wait_is_true_to_the_millisecond(rpm: int, now: int, later: int) -> None:
-    limits, who = Limits(NONE), caller(rpm=rpm, burst=1)
+    limits, who = Limits(), caller(rpm=rpm, burst=1)
     limits.paced(who, now)
     later %= -(-60_000_000_000 // rpm)
     headers = dict(refused(limits, who, now + later).all_headers())
@@ -79,7 +78,7 @@ def test_the_wait_is_true_to_the_millisecond(rpm: int, now: int, later: int) -> 
 
 
 def test_a_wait_of_whole_milliseconds_is_not_a_millisecond_longer() -> None:
-    limits, who = Limits(NONE), caller(rpm=1, burst=1)
+    limits, who = Limits(), caller(rpm=1, burst=1)
     limits.paced(who, 0)
     for wait in range(1, 60_001):
         headers = dict(refused(limits, who, (60_000 - wait) * MS).all_headers())
@@ -87,7 +86,7 @@ def test_a_wait_of_whole_milliseconds_is_not_a_millisecond_longer() -> None:
 
 
 def test_callers_do_not_share_their_rates_or_places() -> None:
-    limits = Limits(NONE)
+    limits = Limits()
     alice, bob = (caller(name, rpm=1, burst=1, concurrency=1) for name in ("alice", "bob"))
     limits.paced(alice, 0)
     limits.paced(bob, 0)
@@ -96,26 +95,14 @@ def test_callers_do_not_share_their_rates_or_places() -> None:
 
 
 def test_two_keys_of_one_caller_share_them() -> None:
-    limits = Limits(NONE)
+    limits = Limits()
     first, second = (Caller("alice", key, Terms(rpm=1, burst=1)) for key in ("key_1", "key_2"))
     limits.paced(first, 0)
     refused(limits, second, 0)
 
 
-def test_defaults_hold_for_who_states_none() -> None:
-    limits = Limits(Terms(rpm=60, burst=1, concurrency=1))
-    limits.paced(caller(), 0)
-    refused(limits, caller(), 0)
-    assert dict(limits.paced(caller("bob", rpm=30), 0))[b"x-ratelimit-remaining-requests"] == b"29"
-    with limits.place(caller()), pytest.raises(Refusal), limits.place(caller()):
-        pass
-    generous = caller("carol", concurrency=2)
-    with limits.place(generous), limits.place(generous):
-        pass
-
-
 def test_a_rate_that_is_changed_holds_at_once() -> None:
-    limits = Limits(NONE)
+    limits = Limits()
     limits.paced(caller(rpm=1, burst=1), 0)
     refused(limits, caller(rpm=1, burst=1), 0)
     limits.paced(caller(rpm=60, burst=100), 0)
@@ -123,7 +110,7 @@ def test_a_rate_that_is_changed_holds_at_once() -> None:
 
 
 def test_the_place_above_the_last_is_refused() -> None:
-    limits, who = Limits(NONE), caller(concurrency=3)
+    limits, who = Limits(), caller(concurrency=3)
     with ExitStack() as places:
         for _ in range(3):
             places.enter_context(limits.place(who))
@@ -139,7 +126,7 @@ def test_the_place_above_the_last_is_refused() -> None:
 
 @pytest.mark.parametrize("error", [LookupError(), Refusal(500, "x", "x"), KeyboardInterrupt(), GeneratorExit()])
 def test_a_place_is_freed_on_every_way_out(error: BaseException) -> None:
-    limits, who, seen = Limits(NONE), caller(concurrency=1), []
+    limits, who, seen = Limits(), caller(concurrency=1), []
 
     def fail() -> None:
         seen.append(dict(limits.in_flight))
@@ -152,7 +139,7 @@ def test_a_place_is_freed_on_every_way_out(error: BaseException) -> None:
 
 
 def test_places_are_freed_in_any_order() -> None:
-    limits, chance = Limits(NONE), random.Random(0)
+    limits, chance = Limits(), random.Random(0)
     callers = [caller(name) for name in ("alice", "bob", "carol")]
     taken: list[ExitStack] = []
     for _ in range(1000):

@@ -1,16 +1,23 @@
 """The gateway's reading connection: point queries of some ten microseconds each, too short to be worth a thread."""
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 
+import apsw
+
+from app import errors
 from app.adapters.ledger.database import Database, rows
 from app.adapters.ledger.sums import amounts_spent
 from app.gateway.auth import Key
 from app.gateway.budgets import Spent
 from app.policy.budget import Amounts
 from app.policy.terms import Terms
+
+_log = logging.getLogger("audio_gateway.ledger")
 
 _FIND = """
 SELECT keys.id, keys.caller, keys.sha256, callers.terms, keys.expires_ms, keys.revoked_ms IS NOT NULL
@@ -20,6 +27,11 @@ _RESOLUTIONS = """
 SELECT seq, caller, admitted_ms, cost_nano_usd, audio_ms, charged_tokens FROM resolutions WHERE seq > ? ORDER BY seq
 """
 _LAST_RESOLUTION = "SELECT ifnull(max(seq), 0) FROM resolutions"
+
+
+_DUE_NOTICES = """
+SELECT id, body, attempts FROM notices WHERE delivered_ms IS NULL AND next_ms <= ? ORDER BY next_ms LIMIT ?
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +56,9 @@ class LedgerReader:
         self._connection.close()
 
     async def find(self, sha256: str) -> Key | None:
-        """The key with this SHA-256."""
-        row = self._connection.execute(_FIND, (sha256,)).get
+        """The key with this SHA-256; Refusal 503 if the ledger cannot be read."""
+        with _readable():
+            row = self._connection.execute(_FIND, (sha256,)).get
         if row is None:
             return None
         key_id, caller, stored, terms, expires_ms, revoked = row
@@ -53,10 +66,14 @@ class LedgerReader:
 
     def spent(self, caller: str, days: Sequence[date]) -> Spent:
         """What a caller's closed rows come to since each of these days."""
-        with self._connection:
+        with _readable(), self._connection:
             since = tuple(amounts_spent(self._connection, caller, day) for day in days)
             resolution = self._connection.execute(_LAST_RESOLUTION).get
         return Spent(since, resolution)
+
+    def due_notices(self, now_ms: int, limit: int) -> list[tuple[str, str, int]]:
+        """Id, body and number of tries of the notices that are to be delivered by now."""
+        return rows(self._connection, _DUE_NOTICES, (now_ms, limit))
 
     def new_resolutions(self) -> list[Resolution]:
         """Those since the last call."""
@@ -66,3 +83,13 @@ class LedgerReader:
         return [
             Resolution(number, caller, admitted_ms, Amounts(*change)) for number, caller, admitted_ms, *change in found
         ]
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """A request that needs what cannot be read is refused, not failed."""
+    try:
+        yield
+    except apsw.Error as error:
+        _log.error("the ledger cannot be read: %s", error)
+        raise errors.ledger_unavailable() from error
