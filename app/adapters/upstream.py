@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from app import __version__
 from app.config import Task, TimeoutSettings, Upstream
-from app.gateway import relay
+from app.gateway import provider
 from app.wire.headers import Headers
 
 KEEP_ALIVE_SECONDS = 4
@@ -42,7 +42,7 @@ class AiohttpResponse:
             async for chunk in self._response.content.iter_any():
                 yield chunk
         except (aiohttp.ClientError, OSError) as error:
-            raise relay.Broken(type(error).__name__) from error
+            raise provider.Broken(type(error).__name__) from error
 
 
 class AiohttpProvider:
@@ -58,7 +58,7 @@ class AiohttpProvider:
             connector=_Connector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
-                total=None, connect=None, sock_connect=self._timeouts.connect, sock_read=None
+                total=None, connect=self._timeouts.connect, sock_connect=self._timeouts.connect, sock_read=None
             ),
             headers=self._fixed_headers(),
             skip_auto_headers=(hdrs.ACCEPT_ENCODING, hdrs.USER_AGENT),
@@ -98,11 +98,11 @@ class AiohttpProvider:
         try:
             return await self._session.post(self._settings.url(task), data=body, headers=headers, allow_redirects=False)
         except aiohttp.ConnectionTimeoutError as error:
-            raise relay.ConnectTimeout from error
+            raise provider.ConnectTimeout from error
         except (aiohttp.ClientConnectorError, ssl.SSLError) as error:
-            raise relay.Unreachable(type(error).__name__) from error
+            raise provider.Unreachable(type(error).__name__) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise relay.Broken(type(error).__name__) from error
+            raise provider.Broken(type(error).__name__) from error
 
     def _fixed_headers(self) -> dict[str, str]:
         key = self._key.get_secret_value()

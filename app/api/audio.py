@@ -40,7 +40,8 @@ class AudioEndpoint:
             async with self._pipeline.handle(call) as answer:
                 await caller.send_answer(answer)
         except Refusal as refusal:
-            await self._refuse(refusal, body, headers, send)
+            if not caller.answered:
+                await self._refuse(refusal, body, headers, send)
         except AnswerCut:
             return
 
@@ -113,6 +114,7 @@ class CallerSide:
         self._send = send
         self._idle_seconds = idle_seconds
         self._reading = True
+        self.answered = False
 
     async def send_answer(self, answer: Answer) -> None:
         headers = list(answer.headers)
@@ -128,6 +130,7 @@ class CallerSide:
         await self._body(b"", more_body=False)
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.answered = True
         await self._deliver({"type": "http.response.start", "status": status, "headers": headers})
 
     async def _body(self, body: bytes, *, more_body: bool) -> None:

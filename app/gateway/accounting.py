@@ -25,6 +25,8 @@ from app.units import Tokens, Usage, UsageSource, to_ms
 from app.wire.headers import towards_caller, upstream_request_id
 from app.wire.usage import closing_answer, is_end_marker, is_error_event, usage_of
 
+RESPONSE_FORMATS = frozenset({"json", "text", "srt", "verbose_json", "vtt", "diarized_json"})
+
 
 class State(StrEnum):
     HELD = "held"
@@ -161,7 +163,7 @@ class Account:
             tokens=tokens,
             source=source,
             file_bytes=self._upload.tally.file_bytes,
-            response_format=self._form.text("response_format") or "json",
+            response_format=_known_format(self._form.text("response_format")),
             stream=self._form.text("stream").lower() in ("true", "1"),
             upstream_request_id=upstream_id,
             sent_ms=self._form.sent_ms,
@@ -206,6 +208,11 @@ def _headers(permit: Permit, reply: Whole | Stream) -> tuple[Header, ...]:
         return headers
     elapsed = max(0, reply.answered_ms - permit.hold.received_ms)
     return (*headers, (b"openai-processing-ms", b"%d" % elapsed))
+
+
+def _known_format(asked: str) -> str:
+    """The field's value is the caller's, of any length; what a row holds is not."""
+    return asked if asked in RESPONSE_FORMATS else "other" if asked else "json"
 
 
 def _frame(refusal: Refusal) -> bytes:

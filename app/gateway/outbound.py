@@ -31,7 +31,7 @@ class OutboundForm:
         self._fields: dict[str, bytes] = {}
         self.content_type = self._writer.content_type
         self.tail_bytes = len(self._writer.close())
-        self.finished = asyncio.Event()
+        self.ended = asyncio.Event()
         self.closing_released = False
         self.refusal: Refusal | None = None
         self.sent_ms: int | None = None
@@ -65,13 +65,14 @@ class OutboundForm:
                     yield chunk
                     allow(None)
             await self._committed()
-            self.closing_released = True
             allow(self._timeouts.first_byte)
+            self.closing_released = True
             yield self._writer.close()
-            self.finished.set()
         except Refusal as refusal:
             self.refusal = refusal
             raise
+        finally:
+            self.ended.set()
 
     def _field(self, field: Field) -> bytes:
         self._fields[field.name] = field.value

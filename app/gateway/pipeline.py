@@ -1,14 +1,16 @@
 """The way of a request, from its head to its settled row. Read `_answered` from top to bottom."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from app import errors
 from app.errors import Header, Refusal
 from app.gateway import accounting, admission, auth
-from app.gateway.accounting import Account, Answer, OutcomeBook
+from app.gateway.accounting import Account, Answer, OutcomeBook, State
 from app.gateway.admission import HoldBook, Permit
 from app.gateway.auth import Caller, KeyDirectory
 from app.gateway.budgets import Budgets
@@ -75,6 +77,8 @@ class Pipeline:
             async with self._answered(call, trail) as answer:
                 trail.status = answer.status
                 yield replace(answer, headers=(*answer.headers, *trail.limits))
+        except asyncio.CancelledError:
+            raise self._interrupted(trail) from None
         except Refusal as refusal:
             trail.status, trail.error, trail.model = refusal.status, refusal.code, refusal.model
             if trail.caller is not None and trail.permit is None:
@@ -83,6 +87,13 @@ class Pipeline:
             raise
         finally:
             self._journal.request(trail)
+
+    def _interrupted(self, trail: Trail) -> Refusal:
+        """The gateway stops and its grace is over: say so, and whether the provider may have billed."""
+        refusal = errors.shutting_down()
+        trail.status, trail.error = refusal.status, refusal.code
+        outcome = trail.account.outcome if trail.account is not None else None
+        return refusal.without_retry() if outcome is not None and outcome.state is State.UNKNOWN else refusal
 
     @asynccontextmanager
     async def _answered(self, call: Call, trail: Trail) -> AsyncIterator[Answer]:

@@ -13,9 +13,9 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
 
 from app import errors
 from app.config import Task, TimeoutSettings
@@ -24,57 +24,19 @@ from app.gateway import verdict
 from app.gateway.admission import Permit
 from app.gateway.intake import Spools, Upload
 from app.gateway.outbound import Allow, OutboundForm
+from app.gateway.provider import Broken, ConnectTimeout, Provider, Response, TransportFailure, Unreachable
 from app.wire.headers import Headers, upstream_request_id
 from app.wire.sse import Event, EventSplitter, EventTooLarge
+from app.wire.usage import is_error_event
 
 MAX_HELD_BYTES = 32 * 1024 * 1024
 MAX_ERROR_BYTES = 1024 * 1024
+PARSED_AT_ONCE_BYTES = 256 * 1024
 MAX_LOGGED_BYTES = 1024
+ERROR_BODY_SECONDS = 5
 KEY_TROUBLE_SECONDS = 60
 
 _log = logging.getLogger("audio_gateway.relay")
-
-
-class TransportFailure(Exception):
-    """What goes wrong on the provider's connection, as the adapter tells it.
-
-    ├── Unreachable     no connection could be made: refused, DNS, TLS
-    ├── ConnectTimeout  nor within the time for it
-    └── Broken          the connection was lost, or what came over it is not HTTP
-    """
-
-
-class Unreachable(TransportFailure):
-    pass
-
-
-class ConnectTimeout(TransportFailure):
-    pass
-
-
-class Broken(TransportFailure):
-    pass
-
-
-class Response(Protocol):
-    """An answer whose head has arrived. `body` raises Broken on a cut."""
-
-    @property
-    def status(self) -> int: ...
-    @property
-    def headers(self) -> Headers: ...
-    def body(self) -> AsyncIterator[bytes]: ...
-
-
-class Provider(Protocol):
-    """The connection to the provider. Leaving the context before the body went out whole aborts the request."""
-
-    def post(
-        self, task: Task, content_type: str, body: AsyncIterator[bytes], length: int | None
-    ) -> AbstractAsyncContextManager[Response]: ...
-
-    def redact(self, text: bytes) -> bytes:
-        """The bytes without the provider's key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +95,10 @@ class Relay:
         async with AsyncExitStack() as stack:
             response = await self._open(form, task, end, stack)
             answered_ms = time.time_ns() // 1_000_000
-            if response.status >= 300:
+            if not is_success(response.status):
                 raise await self._refused(form, response, end)
             self._key_trouble_until = 0.0
-            if verdict.is_event_stream(response.headers):
+            if verdict.is_event_stream(response.headers) and not verdict.is_compressed(response.headers):
                 events = self._events(form, response, end)
                 yield Stream(response.status, response.headers, answered_ms, events)
             else:
@@ -144,17 +106,14 @@ class Relay:
 
     async def _open(self, form: OutboundForm, task: Task, end: float, stack: AsyncExitStack) -> Response:
         """The answer's head. A success counts as one only when the whole form has been taken."""
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout_at(end) as timer:
-
-                def allow(seconds: float | None) -> None:
-                    timer.reschedule(end if seconds is None else min(end, loop.time() + seconds))
-
-                length, body = await self._framed(form, allow, stack)
+                length, body = await self._framed(form, _patience(timer, end), stack)
                 response = await stack.enter_async_context(self._provider.post(task, form.content_type, body, length))
-                if response.status < 300:
-                    await form.finished.wait()
+                if is_success(response.status):
+                    await form.ended.wait()
+                    if not form.closing_released:
+                        raise Broken
                 return response
         except (TimeoutError, TransportFailure, Refusal) as error:
             raise _failed(form, error) from error
@@ -172,11 +131,17 @@ class Relay:
         return spool.size + form.tail_bytes, form.body(spool.replay(), allow)
 
     async def _refused(self, form: OutboundForm, response: Response, end: float) -> Failed:
-        """What an answer other than 2xx comes to."""
-        body = await self._read(form, response, MAX_ERROR_BYTES, end) or b""
+        """What an answer other than 2xx comes to. Its body is waited for a short time: most of it is its status."""
         if verdict.is_key_trouble(response.status):
             self._key_trouble_until = time.monotonic() + KEY_TROUBLE_SECONDS
             _log.error("the provider answers %d: the gateway's own key is refused or out of credit", response.status)
+        soon = asyncio.get_running_loop().time() + ERROR_BODY_SECONDS
+        try:
+            body = await self._read(form, response, MAX_ERROR_BYTES, min(end, soon)) or b""
+        except Failed as failed:
+            if failed.may_have_billed:
+                raise
+            body = b""
         refusal = verdict.of_error(response.status, response.headers, body, self._provider.redact)
         if refusal.code == "upstream_bad_response":
             excerpt = self._provider.redact(body)[:MAX_LOGGED_BYTES]
@@ -189,7 +154,8 @@ class Relay:
         try:
             if body is None:
                 raise errors.upstream_bad_response(f"it is longer than {MAX_HELD_BYTES} bytes")
-            document = verdict.of_success(response.headers, body, form.text("response_format"))
+            judge = partial(verdict.of_success, response.headers, body, form.text("response_format"))
+            document = judge() if len(body) <= PARSED_AT_ONCE_BYTES else await asyncio.to_thread(judge)
         except Refusal as refusal:
             # Not a byte of it is logged: it may be a transcript.
             _log.warning("a success of the provider cannot be used: %s", refusal.message)
@@ -221,14 +187,33 @@ class Relay:
                 if chunk is None:
                     break
                 for event in splitter.feed(chunk):
-                    yield event
+                    yield self._redacted(event)
         except EventTooLarge as error:
             raise _useless(errors.upstream_bad_response("an event is too large"), response) from error
         except (TimeoutError, TransportFailure) as error:
             raise _cut(response) from error
         last = splitter.finish()
         if last is not None:
-            yield last
+            yield self._redacted(last)
+
+    def _redacted(self, event: Event) -> Event:
+        """An error that the provider streams may echo our key; every other event is passed on untouched."""
+        return Event(self._provider.redact(event.raw)) if is_error_event(event) else event
+
+
+def is_success(status: int) -> bool:
+    return 200 <= status < 300
+
+
+def _patience(timer: asyncio.Timeout, end: float) -> Allow:
+    """Lets the form say how long the provider has for its next step, until the answer's head is here."""
+    loop = asyncio.get_running_loop()
+
+    def allow(seconds: float | None) -> None:
+        with suppress(RuntimeError):  # the timer has done its work: the answer came before the form had ended
+            timer.reschedule(end if seconds is None else min(end, loop.time() + seconds))
+
+    return allow
 
 
 def _failed(form: OutboundForm, error: Exception) -> Failed:

@@ -1,13 +1,16 @@
 """What the provider's answer means for the caller: one map from its status, headers and body to ours. Pure.
 
-2xx, readable                   passed on
-2xx, unreadable                 502 upstream_bad_response, may have billed
-3xx                             502 upstream_redirect; never followed
-401, 402                        502 upstream_auth_failed, upstream_out_of_credit: our key's trouble, not the caller's
-408, 504, 524                   504 upstream_timeout, may have billed
-429                             429 upstream_rate_limited with the provider's retry-after
-any other 4xx and 5xx           its own status; its body where that is OpenAI-shaped, else our envelope
-a 4xx that is not JSON          502 upstream_bad_response
+    2xx, readable                   passed on
+    2xx, unreadable                 502 upstream_bad_response, may have billed
+    3xx                             502 upstream_redirect; never followed
+    401, 402                        502 upstream_auth_failed, upstream_out_of_credit: our own key's trouble
+    408, 504, 524                   504 upstream_timeout, may have billed
+    429                             429 upstream_rate_limited with the provider's retry-after
+    any other 4xx and 5xx           its own status; its body where that is OpenAI-shaped, else our envelope
+    a 4xx that is not JSON          502 upstream_bad_response
+    what is no status of HTTP's     502 upstream_bad_response
+
+No byte of our key is in what comes out.
 """
 
 import json
@@ -31,6 +34,11 @@ def is_event_stream(headers: Headers) -> bool:
     return _media_type(headers) == "text/event-stream"
 
 
+def is_compressed(headers: Headers) -> bool:
+    """Whether the body is encoded, although identity was asked for; it is never decoded."""
+    return headers.text(b"content-encoding").strip().lower() not in ("", "identity")
+
+
 def may_have_billed(status: int) -> bool:
     """Whether a complete error answer of this status may stand for work that was done."""
     return status in _MAY_HIDE_A_SUCCESS
@@ -44,6 +52,8 @@ def of_error(status: int, headers: Headers, body: bytes, redact: Redact) -> Refu
     """The refusal that a complete answer other than 2xx becomes. No byte of our key is in it."""
     if status in _KEY_TROUBLE:
         return _KEY_TROUBLE[status]()
+    if not 300 <= status < 600:
+        return errors.upstream_bad_response(f"{status} is no status")
     if status < 400:
         return errors.upstream_redirect()
     if may_have_billed(status):
@@ -66,7 +76,7 @@ def of_error(status: int, headers: Headers, body: bytes, redact: Redact) -> Refu
 
 def of_success(headers: Headers, body: bytes, response_format: str) -> object:
     """The JSON document of a whole success, None for a text; Refusal if it is not what was asked for."""
-    if headers.text(b"content-encoding").strip().lower() not in ("", "identity"):
+    if is_compressed(headers):
         raise errors.upstream_bad_response("it is compressed, which was not asked for")
     if not body:
         raise errors.upstream_bad_response("it is empty")

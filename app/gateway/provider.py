@@ -1,0 +1,50 @@
+"""The connection to the provider, as the relay needs it: one request up, one answer down, and what can go wrong."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from app.config import Task
+from app.wire.headers import Headers
+
+
+class TransportFailure(Exception):
+    """What goes wrong on the provider's connection, as the adapter tells it.
+
+    ├── Unreachable     no connection could be made: refused, DNS, TLS
+    ├── ConnectTimeout  nor within the time for it
+    └── Broken          the connection was lost, or what came over it is not HTTP
+    """
+
+
+class Unreachable(TransportFailure):
+    pass
+
+
+class ConnectTimeout(TransportFailure):
+    pass
+
+
+class Broken(TransportFailure):
+    pass
+
+
+class Response(Protocol):
+    """An answer whose head has arrived. `body` raises Broken on a cut."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Headers: ...
+    def body(self) -> AsyncIterator[bytes]: ...
+
+
+class Provider(Protocol):
+    """The connection to the provider. Leaving the context before the body went out whole aborts the request."""
+
+    def post(
+        self, task: Task, content_type: str, body: AsyncIterator[bytes], length: int | None
+    ) -> AbstractAsyncContextManager[Response]: ...
+
+    def redact(self, text: bytes) -> bytes:
+        """The bytes without the provider's key."""
