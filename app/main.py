@@ -5,18 +5,28 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from apsw import Connection
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from pydantic import SecretStr
 from starlette.routing import Route
 from starlette.types import ASGIApp, Lifespan
 
 from app import __version__
-from app.adapters.ledger import Database, LedgerCallers, LedgerReader, LedgerWriter, standings, usage_sums
+from app.adapters.ledger import (
+    Database,
+    LedgerCallers,
+    LedgerDesk,
+    LedgerReader,
+    LedgerWriter,
+    standings,
+    usage_sums,
+)
 from app.adapters.notices import NoticeDelivery, Webhook
 from app.adapters.spool import SpoolFolder
 from app.adapters.telemetry import LineWriter, RequestJournal
@@ -53,74 +63,105 @@ _TASKS: dict[str, Task] = {"/v1/audio/transcriptions": "transcribe", "/v1/audio/
 
 def create_app(settings: Config, environ: Mapping[str, str], lines: LineWriter) -> ASGIApp:
     """The gateway as an ASGI application; InvalidConfig or LedgerUnusable if it cannot be set up."""
+    parts = _assembled(settings, environ, lines)
+    app = _application(settings.server.docs, parts.running)
+    _add_routes(app, settings, settings.admin.key(environ), parts)
+    refusals.install(app)
+    openapi.describe(app)
+    return Edge(app, new_request_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What is opened and closed with the gateway, and what the routes are made of."""
+
+    lock: IO[str]
+    reader: LedgerReader
+    ledger: LedgerWriter
+    reports: LedgerDesk
+    changes: LedgerDesk
+    provider: AiohttpProvider
+    directory: KeyDirectory
+    budgets: Budgets
+    delivery: NoticeDelivery
+    entrance: Entrance
+    relay: Relay
+    pipeline: Pipeline
+
+    @asynccontextmanager
+    async def running(self, _: FastAPI) -> AsyncIterator[None]:
+        """Everything open; in the end closed in the reverse order, whatever happens."""
+        async with AsyncExitStack() as stack:
+            stack.enter_context(self.lock)
+            orphans = self.ledger.start()
+            stack.callback(self.reader.close)
+            stack.push_async_callback(self.ledger.stop)
+            if orphans:
+                _log.warning("%d requests were left held by a gateway that was stopped; now unknown", orphans)
+            await self.provider.open()
+            stack.push_async_callback(self.provider.close)
+            await self.delivery.open()
+            stack.push_async_callback(self.delivery.close)
+            # Requests that were cancelled at the end of the grace still close their rows.
+            stack.push_async_callback(self.entrance.emptied, LAST_SECONDS)
+            stack.push_async_callback(self.changes.close)
+            stack.push_async_callback(self.reports.close)
+            for work in (self.delivery.deliver, partial(_take_in_resolutions, self.reader, self.budgets)):
+                stack.push_async_callback(_ended, asyncio.create_task(_every_second(work)))
+            yield
+
+
+def _assembled(settings: Config, environ: Mapping[str, str], lines: LineWriter) -> _Parts:
     database = Database(settings.ledger.path, settings.ledger.synchronous)
     lock = database.lock()
     reader = LedgerReader(database)
     ledger = LedgerWriter(database)
-    spools = SpoolFolder(
-        settings.ledger.path.parent, settings.server.spool_memory_bytes, settings.server.spool_total_bytes
-    )
+    server = settings.server
+    spools = SpoolFolder(settings.ledger.path.parent, server.spool_memory_bytes, server.spool_total_bytes)
     provider = AiohttpProvider(settings.upstream, settings.upstream.api_key(environ), settings.timeouts)
     _refuse_names_in_both(settings, database)
     directory = KeyDirectory(configured_keys(settings, environ), reader, settings.limits.terms)
     budgets = Budgets(reader, settings.alerts.thresholds)
-    delivery = NoticeDelivery(reader, ledger, _webhook(settings, environ))
-    entrance = Entrance(settings.server.max_requests, settings.server.max_file_bytes, Limits(), budgets)
+    entrance = Entrance(server.max_requests, server.max_file_bytes, Limits(), budgets)
     relay = Relay(provider, settings.upstream.framing, settings.timeouts, spools)
-    pipeline = Pipeline(
-        directory=directory,
-        entrance=entrance,
-        budgets=budgets,
-        intake=Intake(settings.models, settings.server.max_file_bytes, spools),
-        relay=relay,
+    return _Parts(
+        lock=lock,
+        reader=reader,
         ledger=ledger,
-        journal=RequestJournal(lines),
-        upstream=settings.upstream.name,
+        reports=LedgerDesk(database, "reports"),
+        changes=LedgerDesk(database, "changes"),
+        provider=provider,
+        directory=directory,
+        budgets=budgets,
+        delivery=NoticeDelivery(reader, ledger, _webhook(settings, environ)),
+        entrance=entrance,
+        relay=relay,
+        pipeline=Pipeline(
+            directory=directory,
+            entrance=entrance,
+            budgets=budgets,
+            intake=Intake(settings.models, server.max_file_bytes, spools),
+            relay=relay,
+            ledger=ledger,
+            journal=RequestJournal(lines),
+            upstream=settings.upstream.name,
+        ),
     )
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        with lock:
-            orphans = ledger.start()
-            if orphans:
-                _log.warning("%d requests were left held by a gateway that was stopped; now unknown", orphans)
-            await provider.open()
-            await delivery.open()
-            tasks = [
-                asyncio.create_task(_every_second(delivery.deliver)),
-                asyncio.create_task(_every_second(partial(_take_in_resolutions, reader, budgets))),
-            ]
-            yield
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            # Requests that were cancelled at the end of the grace still close their rows.
-            await entrance.emptied(LAST_SECONDS)
-            await delivery.close()
-            await provider.close()
-            await ledger.stop()
-            reader.close()
 
-    app = _application(settings.server.docs, lifespan)
-    identify = identified(directory)
+def _add_routes(app: FastAPI, settings: Config, admin_key: SecretStr | None, parts: _Parts) -> None:
+    identify = identified(parts.directory)
     app.include_router(models_router(settings.models, settings.upstream.name, identify))
-    app.include_router(usage_router(partial(_own_usage, database), identify))
-    admin_key = settings.admin.key(environ)
+    app.include_router(usage_router(partial(_own_usage, parts.reports), identify))
     if admin_key is not None:
-        administer, sums, audit = (
-            partial(_administer, settings, database),
-            partial(_sums, database),
-            partial(_audit, database),
-        )
+        administer = partial(_administer, settings, parts.changes)
+        sums, audit = partial(_sums, parts.reports), partial(_audit, parts.reports)
         app.include_router(admin_router(admin_key, administer, sums, audit))
-    app.include_router(system_router(lambda: ledger.writable and not relay.key_in_trouble))
+    app.include_router(system_router(lambda: parts.ledger.writable and not parts.relay.key_in_trouble))
     for path, task in _TASKS.items():
-        endpoint = AudioEndpoint(pipeline, task, settings.timeouts)
+        endpoint = AudioEndpoint(parts.pipeline, task, settings.timeouts)
         for each in (path, openapi.ALIASES[path]):
             app.router.routes.append(Route(each, endpoint, methods=["POST"]))
-    refusals.install(app)
-    openapi.describe(app)
-    return Edge(app, new_request_id)
 
 
 def _application(docs: bool, lifespan: Lifespan[FastAPI]) -> FastAPI:
@@ -130,12 +171,14 @@ def _application(docs: bool, lifespan: Lifespan[FastAPI]) -> FastAPI:
 
 
 def configured_keys(settings: Config, environ: Mapping[str, str]) -> tuple[Key, ...]:
-    """The keys of the callers that stand in the settings."""
-    keys = []
+    """The keys of the callers that stand in the settings; InvalidConfig if two of them have one and the same."""
+    keys: dict[str, Key] = {}
     for caller in settings.callers:
         sha256 = caller.sha256(environ)
-        keys.append(Key(f"config_{sha256[:8]}", caller.name, sha256, caller.terms))
-    return tuple(keys)
+        if sha256 in keys:
+            raise InvalidConfig(f"callers.{caller.name}: has the same key as callers.{keys[sha256].caller}")
+        keys[sha256] = Key(f"config_{sha256[:8]}", caller.name, sha256, caller.terms)
+    return tuple(keys.values())
 
 
 def new_request_id() -> str:
@@ -149,37 +192,24 @@ def administration(settings: Config, connection: Connection, actor: str) -> Admi
     return Administration(LedgerCallers(connection), models, frozenset(each.name for each in settings.callers), actor)
 
 
-async def _administer(settings: Config, database: Database, change: Callable[[Administration], T]) -> T:
-    def in_thread() -> T:
-        with database.session() as connection:
-            return change(administration(settings, connection, "admin-api"))
-
-    return await asyncio.to_thread(in_thread)
+async def _administer(settings: Config, desk: LedgerDesk, change: Callable[[Administration], T]) -> T:
+    return await desk.run(lambda connection: change(administration(settings, connection, "admin-api")))
 
 
-async def _sums(database: Database, grouping: Grouping, period: Period, caller: str | None) -> list[UsageSum]:
-    def in_thread() -> list[UsageSum]:
-        with database.session() as connection:
-            return usage_sums(connection, grouping, period, caller)
-
-    return await asyncio.to_thread(in_thread)
+async def _sums(desk: LedgerDesk, grouping: Grouping, period: Period, caller: str | None) -> list[UsageSum]:
+    return await desk.run(lambda connection: usage_sums(connection, grouping, period, caller))
 
 
-async def _own_usage(database: Database, caller: Caller, grouping: Grouping, period: Period, tags: Tags) -> OwnUsage:
-    def in_thread() -> OwnUsage:
-        with database.session() as connection:
-            sums = usage_sums(connection, grouping, period, caller.name, tags)
-            return OwnUsage(sums, standings(connection, caller.name, caller.terms.budgets, _now_ms()))
+async def _own_usage(desk: LedgerDesk, caller: Caller, grouping: Grouping, period: Period, tags: Tags) -> OwnUsage:
+    def own_usage(connection: Connection) -> OwnUsage:
+        sums = usage_sums(connection, grouping, period, caller.name, tags)
+        return OwnUsage(sums, standings(connection, caller.name, caller.terms.budgets, _now_ms()))
 
-    return await asyncio.to_thread(in_thread)
+    return await desk.run(own_usage)
 
 
-async def _audit(database: Database, limit: int) -> list[AuditEntry]:
-    def in_thread() -> list[AuditEntry]:
-        with database.session() as connection:
-            return LedgerCallers(connection).audit(limit)
-
-    return await asyncio.to_thread(in_thread)
+async def _audit(desk: LedgerDesk, limit: int) -> list[AuditEntry]:
+    return await desk.run(lambda connection: LedgerCallers(connection).audit(limit))
 
 
 async def _take_in_resolutions(reader: LedgerReader, budgets: Budgets) -> None:
@@ -195,6 +225,11 @@ async def _every_second(work: Callable[[], Awaitable[None]]) -> None:
         except Exception:
             _log.exception("work beside the requests failed")
         await asyncio.sleep(1)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _refuse_names_in_both(settings: Config, database: Database) -> None:

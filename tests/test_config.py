@@ -258,6 +258,7 @@ BAD_FILES = {
     ),
     "unknown scheme": (upstream("api_key_env = 'X'\nauth_scheme = 'Basic'"), "upstreams.0.auth_scheme", "'Bearer'"),
     "unknown framing": (upstream("api_key_env = 'X'\nframing = 'gzip'"), "upstreams.0.framing", "'chunked'"),
+    "no room for any upload": ("[server]\nspool_total_bytes = 1048575", "server.spool_total_bytes", "1048576"),
     "caller twice": (CALLER + CALLER, "callers", "alice stands there twice"),
     "caller without a key": ("[[callers]]\nname = 'a'", "callers.0", "exactly one of key_sha256 and key_env"),
     "caller with two keys": (

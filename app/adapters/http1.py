@@ -2,6 +2,8 @@
 
 head        a deadline, a limit on bytes and fields, and the framing rules of `app.wire.framing`
 trailers    dropped; httptools hands them on as header fields, among which a handler could find a second key
+body        what is left of it when its answer is complete has one more head's time; then the connection ends
+writing     a peer that reads nothing of what waits for it is cut off
 errors      OpenAI's envelope with a request id, as everywhere else
 ceiling     a connection too many is marked, and answered 503 on everything but health
 """
@@ -10,7 +12,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from app import errors
 from app.errors import Refusal
@@ -23,27 +26,58 @@ class GatewayProtocol(HttpToolsProtocol):
     new_request_id: Callable[[], str]
     max_connections: int
     head_seconds: float
+    write_seconds: float
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._deadline: asyncio.TimerHandle | None = None
-        self._in_head = False
-        self._head_bytes = 0
+        self._write_watch: asyncio.TimerHandle | None = None
+        self._unsent: int | None = None
+        self._in_head = self._in_message = self._broken = False
+        self._head_bytes = self._raw_bytes = 0
+        self._body_came = False
         self._fault: Refusal | None = None
+        self._running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > self.max_connections:
             self.app_state = {**self.app_state, "over_capacity": True}
         self._await_head()
+        self._watch_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_is_here()
+        if self._write_watch is not None:
+            self._write_watch.cancel()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, which holds an unfinished URL, field or trailer without a limit: its bytes are counted."""
+        if self._broken or self.transport.is_closing():
+            return
+        idle = self.timeout_keep_alive_task
+        self._body_came = False
+        super().data_received(data)
+        if self._broken or self.transport.is_closing():
+            return
+        if not self._in_message:
+            if idle is not None and self.timeout_keep_alive_task is None and self._is_idle():
+                self.timeout_keep_alive_task = self.loop.call_at(idle.when(), self.timeout_keep_alive_handler)
+            return
+        self._raw_bytes = 0 if self._body_came else self._raw_bytes + len(data)
+        if self._raw_bytes > framing.MAX_HEAD_BYTES:
+            self._fault = errors.head_too_large(framing.MAX_HEAD_BYTES, framing.MAX_HEADERS)
+            self.send_400_response("")
+
+    def resume_writing(self) -> None:
+        self._unsent = None
+        super().resume_writing()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head, self._head_bytes = True, 0
+        self._in_head = self._in_message = True
+        self._head_bytes = self._raw_bytes = 0
         self._await_head()
 
     def on_url(self, url: bytes) -> None:
@@ -57,22 +91,73 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_is_here()
-        fault = framing.fault_of(self.parser.get_http_version(), self.headers)
+        if self.transport.is_closing():
+            self._refuse(errors.bad_request("The connection is being closed."))
+        fault = framing.fault_of(self.parser.get_http_version(), self.headers, self.parser.should_upgrade())
         if fault is not None:
             self._refuse(fault)
-        self._in_head = False
         super().on_headers_complete()
+        self._in_head, self._raw_bytes = False, 0
+
+    def on_body(self, body: bytes) -> None:
+        self._body_came = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._in_message = False
+        super().on_message_complete()
+        if self.cycle.response_complete:
+            self.transport.close()
+
+    def on_response_complete(self) -> None:
+        """The rest of the body is read and dropped for a while: a close at once could cost the caller its answer."""
+        unfinished = not self.pipeline and self.cycle.more_body
+        super().on_response_complete()
+        if unfinished and not self.transport.is_closing():
+            self._await_head()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what cannot be read. A request before it that is still being answered is answered to its end."""
-        answering = self.cycle is not None and not self.cycle.response_complete
-        if answering and self._in_head:
-            self.cycle.keep_alive = False
-            self.flow.pause_reading()
+        if self._broken or self.transport.is_closing():
             return
-        if not answering or not self.cycle.response_started:
-            self._write(self._fault or errors.bad_request("The bytes received are not a valid HTTP/1.1 request."))
+        self._broken = True
+        running = self._running
+        if running is not None and not running.response_complete and (self._in_head or self.pipeline):
+            self._end_with_those_before(running)
+            return
+        if running is not None and self._in_message and not self._in_head and running.response_started:
+            self.transport.close()
+            return
+        self._write(self._fault or errors.bad_request("The bytes received are not a valid HTTP/1.1 request."))
         self.transport.close()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _end_with_those_before(self, running: RequestResponseCycle) -> None:
+        """Forget the request that cannot be read; the one before it is the connection's last."""
+        if not self._in_head:
+            self.pipeline.popleft()
+        self.cycle = self.pipeline[0][0] if self.pipeline else running
+        self.cycle.keep_alive = False
+        self.flow.pause_reading()
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or bool(self.cycle.response_complete)
+
+    def _watch_writing(self) -> None:
+        self._write_watch = self.loop.call_later(self.write_seconds, self._look_at_writing)
+
+    def _look_at_writing(self) -> None:
+        """Abort if nothing was taken since the last look, while nothing could be added."""
+        size = self.transport.get_write_buffer_size()
+        stuck = size > 0 and (self.flow.write_paused or self.transport.is_closing())
+        if stuck and self._unsent is not None and size >= self._unsent:
+            self.transport.abort()
+            return
+        self._unsent = size if stuck else None
+        self._watch_writing()
 
     def _await_head(self) -> None:
         if self._deadline is None:
@@ -115,11 +200,14 @@ class GatewayProtocol(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[refusal.status] + head + b"\r\n" + body)
 
 
-def configured(new_request_id: Callable[[], str], max_connections: int, head_seconds: float) -> type[GatewayProtocol]:
+def configured(
+    new_request_id: Callable[[], str], max_connections: int, head_seconds: float, write_seconds: float
+) -> type[GatewayProtocol]:
     """The protocol with these settings, as a class that uvicorn makes connections of."""
     parts = {
         "new_request_id": staticmethod(new_request_id),
         "max_connections": max_connections,
         "head_seconds": head_seconds,
+        "write_seconds": write_seconds,
     }
     return type("ConfiguredProtocol", (GatewayProtocol,), parts)

@@ -13,7 +13,6 @@ import uvicorn
 from app.adapters.http1 import configured
 from app.config import ServerSettings, TimeoutSettings
 
-KEEP_ALIVE_SECONDS = 65
 BACKLOG = 2048
 
 
@@ -25,13 +24,13 @@ def serve(
         application,
         host=settings.host,
         port=settings.port,
-        http=configured(new_request_id, settings.max_connections, timeouts.head),
+        http=configured(new_request_id, settings.max_connections, timeouts.head, timeouts.write_idle),
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=timeouts.keep_alive,
         timeout_graceful_shutdown=max(1, round(timeouts.grace)),
         backlog=BACKLOG,
     )

@@ -1,7 +1,8 @@
 """What the gateway tells about itself: one JSON line for every request, and its log, on standard output.
 
 Lines are made into text and written on a thread of their own: a slow sink must not stall the event loop. When the sink
-is blocked for long, lines are dropped and counted. No line holds audio, a transcript, a prompt or a key.
+is blocked for long, or cannot be written, lines are dropped and counted, and a line says how many as soon as it can. No
+line holds audio, a transcript, a prompt or a key.
 """
 
 import json
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -19,6 +21,7 @@ from app.gateway.pipeline import Trail
 from app.units import seconds_of, usd_text
 
 MAX_WAITING_LINES = 10_000
+STOP_SECONDS = 5.0
 
 Line = dict[str, object]
 
@@ -30,28 +33,57 @@ class LineWriter:
         self._sink = sink
         self._queue: queue.Queue[Line | None] = queue.Queue(MAX_WAITING_LINES)
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        self._counting = threading.Lock()
+        self._told = 0
         self.dropped = 0
 
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
-        """Write what is waiting, and end."""
-        self._queue.put(None)
-        self._thread.join(timeout=5)
+    def stop(self, timeout: float = STOP_SECONDS) -> None:
+        """Write what is waiting, and end; without it, if the sink takes nothing for so long."""
+        deadline = time.monotonic() + timeout
+        try:
+            self._queue.put(None, timeout=timeout)
+        except queue.Full:
+            return
+        self._thread.join(max(0.0, deadline - time.monotonic()))
 
     def write(self, line: Line) -> None:
         try:
-            self._queue.put_nowait({"time": _utc(time.time()), **line})
+            self._queue.put_nowait(_stamped(line))
         except queue.Full:
-            self.dropped += 1
+            self._drop()
 
     def _run(self) -> None:
         while (line := self._queue.get()) is not None:
+            if not self._written(line, flush=self._queue.empty() or self.dropped > self._told):
+                self._drop()
+            elif self.dropped > self._told:
+                self._tell_of_dropped()
+        with suppress(OSError, ValueError):
+            self._sink.flush()
+
+    def _written(self, line: Line, *, flush: bool) -> bool:
+        """Whether the line is written; no line and no sink may end the thread."""
+        try:
             self._sink.write(json.dumps(line, ensure_ascii=False) + "\n")
-            if self._queue.empty():
+            if flush:
                 self._sink.flush()
-        self._sink.flush()
+        except Exception:
+            return False
+        return True
+
+    def _drop(self) -> None:
+        with self._counting:
+            self.dropped += 1
+
+    def _tell_of_dropped(self) -> None:
+        dropped = self.dropped
+        message = f"{dropped - self._told} lines of this log could not be written"
+        line: Line = {"level": "warning", "event": "log", "logger": "audio_gateway.log", "message": message}
+        if self._written(_stamped(line), flush=True):
+            self._told = dropped
 
 
 class LogLines(logging.Handler):
@@ -123,6 +155,10 @@ def _admitted(trail: Trail) -> Line:
         "upstream_request_id": outcome.upstream_request_id,
         "upstream_ms": outcome.answered_ms - outcome.sent_ms if outcome.answered_ms and outcome.sent_ms else None,
     }
+
+
+def _stamped(line: Line) -> Line:
+    return {"time": _utc(time.time()), **line}
 
 
 def _utc(seconds: float) -> str:

@@ -98,9 +98,11 @@ def admin_router(admin_key: SecretStr, administer: Administer[Any], sums: Sums, 
     async def create_caller(body: NewCaller) -> dict[str, Any]:
         document = {part: value for part, value in body.document().items() if part not in ("name", "expires_in_hours")}
         expires_ms = _from_now(body.expires_in_hours)
-        secret = await done(lambda administration: administration.create(body.name, document, expires_ms))
-        record = await done(lambda administration: administration.caller(body.name))
-        return {**shown(record), "key": secret}
+
+        def create(administration: Administration) -> tuple[str, CallerRecord]:
+            return administration.create(body.name, document, expires_ms), administration.caller(body.name)
+
+        return _with_key(*await done(create))
 
     @router.get("/callers/{name}", summary="One caller")
     async def get_caller(name: str) -> dict[str, Any]:
@@ -113,9 +115,11 @@ def admin_router(admin_key: SecretStr, administer: Administer[Any], sums: Sums, 
     @router.post("/callers/{name}/keys", status_code=201, summary="Rotate: a new key, the others end after the overlap")
     async def rotate_key(name: str, body: Rotation) -> dict[str, Any]:
         overlap_ms, expires_ms = round(body.overlap_hours * MS_PER_HOUR), _from_now(body.expires_in_hours)
-        secret = await done(lambda administration: administration.rotate(name, overlap_ms, expires_ms))
-        record = await done(lambda administration: administration.caller(name))
-        return {**shown(record), "key": secret}
+
+        def rotate(administration: Administration) -> tuple[str, CallerRecord]:
+            return administration.rotate(name, overlap_ms, expires_ms), administration.caller(name)
+
+        return _with_key(*await done(rotate))
 
     @router.delete("/callers/{name}/keys", summary="Revoke all keys of a caller")
     async def revoke_all(name: str) -> dict[str, Any]:
@@ -155,6 +159,10 @@ def shown(record: CallerRecord) -> dict[str, Any]:
         "terms": record.terms.document(),
         "keys": [_key(key, now_ms) for key in record.keys],
     }
+
+
+def _with_key(secret: str, record: CallerRecord) -> dict[str, Any]:
+    return {**shown(record), "key": secret}
 
 
 def audited(entry: AuditEntry) -> dict[str, Any]:

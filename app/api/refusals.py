@@ -1,4 +1,4 @@
-"""Starlette's and FastAPI's own errors in OpenAI's envelope: unknown paths, wrong methods, bad query values."""
+"""Every error in OpenAI's envelope: unknown paths, wrong methods, bad query values, and whatever nobody expected."""
 
 import json
 from typing import Any
@@ -18,6 +18,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Refusal, _refusal)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(RequestValidationError, _invalid_query)
+    app.add_exception_handler(Exception, _unexpected)
 
 
 def _response(refusal: Refusal) -> Response:
@@ -44,3 +45,8 @@ async def _invalid_query(request: Request, error: Any) -> Response:
     first = error.errors()[0]
     param = str(first["loc"][-1])
     return _response(Refusal(400, "invalid_value", f"{param}: {json.dumps(first['msg'])[1:-1]}", param=param))
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    """Starlette raises the error once more behind this answer: `Edge` logs it."""
+    return _response(errors.internal_error())

@@ -19,13 +19,14 @@ class ServerSettings(Section):
     max_requests: int = Field(1024, ge=1)
     max_connections: int = Field(2048, ge=1)
     spool_memory_bytes: int = Field(256 * 1024, ge=0)
-    spool_total_bytes: int = Field(1024 * 1024 * 1024, ge=0)
+    spool_total_bytes: int = Field(1024 * 1024 * 1024, ge=1024 * 1024)
     docs: bool = True
 
 
 class TimeoutSettings(Section):
     """All in seconds."""
 
+    keep_alive: int = Field(65, ge=1)
     head: float = Field(10, gt=0)
     body_idle: float = Field(30, gt=0)
     connect: float = Field(5, gt=0)

@@ -21,6 +21,7 @@ MS_PER_MINUTE = 60_000
 
 _TEXT = re.compile(r"(\d+(?:\.\d+)?)(usd|min|tokens)(?:/(day|week|month|total))?")
 _LARGEST = 1 << 62
+_LONGEST_TEXT = 1_000
 _FINEST_MINUTE = Decimal("1e-9")
 
 
@@ -75,6 +76,8 @@ class Budget:
     @classmethod
     def parse(cls, text: str) -> Self:
         """The budget that a text such as `50usd/month`, `600min/day` or `20usd` (in total) tells; ValueError."""
+        if len(text) > _LONGEST_TEXT:
+            raise ValueError(f"a text of {len(text)} characters is too long for a budget")
         match = _TEXT.fullmatch(text.strip().lower())
         if match is None:
             raise ValueError(f"{text!r} is no budget such as 50usd/month, 600min/day or 1000000tokens/week")

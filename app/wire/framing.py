@@ -14,13 +14,18 @@ MAX_HEADERS = 100
 _VERSIONS = frozenset({"1.0", "1.1"})
 
 
-def fault_of(version: str, headers: Sequence[Header]) -> Refusal | None:
-    """What is wrong with the head of a request, or None. Names are in lower case."""
+def fault_of(version: str, headers: Sequence[Header], upgrade: bool = False) -> Refusal | None:
+    """What is wrong with the head of a request, or None. Names are in lower case.
+
+    `upgrade`: the parser takes what follows for another protocol, and would skip the body (CONNECT, `Upgrade: h2c`).
+    """
     encodings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
     lengths = [value for name, value in headers if name == b"content-length"]
     hosts = [value for name, value in headers if name == b"host"]
     if version not in _VERSIONS:
         return errors.bad_request(f"HTTP/{version} is not spoken here; HTTP/1.1 is.")
+    if upgrade:
+        return errors.bad_request("The connection cannot be upgraded or made a tunnel.")
     if encodings and (lengths or version == "1.0"):
         return errors.bad_request("Transfer-Encoding stands beside Content-Length, or in HTTP/1.0.")
     if encodings and encodings != [b"chunked"]:

@@ -1,7 +1,9 @@
 """The admin API: for the admin key alone, off without one, and no key in any answer but the one that makes it."""
 
 import json
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +214,67 @@ def test_a_command_and_the_api_write_one_audit(gateway: GatewayProcess) -> None:
         ("create", "admin-api"),
     ]
     assert json.dumps(entries[0]["after"]) == '{"rpm": 5}'
+
+
+def told(answer: httpx.Response) -> tuple[int, str, str]:
+    return answer.status_code, answer.headers["content-type"], answer.json()["error"]["code"]
+
+
+def changed(gateway: GatewayProcess, sql: str) -> None:
+    with closing(sqlite3.connect(gateway.ledger)) as connection:
+        connection.execute(sql)
+        connection.commit()
+
+
+def test_an_error_that_nobody_expected_is_an_envelope_and_logged_once(tmp_path: Path) -> None:
+    with GatewayProcess(tmp_path, "http://127.0.0.1:9/v1", admin_key=ADMIN_KEY) as gateway:
+        gateway.create_caller("alice")
+        changed(gateway, "UPDATE callers SET terms = '{no json'")
+        answer = gateway.admin("GET", "/callers")
+        assert told(answer) == (500, "application/json", "internal_error")
+        request_id = answer.headers["x-request-id"]
+        deadline = time.monotonic() + 5
+        while not (lines := [each for each in gateway.log_lines("log") if each["level"] == "error"]):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert [line["message"] for line in lines] == [f"request {request_id} ended in an error of the gateway"]
+        assert "JSONDecodeError" in lines[0]["exception"]
+
+
+def test_a_ledger_that_cannot_be_read_is_an_envelope_with_a_time_to_come_back(tmp_path: Path) -> None:
+    with GatewayProcess(tmp_path, "http://127.0.0.1:9/v1", admin_key=ADMIN_KEY) as gateway:
+        for table in ("refusals", "audit", "keys"):
+            changed(gateway, f"DROP TABLE {table}")
+        own = httpx.get(f"{gateway.base_url}/usage", headers={"authorization": gateway.key}, timeout=30, **NO_TLS)
+        answers = [
+            own,
+            gateway.admin("GET", "/usage"),
+            gateway.admin("GET", "/audit"),
+            gateway.admin("POST", "/callers", {"name": "alice"}),
+        ]
+        for answer in answers:
+            assert told(answer) == (503, "application/json", "ledger_unavailable")
+            assert answer.headers["retry-after"] == "5"
+        assert gateway.admin("GET", "/callers").json()["data"] == []
+
+
+def test_a_budget_without_end_is_a_bad_value(gateway: GatewayProcess) -> None:
+    answer = gateway.admin("POST", "/callers", {"name": "endless", "budgets": ["9" * 1_000_000 + "usd"]})
+    assert told(answer) == (400, "application/json", "invalid_value")
+
+
+def test_one_key_of_two_callers_stops_the_start(tmp_path: Path) -> None:
+    key = apikey.mint(b"0" * apikey.RANDOM_BYTES)
+    twice = f'[[callers]]\nname = "{{}}"\nkey_sha256 = "{apikey.digest(key)}"\n'
+    variable = '[[callers]]\nname = "{}"\nkey_env = "{}"\n'
+    both_in_one = variable.format("a", "KEY_A") + variable.format("b", "KEY_A")
+    both_in_two = variable.format("a", "KEY_A") + variable.format("b", "KEY_B")
+    one_of_each = twice.format("a") + variable.format("b", "KEY_B")
+    for settings in (twice.format("a") + twice.format("b"), both_in_one, both_in_two, one_of_each):
+        gateway = GatewayProcess(tmp_path, "http://127.0.0.1:9/v1", settings, KEY_A=key, KEY_B=f" {key} ")
+        for command in ("serve", "check"):
+            done = gateway.command(command)
+            assert done.returncode == 2
+            assert done.stderr.count("\n") == 1
+            assert "callers.b: has the same key as callers.a" in done.stderr
+            assert key not in done.stderr

@@ -84,6 +84,13 @@ def test_any_other_text_is_refused_and_named(text: str) -> None:
     assert repr(text) in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["9" * 1_000_000 + "usd", "0." + "0" * 1_000_000 + "1usd"], ids=["large", "fine"])
+def test_an_endless_text_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(ValueError, match="too long for a budget") as caught:
+        Budget.parse(text)
+    assert len(str(caught.value)) < 100
+
+
 @given(budgets)
 def test_a_budget_is_the_same_after_its_text(budget: Budget) -> None:
     assert Budget.parse(str(budget)) == budget

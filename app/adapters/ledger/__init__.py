@@ -4,6 +4,7 @@ schema     what the tables are, and which versions of them can be opened
 database   opening a file, with words for everything that can be wrong with it
 writer     the gateway's one writing connection: group commit on a thread of its own
 reader     the gateway's reading connection: keys and what callers have spent
+desk       work beside the requests, such as reports, on threads of its own
 callers    callers and keys as they are managed, and the audit
 resolving  rows in state `unknown`, and closing them
 sums       the sums that usage reports are made of
@@ -12,6 +13,7 @@ export     the rows themselves
 
 from app.adapters.ledger.callers import LedgerCallers
 from app.adapters.ledger.database import Database, LedgerUnusable
+from app.adapters.ledger.desk import LedgerDesk
 from app.adapters.ledger.reader import LedgerReader
 from app.adapters.ledger.sums import standings, usage_sums
 from app.adapters.ledger.writer import LedgerWriter
@@ -19,6 +21,7 @@ from app.adapters.ledger.writer import LedgerWriter
 __all__ = [
     "Database",
     "LedgerCallers",
+    "LedgerDesk",
     "LedgerReader",
     "LedgerUnusable",
     "LedgerWriter",

@@ -66,11 +66,20 @@ class Database:
         return lock
 
     def _prepare(self, connection: apsw.Connection) -> None:
-        connection.pragma("journal_mode", "wal")
+        if not _is_new(connection):
+            self._refuse_strangers(connection)
+        mode = connection.pragma("journal_mode", "wal")
+        if mode != "wal":
+            raise LedgerUnusable(
+                f"ledger {self.path}: its file system cannot do write-ahead logging (the journal mode stays {mode}); "
+                "name a path on a local disk"
+            )
         connection.pragma("synchronous", self._synchronous)
         connection.pragma("foreign_keys", True)
         if _is_new(connection):
             _make_tables(connection)
+
+    def _refuse_strangers(self, connection: apsw.Connection) -> None:
         version, owner = connection.pragma("user_version"), connection.pragma("application_id")
         if owner != APPLICATION_ID:
             raise LedgerUnusable(f"ledger {self.path}: this is another program's database; name another path")

@@ -45,6 +45,7 @@ CREATE TABLE requests (
     closed_seq INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX requests_by_time ON requests (admitted_ms);
+CREATE INDEX requests_by_caller ON requests (caller, admitted_ms);
 CREATE INDEX requests_held ON requests (caller) WHERE state = 'held';
 CREATE INDEX requests_unknown ON requests (id) WHERE state = 'unknown';
 

@@ -29,10 +29,10 @@ FROM (
            sum(input_tokens) AS input_tokens, sum(audio_tokens) AS audio_tokens, sum(text_tokens) AS text_tokens,
            sum(output_tokens) AS output_tokens, sum(total_tokens) AS total_tokens, sum(audio_ms) AS audio_ms,
            sum(cost_nano_usd) AS cost_nano_usd
-    FROM daily WHERE day >= :first AND day <= :last AND (:caller IS NULL OR caller = :caller) GROUP BY 1
+    FROM daily WHERE day >= :first AND day <= :last{caller} GROUP BY 1
     UNION ALL
     SELECT {group}, 0, 0, 0, sum(count), 0, 0, 0, 0, 0, 0, 0
-    FROM refusals WHERE day >= :first AND day <= :last AND (:caller IS NULL OR caller = :caller) GROUP BY 1
+    FROM refusals WHERE day >= :first AND day <= :last{caller} GROUP BY 1
 )
 GROUP BY name ORDER BY name
 """
@@ -41,7 +41,7 @@ _SUMS_OF_TAGGED = """
 SELECT {group} AS name, count(*), sum(state = 'settled'), sum(state = 'unknown'), 0, sum(input_tokens),
        sum(audio_tokens), sum(text_tokens), sum(output_tokens), sum(total_tokens), sum(audio_ms), sum(cost_nano_usd)
 FROM (SELECT *, date(admitted_ms / 1000, 'unixepoch') AS day FROM requests
-      WHERE admitted_ms >= :begin AND admitted_ms < :end AND (:caller IS NULL OR caller = :caller)){tags}
+      WHERE admitted_ms >= :begin AND admitted_ms < :end{caller}){tags}
 WHERE {where} GROUP BY name ORDER BY name
 """
 
@@ -66,11 +66,17 @@ def usage_sums(
         "last": period.until.isoformat() if period.until else "9999-12-31",
         "caller": caller,
     }
-    if tags or grouping is Grouping.TAG:
-        found = connection.execute(_tagged(grouping, tags), parameters | _tag_parameters(tags))
-    else:
-        found = connection.execute(_SUMS.format(group=_GROUPS[grouping]), parameters)
+    query = usage_query(grouping, caller is not None, tags)
+    found = connection.execute(query, parameters | _tag_parameters(tags))
     return [UsageSum(name, *(number or 0 for number in numbers)) for name, *numbers in found]
+
+
+def usage_query(grouping: Grouping, of_one_caller: bool, tags: Tags) -> str:
+    """The SQL of a report; that of one caller is such that SQLite reads no other caller's rows."""
+    caller = " AND caller = :caller" if of_one_caller else ""
+    if tags or grouping is Grouping.TAG:
+        return _tagged(grouping, caller, tags)
+    return _SUMS.format(group=_GROUPS[grouping], caller=caller)
 
 
 def standings(connection: apsw.Connection, caller: str, budgets: tuple[Budget, ...], now_ms: int) -> list[Standing]:
@@ -93,11 +99,12 @@ def _amounts(connection: apsw.Connection, query: str, caller: str, since: date) 
     return Amounts(*connection.execute(query, (caller, since.isoformat())).get)
 
 
-def _tagged(grouping: Grouping, tags: Tags) -> str:
+def _tagged(grouping: Grouping, caller: str, tags: Tags) -> str:
     by_tag = grouping is Grouping.TAG
     where = [f"json_extract(tags, '$.\"' || :key{n} || '\"') = :value{n}" for n in range(len(tags))]
     return _SUMS_OF_TAGGED.format(
         group="each.key || '=' || each.value" if by_tag else _GROUPS[grouping],
+        caller=caller,
         tags=", json_each(tags) AS each" if by_tag else "",
         where=" AND ".join(where) or "1",
     )

@@ -2,7 +2,8 @@
 
 Whatever waits when a transaction begins is in it, so a burst of requests shares one fsync. Who calls `hold` or `close`
 gets an awaitable at once, and it ends when the row is on disk. A hold that could not be written is dropped, for its
-request is refused; an outcome that could not be written is kept and tried again, for its money is spent.
+request is refused; an outcome that could not be written is kept and tried again, for its money is spent. A write that
+fails for a reason of its own, not the disk's or a lock's, is set aside with an error in the log, and the others go on.
 """
 
 import asyncio
@@ -57,6 +58,23 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 _MARK_NOTICE = "UPDATE notices SET attempts = attempts + 1, next_ms = ?, delivered_ms = ? WHERE id = ?"
 
+# What is wrong with the place that is written to, and may pass. Every other error is that of what is written.
+_OF_THE_PLACE = (
+    apsw.BusyError,
+    apsw.LockedError,
+    apsw.ProtocolError,
+    apsw.FullError,
+    apsw.IOError,
+    apsw.CantOpenError,
+    apsw.ReadOnlyError,
+    apsw.PermissionsError,
+    apsw.NoMemError,
+    apsw.CorruptError,
+    apsw.NotADBError,
+    OSError,
+    MemoryError,
+)
+
 Value = str | int | None
 
 
@@ -64,12 +82,13 @@ Value = str | int | None
 class _Write:
     """Statements that belong together, whether they must be tried until they are written, and who waits for them."""
 
+    subject: str
     statements: tuple[tuple[str, tuple[Value, ...]], ...]
     lasting: bool
     waiter: "asyncio.Future[None] | None" = None
 
 
-_STOP: Final = _Write((), lasting=False)
+_STOP: Final = _Write("", (), lasting=False)
 
 
 class LedgerWriter:
@@ -119,7 +138,7 @@ class LedgerWriter:
             hold.admitted_ms,
             self._next_seq(),
         )
-        return self._awaited((_HOLD, values), lasting=False)
+        return self._awaited(f"the hold of {hold.id}", (_HOLD, values), lasting=False)
 
     def close(self, outcome: Outcome) -> Awaitable[None]:
         """Write how a held request ended, with the notices of its charge. A row that is closed stays as it is."""
@@ -148,27 +167,28 @@ class LedgerWriter:
             outcome.id,
         )
         notices = ((_NOTICE, _notice_values(notice)) for notice in outcome.notices)
-        return self._awaited((_CLOSE, values), *notices, lasting=True)
+        return self._awaited(f"the outcome of {outcome.id}", (_CLOSE, values), *notices, lasting=True)
 
     def refuse(self, caller: Caller, call: Call, refusal: Refusal) -> None:
         """Count a refusal of a known caller; nobody waits for it."""
         day = datetime.fromtimestamp(call.received_ms / 1000, UTC).date().isoformat()
         values = (day, caller.name, caller.key_id, call.task, refusal.model or "", refusal.code)
-        self._queue.put(_Write(((_REFUSE, values),), lasting=False))
+        self._queue.put(_Write(f"the refusal of {call.id}", ((_REFUSE, values),), lasting=False))
 
     def mark_notice(self, notice_id: str, next_ms: int, delivered_ms: int | None) -> None:
         """Write down a try to deliver a notice; nobody waits for it."""
-        self._queue.put(_Write(((_MARK_NOTICE, (next_ms, delivered_ms, notice_id)),), lasting=False))
+        values = (next_ms, delivered_ms, notice_id)
+        self._queue.put(_Write(f"the mark on {notice_id}", ((_MARK_NOTICE, values),), lasting=False))
 
     def _next_seq(self) -> int:
         """The place of a write among all writes: they are committed in the order in which they are handed in."""
         self._seq = max(self._seq + 1, time.time_ns())
         return self._seq
 
-    def _awaited(self, *statements: tuple[str, tuple[Value, ...]], lasting: bool) -> Awaitable[None]:
+    def _awaited(self, subject: str, *statements: tuple[str, tuple[Value, ...]], lasting: bool) -> Awaitable[None]:
         assert self._loop is not None
         waiter = self._loop.create_future()
-        self._queue.put(_Write(statements, lasting, waiter))
+        self._queue.put(_Write(subject, statements, lasting, waiter))
         return waiter
 
     def _run(self) -> None:
@@ -178,7 +198,10 @@ class LedgerWriter:
             running = _STOP not in batch
             writes = [write for write in batch if write is not _STOP]
             if writes or self._unwritten:
-                self._commit(writes)
+                try:
+                    self._commit([*self._unwritten, *writes])
+                except Exception:
+                    _log.exception("the ledger's writer made an error")
 
     def _next_batch(self) -> list[_Write]:
         """All that waits; what could not be written before is taken up again after a pause."""
@@ -191,25 +214,52 @@ class LedgerWriter:
             return batch
 
     def _commit(self, writes: list[_Write]) -> None:
+        """Write all of these in one transaction, or one by one where one of them would spoil it for the others."""
         try:
-            with immediate(self._connection):
-                for write in (*self._unwritten, *writes):
-                    for sql, values in write.statements:
-                        self._connection.execute(sql, values)
-        except (apsw.Error, OverflowError) as error:
+            self._transaction(writes)
+        except _OF_THE_PLACE as error:
             self._failed(writes, error)
+        except Exception:
+            self._commit_one_by_one(writes)
         else:
-            if not self.writable:
-                _log.warning("the ledger can be written again; %d late outcomes written", len(self._unwritten))
-            self.writable = True
-            self._unwritten = []
+            self._done()
             self._tell(writes, None)
+
+    def _commit_one_by_one(self, writes: list[_Write]) -> None:
+        for number, write in enumerate(writes):
+            try:
+                self._transaction([write])
+            except _OF_THE_PLACE as error:
+                self._failed(writes[number:], error)
+                return
+            except Exception as error:
+                _log.error(
+                    "%s can never be written and is set aside: %s: %s", write.subject, type(error).__name__, error
+                )
+                self._tell([write], LedgerUnavailable(str(error)))
+            else:
+                self._tell([write], None)
+        self._done()
+
+    def _transaction(self, writes: list[_Write]) -> None:
+        if self._connection.in_transaction:  # one that could not even be rolled back
+            self._connection.execute("ROLLBACK")
+        with immediate(self._connection):
+            for write in writes:
+                for sql, values in write.statements:
+                    self._connection.execute(sql, values)
+
+    def _done(self) -> None:
+        if not self.writable:
+            _log.warning("the ledger can be written again; %d late outcomes written", len(self._unwritten))
+        self.writable = True
+        self._unwritten = []
 
     def _failed(self, writes: list[_Write], error: Exception) -> None:
         if self.writable:
             _log.error("the ledger cannot be written: %s", error)
         self.writable = False
-        self._unwritten += [write for write in writes if write.lasting]
+        self._unwritten = [write for write in writes if write.lasting]
         self._tell(writes, LedgerUnavailable(str(error)))
 
     def _tell(self, writes: list[_Write], error: LedgerUnavailable | None) -> None:

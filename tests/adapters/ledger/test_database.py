@@ -17,8 +17,10 @@ from app.adapters.ledger import Database, LedgerReader, LedgerUnusable, LedgerWr
 from app.adapters.ledger.database import immediate
 from app.adapters.ledger.resolving import _UNKNOWN
 from app.adapters.ledger.schema import APPLICATION_ID, VERSION
-from app.adapters.ledger.sums import _HELD
+from app.adapters.ledger.sums import _HELD, usage_query
 from app.adapters.ledger.writer import _CLOSE_ORPHANS
+from app.gateway.report import Grouping
+from app.policy.terms import Tags
 
 NOBODY = 65534
 
@@ -59,6 +61,7 @@ def test_another_programs_database_is_left_alone(database: Database) -> None:
     assert refused(database) == "this is another program's database; name another path"
     with closing(sqlite3.connect(database.path)) as other:
         assert [row[0] for row in other.execute("SELECT name FROM sqlite_schema")] == ["recipes"]
+        assert other.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
 def test_another_programs_marked_database_is_left_alone(database: Database) -> None:
@@ -80,6 +83,19 @@ def test_a_ledger_of_a_newer_gateway_is_left_alone(database: Database) -> None:
     with closing(database.connect()) as connection:
         connection.pragma("user_version", VERSION + 1)
     assert refused(database) == f"made by a newer gateway (schema {VERSION + 1}); upgrade this one"
+
+
+def test_a_file_system_that_cannot_do_write_ahead_logging_is_told(database: Database) -> None:
+    """SQLite's own access to file systems without shared memory, such as network shares."""
+    usual = apsw.vfs_names()[0]
+    apsw.set_default_vfs("unix-dotfile")
+    try:
+        words = refused(database)
+    finally:
+        apsw.set_default_vfs(usual)
+    assert words == (
+        "its file system cannot do write-ahead logging (the journal mode stays delete); name a path on a local disk"
+    )
 
 
 def test_a_damaged_schema_is_told(database: Database) -> None:
@@ -214,3 +230,16 @@ def test_open_rows_are_found_without_reading_all_the_others(database: Database, 
         plan = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", values)]
     assert plan
     assert all("USING INDEX requests_held" in step or "USING INDEX requests_unknown" in step for step in plan), plan
+
+
+@pytest.mark.parametrize("grouping", Grouping)
+@pytest.mark.parametrize("tags", [(), (("team", "search"),)], ids=["all", "tagged"])
+def test_a_callers_report_reads_no_other_callers_rows(database: Database, grouping: Grouping, tags: Tags) -> None:
+    query = usage_query(grouping, True, tags)
+    values = dict.fromkeys(("begin", "end", "first", "last", "caller", "key0", "value0"), 1)
+    with closing(database.connect()) as connection:
+        plan = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", values)]
+    table = "requests" if tags or grouping is Grouping.TAG else "daily"
+    (step,) = [each for each in plan if each.startswith(("SEARCH", "SCAN")) and table in each]
+    assert step.startswith("SEARCH")
+    assert "(caller=? AND " in step

@@ -3,18 +3,21 @@
 import asyncio
 import struct
 from collections.abc import Callable
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from app.adapters.ledger import Database, LedgerWriter
+from app.adapters.ledger.export import disagreements
 from app.errors import Refusal
 from app.gateway.accounting import State
 from app.gateway.admission import LedgerUnavailable
 from app.gateway.auth import Caller
 from app.gateway.budgets import Notice
 from app.gateway.call import Call
+from app.gateway.report import Period
 from app.policy.budget import Amounts
 from app.policy.terms import Terms
 from app.wire.headers import Headers
@@ -160,6 +163,43 @@ def test_a_number_that_no_row_can_hold_spoils_no_other_write(database: Database)
 
     asyncio.run(scenario())
     assert len(rows(database.path, "SELECT * FROM requests WHERE state = 'settled'")) == 1
+
+
+def test_a_write_that_can_never_be_written_is_set_aside_and_the_others_go_on(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with writing(database) as writer:
+            good, bad = [hold() for _ in range(4)], hold()
+            await asyncio.gather(*(writer.hold(each) for each in (*good, bad)))
+            other = database.connect()
+            other.execute("BEGIN IMMEDIATE")
+            waiting = [writer.close(outcome(good[0])), writer.close(outcome(good[1]))]
+            waiting += [
+                writer.close(outcome(bad, charge=Amounts(1 << 70, 1, 1))),  # OverflowError
+                writer.close(outcome(bad, upstream_request_id="\ud800")),  # UnicodeEncodeError
+                writer.close(outcome(bad, status=object())),  # TypeError
+                writer.close(outcome(bad, charge=Amounts("much", 1, 1))),  # type: ignore[arg-type]  # ConstraintError
+                writer.hold(good[3]),  # ConstraintError: it is there
+                writer.close(outcome(good[2])),
+            ]
+            await asyncio.sleep(0.05)
+            other.execute("ROLLBACK")
+            other.close()
+            ended = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 20)
+            assert [type(each) for each in ended] == [*[type(None)] * 2, *[LedgerUnavailable] * 5, type(None)]
+            assert writer.writable
+            await writer.close(outcome(good[3]))
+            found = {row["id"]: row["state"] for row in rows(database.path, "SELECT * FROM requests")}
+            assert found == {**{each.id: "settled" for each in good}, bad.id: "held"}
+            told = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
+            assert len(told) == 5
+            assert all(f"the outcome of {bad.id} can never be written" in each for each in told[:4])
+            assert f"the hold of {good[3].id} can never be written" in told[4]
+
+    asyncio.run(scenario())
+    with closing(database.connect()) as connection:
+        assert disagreements(connection, Period(None, None)) == []
 
 
 def test_a_stop_writes_what_is_waiting(database: Database) -> None:

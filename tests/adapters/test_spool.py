@@ -1,0 +1,89 @@
+"""Spools: what is kept comes back, a full disk is a refusal, and a cancelled upload leaves nothing open."""
+
+import asyncio
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from app.adapters.spool import FileSpool, SpoolFolder
+from app.errors import Refusal
+
+MIB = 1024 * 1024
+
+
+def folder(path: Path, memory_bytes: int = 1000) -> SpoolFolder:
+    return SpoolFolder(path, memory_bytes, 1024 * MIB)
+
+
+@contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    """Every write beyond this is an OSError, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def replayed(spool: FileSpool) -> bytes:
+    return b"".join([chunk async for chunk in spool.replay()])
+
+
+@pytest.mark.parametrize("sizes", [(), (10,), (1000,), (1001,), (600, 600, 600), (300_000, 5, 300_000, 999)])
+def test_what_is_kept_comes_back_as_often_as_it_is_asked_for(tmp_path: Path, sizes: tuple[int, ...]) -> None:
+    async def scenario() -> None:
+        spools = folder(tmp_path)
+        spool = FileSpool(spools)
+        kept = [bytes([number + 1]) * size for number, size in enumerate(sizes)]
+        for data in kept:
+            await spool.write(data)
+        assert spools.used_bytes == spool.size == sum(sizes)
+        assert await replayed(spool) == await replayed(spool) == b"".join(kept)
+        spool.close()
+        assert spools.used_bytes == 0
+
+    asyncio.run(scenario())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_spool_is_closed_while_a_thread_still_writes_to_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        spools = folder(tmp_path)
+        for _ in range(5):
+            spool = FileSpool(spools)
+            await spool.write(b"x" * 2000)
+            file = spool._file
+            assert file is not None
+            writing = asyncio.create_task(spool.write(bytes(64 * MIB)))
+            while not spool._in_use:
+                await asyncio.sleep(0)
+            writing.cancel()
+            await asyncio.wait([writing])
+            spool.close()
+            assert spools.used_bytes == 0
+            async with asyncio.timeout(10):
+                while not file.closed:
+                    await asyncio.sleep(0.01)
+            spool.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_disk_that_takes_no_more_is_a_refusal(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        at_once, at_replay = FileSpool(folder(tmp_path)), FileSpool(folder(tmp_path, 100_000))
+        await at_replay.write(b"x" * 100_001)
+        await at_replay.write(b"x" * 90_000)
+        with files_no_larger_than(120_000):
+            for doing in (at_once.write(b"x" * 300_000), replayed(at_replay)):
+                with pytest.raises(Refusal) as caught:
+                    await doing
+                assert (caught.value.status, caught.value.code) == (503, "overloaded")
+            at_once.close()
+            at_replay.close()
+
+    asyncio.run(scenario())

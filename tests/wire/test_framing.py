@@ -1,0 +1,64 @@
+"""Which heads are refused, from the fields alone."""
+
+import pytest
+
+from app.errors import Header
+from app.wire.framing import fault_of
+
+HOST: Header = (b"host", b"gateway.test")
+CHUNKED: Header = (b"transfer-encoding", b"chunked")
+
+
+def length(value: bytes) -> Header:
+    return (b"content-length", value)
+
+
+@pytest.mark.parametrize("headers", [[HOST], [HOST, CHUNKED], [HOST, length(b"0")], [HOST, length(b"9" * 19)]])
+def test_a_good_head(headers: list[Header]) -> None:
+    assert fault_of("1.1", headers) is None
+
+
+def test_http_1_0_needs_no_host() -> None:
+    assert fault_of("1.0", []) is None
+
+
+@pytest.mark.parametrize("version", ["0.9", "1.2", "2.0"])
+def test_another_version(version: str) -> None:
+    fault = fault_of(version, [HOST])
+    assert fault is not None
+    assert (fault.status, fault.code) == (400, "bad_request")
+
+
+def test_an_upgrade() -> None:
+    fault = fault_of("1.1", [HOST], upgrade=True)
+    assert fault is not None
+    assert (fault.status, fault.code) == (400, "bad_request")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [HOST, HOST],
+        [HOST, CHUNKED, length(b"5")],
+        [HOST, length(b"5"), length(b"5")],
+        *([HOST, length(value)] for value in (b"", b"+5", b"-5", b"0x5", b"5, 5", b"9" * 20)),
+    ],
+)
+def test_two_ways_to_frame(headers: list[Header]) -> None:
+    fault = fault_of("1.1", headers)
+    assert fault is not None
+    assert (fault.status, fault.code) == (400, "bad_request")
+
+
+@pytest.mark.parametrize("value", [b"xchunked", b"chunked, identity", b"gzip, chunked", b"identity"])
+def test_another_transfer_encoding(value: bytes) -> None:
+    fault = fault_of("1.1", [HOST, (b"transfer-encoding", value)])
+    assert fault is not None
+    assert (fault.status, fault.code) == (501, "unsupported_transfer_encoding")
+
+
+def test_chunked_in_http_1_0() -> None:
+    fault = fault_of("1.0", [CHUNKED])
+    assert fault is not None
+    assert fault.status == 400
