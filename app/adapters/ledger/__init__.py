@@ -1,14 +1,16 @@
 """The ledger: one SQLite file through apsw, which brings a SQLite without the WAL faults of 3.7.0 to 3.51.2.
 
-schema     what the tables are, and which versions of them can be opened
-database   opening a file, with words for everything that can be wrong with it
-writer     the gateway's one writing connection: group commit on a thread of its own
-reader     the gateway's reading connection: keys and what callers have spent
-desk       work beside the requests, such as reports, on threads of its own
-callers    callers and keys as they are managed, and the audit
-resolving  rows in state `unknown`, and closing them
-sums       the sums that usage reports are made of
-export     the rows themselves
+    schema     what the tables are, and which versions of them can be opened
+    database   opening a file, with words for everything that can be wrong with it
+    writer     the gateway's one writing connection: group commit on a thread of its own
+    reader     the gateway's reading connection: keys and what callers have spent
+    desk       work beside the requests, such as reports, on threads of its own
+    callers    callers and keys as they are managed, and the audit
+    resolving  rows in state `unknown`, and closing them
+    sums       the sums that usage reports are made of
+    export     the rows themselves
+
+Only `writer` writes rows of requests; commands beside a running gateway use short transactions of their own.
 """
 
 from app.adapters.ledger.callers import LedgerCallers
