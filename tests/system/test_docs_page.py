@@ -41,6 +41,12 @@ def test_it_shows_every_operation(gateway: GatewayProcess, tmp_path: Path) -> No
         "/v1/usage",
         "/healthz",
         "/readyz",
+        "/admin/v1/callers",
+        "/admin/v1/callers/{name}",
+        "/admin/v1/callers/{name}/keys",
+        "/admin/v1/callers/{name}/keys/{key_id}",
+        "/admin/v1/usage",
+        "/admin/v1/audit",
     }
     assert "Failed to load" not in page
 
