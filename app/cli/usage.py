@@ -18,8 +18,7 @@ from app.config import Config
 from app.gateway.administration import CallerRecord
 from app.gateway.report import Grouping, Period, Standing, UsageSum
 from app.main import administration
-from app.policy.budget import Budget
-from app.policy.terms import Tags, read_tags
+from app.policy.terms import Tags, Terms, read_tags
 
 app = typer.Typer(help="Requests, tokens, audio and cost; the rows themselves.", invoke_without_command=True)
 
@@ -49,24 +48,21 @@ def usage(
     settings, tags = loaded(config), _tags(tag or [])
     with explained(), database_of(settings).session() as connection:
         sums = usage_sums(connection, by, _period(since, until), caller, tags)
-        budgets = (
-            _budgets(settings, administration(settings, connection, "cli").callers()) if by is Grouping.CALLER else {}
-        )
-        stand = {name: standings(connection, name, each, time.time_ns() // 1_000_000) for name, each in budgets.items()}
+        records = administration(settings, connection, "cli").callers() if by is Grouping.CALLER else []
+        terms = _terms(settings, records) if by is Grouping.CALLER else {}
+        now_ms = time.time_ns() // 1_000_000
+        stand = {name: standings(connection, name, each.budgets, now_ms) for name, each in terms.items()}
     if format is Format.TABLE:
         typer.echo(tables.rendered([_columns(each, by) for each in sums], format), nl=False)
-        lines = [
-            {"caller": name, **each.as_json()}
-            for name, found in stand.items()
-            if caller in (None, name)
-            for each in found
-        ]
-        if lines:
+        shown = [name for name in terms if caller in (None, name)]
+        limits = [{"caller": name, **_limits(terms[name])} for name in shown if any(_limits(terms[name]).values())]
+        budgets = [{"caller": name, **each.as_json()} for name in shown for each in stand[name]]
+        for lines in filter(None, (limits, budgets)):
             typer.echo("\n" + tables.rendered(lines, format), nl=False)
     else:
         rows = [each.as_json(by) for each in sums]
         if by is Grouping.CALLER and format is Format.JSON:
-            rows = [row | {"budgets": _json(stand.get(str(row["caller"]), []))} for row in rows]
+            rows = [row | _standing(str(row["caller"]), terms, stand) for row in rows]
         typer.echo(tables.rendered(rows, format), nl=False)
 
 
@@ -126,14 +122,22 @@ def _columns(each: UsageSum, by: Grouping) -> dict[str, object]:
     }
 
 
-def _budgets(settings: Config, records: list[CallerRecord]) -> dict[str, tuple[Budget, ...]]:
-    """The budgets of every caller who has any."""
-    terms = {record.name: record.terms for record in records} | {each.name: each.terms for each in settings.callers}
-    return {name: each.budgets for name, each in terms.items() if each.budgets}
+def _terms(settings: Config, records: list[CallerRecord]) -> dict[str, Terms]:
+    """The terms that hold for every caller, in the ledger and in the settings."""
+    own = {record.name: record.terms for record in records} | {each.name: each.terms for each in settings.callers}
+    return {name: each.over(settings.limits.terms) for name, each in own.items()}
 
 
-def _json(found: list[Standing]) -> list[dict[str, object]]:
-    return [each.as_json() for each in found]
+def _limits(terms: Terms) -> dict[str, object]:
+    return {"rpm": terms.rpm, "burst": terms.burst, "concurrency": terms.concurrency}
+
+
+def _standing(caller: str, terms: dict[str, Terms], stand: dict[str, list[Standing]]) -> dict[str, object]:
+    """A caller's limits and budgets as JSON."""
+    return {
+        "limits": _limits(terms.get(caller, Terms())),
+        "budgets": [each.as_json() for each in stand.get(caller, [])],
+    }
 
 
 def _tags(given: list[str]) -> Tags:

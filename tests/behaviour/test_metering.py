@@ -317,9 +317,10 @@ GROUPINGS = pytest.mark.parametrize("grouping", ["caller", "key", "model", "endp
 
 
 def sums(gateway: GatewayProcess, *arguments: str) -> list[dict[str, Any]]:
-    """What the command tells, without the budgets, of which these callers have none."""
+    """What the command tells, without limits and budgets, of which these callers have none."""
     told = gateway.usage(*arguments)
     assert all(each.pop("budgets", []) == [] for each in told)
+    assert not any(value for each in told for value in each.pop("limits", {}).values())
     return told
 
 

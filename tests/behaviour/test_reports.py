@@ -72,6 +72,7 @@ def test_how_budgets_stand_is_told_the_same_everywhere(upstream: ScriptedUpstrea
     }
     (row,) = gateway.usage("--caller", "alice")
     assert row["budgets"] == told["budgets"]
+    assert row["limits"] == told["limits"]
     table = run(gateway, "usage", "--caller", "alice")
     assert all(word in table for word in ("0.001usd/day", "0.0009504", "resets_at", tomorrow))
 
