@@ -6,7 +6,7 @@
 Either way what leaves here is an `Upload` whose model and container are good, with not a byte sent upstream yet.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -91,7 +91,7 @@ class Intake:
             yield await self._upload(call, caller, form, items, spool)
         finally:
             spool.close()
-            await items.aclose()  # type: ignore[attr-defined]
+            await items.aclose()
 
     async def _upload(
         self, call: Call, caller: Caller, form: FormReader, items: AsyncIterator[Item], spool: Spool
@@ -144,7 +144,7 @@ def check_model(asked: bytes, task: str, caller: Caller, models: Mapping[str, Mo
     raise refusal
 
 
-async def _items(body: AsyncIterator[bytes], form: FormReader) -> AsyncIterator[Item]:
+async def _items(body: AsyncIterator[bytes], form: FormReader) -> AsyncGenerator[Item, None]:
     async for data in body:
         for item in form.feed(data):
             yield item
