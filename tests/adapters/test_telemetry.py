@@ -75,7 +75,7 @@ def test_a_sink_that_takes_nothing_stops_neither_the_callers_nor_the_stop() -> N
         assert lines.dropped == 5
         begun = time.monotonic()
         lines.stop(timeout=0.2)
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 20
         found = [json.loads(reader.readline()) for _ in range(MAX_WAITING_LINES + 2)]
         assert [line["number"] for line in found if line["event"] == "short"] == list(range(MAX_WAITING_LINES))
         (told,) = [line for line in found if line["event"] == "log"]

@@ -134,7 +134,7 @@ def test_a_connection_without_a_request_ends(hasty: GatewayProcess, opening: byt
         assert caller.read_response().status in (200, 404)
         time.sleep(0.2)
         caller.send(b"\r\n")
-        assert caller.closed(timeout=3)
+        assert caller.closed(timeout=10)
 
 
 def test_a_peer_that_does_not_read_is_cut_off(hasty: GatewayProcess) -> None:

@@ -207,7 +207,7 @@ def test_the_first_byte_above_the_limit_ends_a_file_that_streams(
         caller.send(chunked([b"x" * 40], last=b""))
         head = caller.read_until(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 413 ")
-        upstream.wait_until(lambda: exchange.aborted, timeout=1)
+        upstream.wait_until(lambda: exchange.aborted, timeout=10)
     (row,) = small_gateway.rows("state = 'released' AND error = 'request_too_large'")[-1:]
     assert row["cost_nano_usd"] == 0
 
@@ -494,7 +494,7 @@ def test_a_chunk_that_is_none_ends_the_upload(gateway: GatewayProcess, upstream:
         caller.send(b"xyz\r\n")
         answer = caller.read_response()
     assert refused(answer) == (400, "bad_request", None)
-    upstream.wait_until(lambda: exchange.aborted, timeout=1)
+    upstream.wait_until(lambda: exchange.aborted, timeout=10)
     assert gateway.wait_for_row(held["id"], "released")["cost_nano_usd"] == 0
 
 

@@ -181,7 +181,7 @@ def test_a_form_without_its_closing_boundary_never_becomes_a_complete_request(
         answer = caller.read_response()
     error = error_of(answer)
     assert (answer.status, error["code"]) == (400, "invalid_multipart")
-    upstream.wait_until(lambda: exchange.aborted, timeout=1)
+    upstream.wait_until(lambda: exchange.aborted, timeout=10)
     row = gateway.row(request_id(answer))
     assert (row["state"], row["error"], row["cost_nano_usd"], row["audio_ms"]) == (
         "released",
@@ -213,7 +213,7 @@ def test_a_caller_who_goes_away_mid_upload_never_made_a_complete_request(
         upstream.wait_until(body_of(exchange, CLIP[:-20]))
         held = held_row(gateway)
         leave(caller)
-    upstream.wait_until(lambda: exchange.aborted and upstream.connections_open == 0, timeout=1)
+    upstream.wait_until(lambda: exchange.aborted and upstream.connections_open == 0, timeout=10)
     assert not exchange.complete
     row = gateway.wait_for_row(held["id"], "released")
     assert (row["error"], row["cost_nano_usd"]) == ("client_closed_request", 0)
@@ -231,7 +231,7 @@ def test_a_second_file_does_not_go_up(gateway: GatewayProcess, upstream: Scripte
         answer = caller.read_response()
     error = error_of(answer)
     assert (answer.status, error["code"], error["param"]) == (400, "duplicate_parameter", "file")
-    upstream.wait_until(lambda: exchange.aborted, timeout=1)
+    upstream.wait_until(lambda: exchange.aborted, timeout=10)
     assert b"second" not in exchange.body
     assert gateway.row(request_id(answer))["state"] == "released"
 

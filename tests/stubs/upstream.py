@@ -124,12 +124,12 @@ class ScriptedUpstream:
     def connections_open(self) -> int:
         return len(self._open)
 
-    def wait_for(self, count: int, timeout: float = 5) -> Exchange:
+    def wait_for(self, count: int, timeout: float = 30) -> Exchange:
         """The count-th request, as soon as its head has been read."""
         self.wait_until(lambda: len(self.journal) >= count, timeout)
         return self.journal[count - 1]
 
-    def wait_until(self, predicate: Callable[[], object], timeout: float = 5) -> None:
+    def wait_until(self, predicate: Callable[[], object], timeout: float = 30) -> None:
         """Look again whenever anything has happened here. Raises TimeoutError."""
         with self._changed:
             if not self._changed.wait_for(predicate, timeout):
