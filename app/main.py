@@ -39,7 +39,7 @@ from app.api.edge import Edge
 from app.api.models import models_router
 from app.api.system import system_router
 from app.api.usage import OwnUsage, usage_router
-from app.config import Config, InvalidConfig, Task
+from app.config import Config, InvalidConfig, Task, TimeoutSettings
 from app.gateway.administration import Administration, AuditEntry
 from app.gateway.auth import Caller, Key, KeyDirectory
 from app.gateway.budgets import Budgets
@@ -68,7 +68,7 @@ def create_app(settings: Config, environ: Mapping[str, str], lines: LineWriter) 
     _add_routes(app, settings, settings.admin.key(environ), parts)
     refusals.install(app)
     openapi.describe(app)
-    return Edge(app, new_request_id)
+    return Edge(app, _audio_endpoints(parts.pipeline, settings.timeouts), new_request_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +158,14 @@ def _add_routes(app: FastAPI, settings: Config, admin_key: SecretStr | None, par
         sums, audit = partial(_sums, parts.reports), partial(_audit, parts.reports)
         app.include_router(admin_router(admin_key, administer, sums, audit))
     app.include_router(system_router(lambda: parts.ledger.writable and not parts.relay.key_in_trouble))
-    for path, task in _TASKS.items():
-        endpoint = AudioEndpoint(parts.pipeline, task, settings.timeouts)
-        for each in (path, openapi.ALIASES[path]):
-            app.router.routes.append(Route(each, endpoint, methods=["POST"]))
+    for path, endpoint in _audio_endpoints(parts.pipeline, settings.timeouts).items():
+        app.router.routes.append(Route(path, endpoint, methods=["POST"]))
+
+
+def _audio_endpoints(pipeline: Pipeline, timeouts: TimeoutSettings) -> dict[str, ASGIApp]:
+    """Both tasks, each by its path and by its alias."""
+    endpoints: dict[str, ASGIApp] = {path: AudioEndpoint(pipeline, task, timeouts) for path, task in _TASKS.items()}
+    return endpoints | {openapi.ALIASES[path]: endpoint for path, endpoint in endpoints.items()}
 
 
 def _application(docs: bool, lifespan: Lifespan[FastAPI]) -> FastAPI:

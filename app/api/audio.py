@@ -5,7 +5,7 @@ A plain ASGI endpoint rather than a FastAPI route: those read the whole form bef
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from typing import Self
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -15,6 +15,7 @@ from app.config import Task, TimeoutSettings
 from app.errors import Refusal
 from app.gateway.accounting import Answer, AnswerCut
 from app.gateway.call import Call
+from app.gateway.deadline import Deadline
 from app.gateway.pipeline import Pipeline
 from app.wire.headers import Headers
 
@@ -34,11 +35,10 @@ class AudioEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = RequestBody(receive, self._timeouts.body_idle)
         headers = Headers(scope["headers"])
-        call = Call(scope["state"]["request_id"], self._task, headers, aiter(body), time.time_ns() // 1_000_000)
-        caller = CallerSide(send, self._timeouts.write_idle)
+        call = Call(scope["state"]["request_id"], self._task, headers, body, time.time_ns() // 1_000_000)
+        caller = CallerSide(send)
         try:
-            async with self._pipeline.handle(call) as answer:
-                await caller.send_answer(answer)
+            await self._pipeline.handle(call, caller.send_answer)
         except Refusal as refusal:
             if not caller.answered:
                 await self._refuse(refusal, body, headers, send)
@@ -65,20 +65,29 @@ class RequestBody:
     def __init__(self, receive: Receive, idle_seconds: float) -> None:
         self._receive = receive
         self._idle_seconds = idle_seconds
+        self._deadline = Deadline()
         self._waited = 0.0
         self._received = 0
         self.begun = False
         self.complete = False
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next bytes; Refusal if the caller has gone or is too slow."""
         while not self.complete:
             message = await self._next()
             if message["type"] == "http.disconnect":
                 raise errors.caller_gone()
-            self.complete = not message.get("more_body", False)
-            if body := message.get("body"):
+            if not message.get("more_body", False):
+                self.complete = True
+                self._deadline.close()
+            body: bytes = message.get("body", b"")
+            if body:
                 self._received += len(body)
-                yield body
+                return body
+        raise StopAsyncIteration
 
     async def drain(self, seconds: float) -> None:
         """Read and drop what still comes, for so long at the most."""
@@ -95,7 +104,7 @@ class RequestBody:
         patience = SLOW_START_SECONDS + self._received / LOWEST_BYTES_PER_SECOND - self._waited
         began = time.monotonic()
         try:
-            async with asyncio.timeout(min(patience, self._idle_seconds)):
+            with self._deadline.within(min(patience, self._idle_seconds)):
                 return await self._receive()
         except TimeoutError as error:
             raise errors.request_timeout(
@@ -107,12 +116,11 @@ class RequestBody:
 
 class CallerSide:
     """Sends an answer. A caller who left or does not read must not stop the reading of usage, so nothing here raises
-    for his sake: what cannot be delivered is dropped.
+    for his sake: what cannot be delivered is dropped. How long one may not read is the connection's own matter.
     """
 
-    def __init__(self, send: Send, idle_seconds: float) -> None:
+    def __init__(self, send: Send) -> None:
         self._send = send
-        self._idle_seconds = idle_seconds
         self._reading = True
         self.answered = False
 
@@ -140,7 +148,6 @@ class CallerSide:
         if not self._reading:
             return
         try:
-            async with asyncio.timeout(self._idle_seconds):
-                await self._send(message)
-        except (TimeoutError, OSError):
+            await self._send(message)
+        except OSError:
             self._reading = False

@@ -1,10 +1,11 @@
 """The outermost layer: every answer has its `x-request-id`, and no error of ours leaves as anything but an envelope.
 
-Plain ASGI: Starlette's BaseHTTPMiddleware would copy every chunk of an upload through a stream of its own.
+Plain ASGI: Starlette's BaseHTTPMiddleware would copy every chunk of an upload through a stream of its own. For the same
+reason the audio endpoints are reached from here: FastAPI's own layers cost as much as all of the gateway's stages.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,10 +18,14 @@ _log = logging.getLogger("audio_gateway.api")
 
 
 class Edge:
-    """Wraps the whole application. The request's id is in `scope["state"]["request_id"]`."""
+    """Wraps the whole application. The request's id is in `scope["state"]["request_id"]`.
 
-    def __init__(self, application: ASGIApp, new_request_id: Callable[[], str]) -> None:
+    `posts` are the endpoints, by path, that get their POST requests past the application.
+    """
+
+    def __init__(self, application: ASGIApp, posts: Mapping[str, ASGIApp], new_request_id: Callable[[], str]) -> None:
         self._application = application
+        self._posts = posts
         self._new_request_id = new_request_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,8 +46,9 @@ class Edge:
         if scope["state"].get("over_capacity") and scope["path"] not in HEALTH_PATHS:
             await send_refusal(errors.overloaded("all its connections are in use"), send_with_id, close=True)
             return
+        endpoint = self._posts.get(scope["path"]) if scope["method"] == "POST" else None
         try:
-            await self._application(scope, receive, send_with_id)
+            await (endpoint or self._application)(scope, receive, send_with_id)
         except Exception:
             _log.exception("request %s ended in an error of the gateway", request_id)
             if not started:

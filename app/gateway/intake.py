@@ -1,15 +1,15 @@
 """Reading the form as a stream: is the model known, allowed and fit for the task, and is the file audio?
 
-    model, then file      the file's head is kept until its container is told; the rest flows on live
+    model, then file      the file's head is kept until it tells the container; the rest flows on live
     file, then model      the file is kept in a spool until the model has been read, then replayed
 
 Either way what leaves here is an `Upload` whose model and container are good, with not a byte sent upstream yet.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from app import errors
 from app.config import Model
@@ -62,7 +62,7 @@ class AudioTally:
 @dataclass(frozen=True, slots=True)
 class Upload:
     """A request that may be made: `fields` came before the file, `body` is the file from its first byte and then the
-    fields behind it. `body` ends only if the form proved complete; otherwise it raises the Refusal.
+    fields behind it. `body` ends only if the form proved complete; otherwise it raises the Refusal. To be closed.
     """
 
     model: Model
@@ -71,6 +71,11 @@ class Upload:
     tally: AudioTally
     max_file_bytes: int
     body: AsyncIterator[bytes | Field]
+    spool: Spool | None = None
+
+    def close(self) -> None:
+        if self.spool is not None:
+            self.spool.close()
 
 
 class Intake:
@@ -81,39 +86,33 @@ class Intake:
         self._max_file_bytes = max_file_bytes
         self._spools = spools
 
-    @asynccontextmanager
-    async def read(self, call: Call, caller: Caller, slot: Slot) -> AsyncIterator[Upload]:
-        """The upload of this call; what it keeps is given back on every way out."""
-        form = FormReader(slot.boundary, self._max_file_bytes)
-        items = _items(call.body, form)
-        spool = self._spools.open()
+    async def read(self, call: Call, caller: Caller, slot: Slot) -> Upload:
+        """The upload of this call, as soon as its model and its container are known."""
+        items = _Items(call.body, FormReader(slot.boundary, self._max_file_bytes))
+        fields = await _fields_until_file(items)
+        model = self._model_in(fields, call, caller)
         try:
-            yield await self._upload(call, caller, form, items, spool)
-        finally:
-            spool.close()
-            await items.aclose()
-
-    async def _upload(
-        self, call: Call, caller: Caller, form: FormReader, items: AsyncIterator[Item], spool: Spool
-    ) -> Upload:
-        before = await _fields_until_file(items)
-        model = self._model_in(before, call, caller)
-        try:
-            container, following = await _container(items, spool)
+            file = await _begun(items)
         except Refusal as refusal:
             refusal.model = model.id if model else None
             raise
-        tally = AudioTally(container)
-        async for chunk in spool.replay():
-            tally.feed(chunk)
-        if model is not None:
-            bound = min(self._max_file_bytes, call.declared_bytes or self._max_file_bytes)
-            return Upload(model, before, container, tally, bound, _live(spool, tally, following, items))
-        behind = await _spool_rest(spool, tally, following, items)
-        model = self._model_in(behind, call, caller)
         if model is None:
-            raise errors.missing_parameter("model")
-        return Upload(model, before, container, tally, tally.file_bytes, _kept(spool, behind))
+            return await self._kept(call, caller, fields, file)
+        bound = min(self._max_file_bytes, call.declared_bytes or self._max_file_bytes)
+        return Upload(model, fields, file.container, file.tally, bound, _live(file))
+
+    async def _kept(self, call: Call, caller: Caller, fields: tuple[Field, ...], file: "_BegunFile") -> Upload:
+        """The upload of a form that names its model behind its file, read to its end."""
+        spool = self._spools.open()
+        try:
+            behind = await _spool_rest(file, spool)
+            model = self._model_in(behind, call, caller)
+            if model is None:
+                raise errors.missing_parameter("model")
+        except BaseException:
+            spool.close()
+            raise
+        return Upload(model, fields, file.container, file.tally, spool.size, _replayed(spool, behind), spool)
 
     def _model_in(self, fields: tuple[Field, ...], call: Call, caller: Caller) -> Model | None:
         """The model that these fields name, checked; None if none of them is `model`."""
@@ -144,14 +143,40 @@ def check_model(asked: bytes, task: str, caller: Caller, models: Mapping[str, Mo
     raise refusal
 
 
-async def _items(body: AsyncIterator[bytes], form: FormReader) -> AsyncGenerator[Item, None]:
-    async for data in body:
-        for item in form.feed(data):
-            yield item
-    form.finish()
+class _Items:
+    """The items of a form, as its bytes arrive."""
+
+    def __init__(self, body: AsyncIterator[bytes], form: FormReader) -> None:
+        self._body = body
+        self._form = form
+        self._waiting: deque[Item] = deque()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Item:
+        while not self._waiting:
+            async for data in self._body:
+                self._waiting.extend(self._form.feed(data))
+                break
+            else:
+                self._form.finish()
+                raise StopAsyncIteration
+        return self._waiting.popleft()
 
 
-async def _fields_until_file(items: AsyncIterator[Item]) -> tuple[Field, ...]:
+@dataclass(frozen=True, slots=True)
+class _BegunFile:
+    """A file whose head has been read, and the field behind it if the head was all of it."""
+
+    container: Container
+    tally: AudioTally
+    head: bytes
+    following: Field | None
+    rest: _Items
+
+
+async def _fields_until_file(items: _Items) -> tuple[Field, ...]:
     """The fields before the file. A form without a file is refused by its reader at the end."""
     fields: list[Field] = []
     async for item in items:
@@ -162,49 +187,46 @@ async def _fields_until_file(items: AsyncIterator[Item]) -> tuple[Field, ...]:
     raise errors.missing_parameter("file")
 
 
-async def _container(items: AsyncIterator[Item], spool: Spool) -> tuple[Container, Field | None]:
-    """Keep the file's first bytes until they tell the container; also the field that ended a very short file."""
-    sniffer, following = Sniffer(), None
+async def _begun(items: _Items) -> _BegunFile:
+    """Keep the file's first bytes until they tell the container; Refusal if that is none of ours."""
+    sniffer, head, following = Sniffer(), b"", None
     while sniffer.verdict is None:
         item = await anext(items, None)
         if isinstance(item, bytes):
-            await spool.write(item)
+            head += item
             sniffer.feed(item)
         else:
             assert not isinstance(item, FileBegin)
             following = item
             sniffer.finish()
-            break
-    if spool.size == 0:
+    if not head:
         raise errors.empty_file()
-    if sniffer.verdict is None or isinstance(sniffer.verdict, Unrecognised):
+    if isinstance(sniffer.verdict, Unrecognised):
         raise errors.invalid_file_format(FORMATS)
-    return sniffer.verdict, following
+    tally = AudioTally(sniffer.verdict)
+    tally.feed(head)
+    return _BegunFile(sniffer.verdict, tally, head, following, items)
 
 
-async def _live(
-    spool: Spool, tally: AudioTally, following: Field | None, items: AsyncIterator[Item]
-) -> AsyncIterator[bytes | Field]:
+async def _live(file: _BegunFile) -> AsyncIterator[bytes | Field]:
     """The head that was kept, then what still arrives."""
-    async for chunk in spool.replay():
-        yield chunk
-    if following is not None:
-        yield following
-    async for item in items:
+    yield file.head
+    if file.following is not None:
+        yield file.following
+    async for item in file.rest:
         if isinstance(item, bytes):
-            tally.feed(item)
+            file.tally.feed(item)
         assert not isinstance(item, FileBegin)
         yield item
 
 
-async def _spool_rest(
-    spool: Spool, tally: AudioTally, following: Field | None, items: AsyncIterator[Item]
-) -> tuple[Field, ...]:
-    """Keep the rest of the file, and read the form to its end: the fields behind the file."""
-    fields = [following] if following is not None else []
-    async for item in items:
+async def _spool_rest(file: _BegunFile, spool: Spool) -> tuple[Field, ...]:
+    """Keep the file, and read the form to its end: the fields behind the file."""
+    fields = [] if file.following is None else [file.following]
+    await spool.write(file.head)
+    async for item in file.rest:
         if isinstance(item, bytes):
-            tally.feed(item)
+            file.tally.feed(item)
             await spool.write(item)
         else:
             assert isinstance(item, Field)
@@ -212,7 +234,7 @@ async def _spool_rest(
     return tuple(fields)
 
 
-async def _kept(spool: Spool, behind: tuple[Field, ...]) -> AsyncIterator[bytes | Field]:
+async def _replayed(spool: Spool, behind: tuple[Field, ...]) -> AsyncIterator[bytes | Field]:
     async for chunk in spool.replay():
         yield chunk
     for field in behind:

@@ -1,7 +1,7 @@
 """The form as the provider gets it: our boundary, the checked fields in the caller's order, the file under our name.
 
-The tail is held: everything but the closing boundary goes out as it comes in, and the closing boundary only when the
-caller's form has proved complete and the hold is durable. Until then no provider can act on the request.
+The tail is held: the file goes out as it comes in, what is behind it and the closing boundary only when the caller's
+form has proved complete and the hold is durable. Until then no provider can act on the request.
 """
 
 import asyncio
@@ -29,8 +29,8 @@ class OutboundForm:
         self._writer = FormWriter(boundary)
         self._timeouts = timeouts
         self._fields: dict[str, bytes] = {}
+        self._tail = b""
         self.content_type = self._writer.content_type
-        self.tail_bytes = len(self._writer.close())
         self.ended = asyncio.Event()
         self.closing_released = False
         self.refusal: Refusal | None = None
@@ -40,8 +40,13 @@ class OutboundForm:
         """The last value of this field among those that have passed; empty if there was none."""
         return self._fields.get(name, b"").decode()
 
+    @property
+    def tail_bytes(self) -> int:
+        """How long the tail is, once the content has been read to its end."""
+        return len(self._tail) + len(self._writer.close())
+
     async def content(self) -> AsyncIterator[bytes]:
-        """Everything but the closing boundary, as the caller sends it; small pieces joined to the next."""
+        """Everything but the tail, as the caller sends it; small pieces joined to the next."""
         head = [self._field(field) for field in self._upload.fields]
         container = self._upload.container
         pending = b"".join([*head, self._writer.file_head(f"audio.{container.value}", container.media_type)])
@@ -53,21 +58,20 @@ class OutboundForm:
             else:
                 yield pending + item if pending else item
                 pending = b""
-        yield pending + end_of_file
+        self._tail = pending + end_of_file
 
     async def body(self, content: AsyncIterator[bytes], allow: Allow) -> AsyncIterator[bytes]:
         """The content and its tail. A Refusal that ends it is kept: the HTTP client wraps what a body raises."""
         try:
             async for chunk in content:
-                if chunk:
-                    self._mark_sent()
-                    allow(self._timeouts.write_idle)
-                    yield chunk
-                    allow(None)
+                self._mark_sent()
+                allow(self._timeouts.write_idle)
+                yield chunk
+                allow(None)
             await self._committed()
             allow(self._timeouts.first_byte)
             self.closing_released = True
-            yield self._writer.close()
+            yield self._tail + self._writer.close()
         except Refusal as refusal:
             self.refusal = refusal
             raise

@@ -1,9 +1,9 @@
-"""The way of a request, from its head to its settled row. Read `_answered` from top to bottom."""
+"""The way of a request, from its head to its settled row. Read `_answer` from top to bottom."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -18,6 +18,8 @@ from app.gateway.call import Call
 from app.gateway.entry import Entrance
 from app.gateway.intake import Intake
 from app.gateway.relay import Relay
+
+Deliver = Callable[[Answer], Awaitable[None]]
 
 
 class Ledger(HoldBook, OutcomeBook, Protocol):
@@ -69,14 +71,11 @@ class Pipeline:
         self._journal = journal
         self._upstream = upstream
 
-    @asynccontextmanager
-    async def handle(self, call: Call) -> AsyncIterator[Answer]:
-        """The answer to this call, to be sent while the context is open; a Refusal for whatever it is refused for."""
+    async def handle(self, call: Call, deliver: Deliver) -> None:
+        """Have the answer to this call delivered; a Refusal for whatever it is refused for."""
         trail = Trail(call)
         try:
-            async with self._answered(call, trail) as answer:
-                trail.status = answer.status
-                yield replace(answer, headers=(*answer.headers, *trail.limits))
+            await self._answer(call, trail, deliver)
         except asyncio.CancelledError:
             raise self._interrupted(trail) from None
         except Refusal as refusal:
@@ -95,20 +94,20 @@ class Pipeline:
         outcome = trail.account.outcome if trail.account is not None else None
         return refusal.without_retry() if outcome is not None and outcome.state is State.UNKNOWN else refusal
 
-    @asynccontextmanager
-    async def _answered(self, call: Call, trail: Trail) -> AsyncIterator[Answer]:
+    async def _answer(self, call: Call, trail: Trail, deliver: Deliver) -> None:
         trail.caller = caller = await auth.identify(call.headers, self._directory, _now_ms())
         trail.limits = self._entrance.paced(caller, time.monotonic_ns())
-        with self._entrance.slot(call, caller) as slot:
-            async with self._intake.read(call, caller, slot) as upload:
-                trail.permit = permit = admission.admit(
-                    call, caller, slot, upload, self._upstream, self._budgets, self._ledger, _now_ms()
-                )
-                form = self._relay.form(upload, permit)
-                async with accounting.account(permit, upload, form, self._ledger) as account:
-                    trail.account = account
-                    async with self._relay.exchange(form, call.task) as reply:
-                        yield await account.answer(reply)
+        with self._entrance.slot(call, caller) as slot, closing(await self._intake.read(call, caller, slot)) as upload:
+            trail.permit = permit = admission.admit(
+                call, caller, slot, upload, self._upstream, self._budgets, self._ledger, _now_ms()
+            )
+            form = self._relay.form(upload, permit)
+            async with accounting.account(permit, upload, form, self._ledger) as account:
+                trail.account = account
+                async with self._relay.exchange(form, call.task) as reply:
+                    answer = await account.answer(reply)
+                    trail.status = answer.status
+                    await deliver(replace(answer, headers=(*answer.headers, *trail.limits)))
 
 
 def _now_ms() -> int:

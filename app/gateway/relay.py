@@ -13,7 +13,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,6 +22,7 @@ from app.config import Task, TimeoutSettings
 from app.errors import Refusal
 from app.gateway import verdict
 from app.gateway.admission import Permit
+from app.gateway.deadline import Deadline
 from app.gateway.intake import Spools, Upload
 from app.gateway.outbound import Allow, OutboundForm
 from app.gateway.provider import Broken, ConnectTimeout, Provider, Response, TransportFailure, Unreachable
@@ -91,24 +92,25 @@ class Relay:
     @asynccontextmanager
     async def exchange(self, form: OutboundForm, task: Task) -> AsyncIterator[Whole | Stream]:
         """Send the form and give the answer; Failed if there is none that can be used."""
-        end = asyncio.get_running_loop().time() + self._timeouts.total
+        deadline = Deadline(self._timeouts.total)
         async with AsyncExitStack() as stack:
-            response = await self._open(form, task, end, stack)
+            stack.callback(deadline.close)
+            response = await self._open(form, task, deadline, stack)
             answered_ms = time.time_ns() // 1_000_000
             if not is_success(response.status):
-                raise await self._refused(form, response, end)
+                raise await self._refused(form, response)
             self._key_trouble_until = 0.0
             if verdict.is_event_stream(response.headers) and not verdict.is_compressed(response.headers):
-                events = self._events(form, response, end)
+                events = self._events(form, response, deadline)
                 yield Stream(response.status, response.headers, answered_ms, events)
             else:
-                yield await self._whole(form, response, answered_ms, end)
+                yield await self._whole(form, response, answered_ms, deadline)
 
-    async def _open(self, form: OutboundForm, task: Task, end: float, stack: AsyncExitStack) -> Response:
+    async def _open(self, form: OutboundForm, task: Task, deadline: Deadline, stack: AsyncExitStack) -> Response:
         """The answer's head. A success counts as one only when the whole form has been taken."""
         try:
-            async with asyncio.timeout_at(end) as timer:
-                length, body = await self._framed(form, _patience(timer, end), stack)
+            with deadline.within(None):
+                length, body = await self._framed(form, deadline.allow, stack)
                 response = await stack.enter_async_context(self._provider.post(task, form.content_type, body, length))
                 if is_success(response.status):
                     await form.ended.wait()
@@ -130,18 +132,21 @@ class Relay:
             await spool.write(chunk)
         return spool.size + form.tail_bytes, form.body(spool.replay(), allow)
 
-    async def _refused(self, form: OutboundForm, response: Response, end: float) -> Failed:
+    async def _refused(self, form: OutboundForm, response: Response) -> Failed:
         """What an answer other than 2xx comes to. Its body is waited for a short time: most of it is its status."""
         if verdict.is_key_trouble(response.status):
             self._key_trouble_until = time.monotonic() + KEY_TROUBLE_SECONDS
             _log.error("the provider answers %d: the gateway's own key is refused or out of credit", response.status)
-        soon = asyncio.get_running_loop().time() + ERROR_BODY_SECONDS
+        # One of its own: the form, which may still be on its way, moves the other.
+        soon = Deadline(ERROR_BODY_SECONDS)
         try:
-            body = await self._read(form, response, MAX_ERROR_BYTES, min(end, soon)) or b""
+            body = await self._read(form, response, MAX_ERROR_BYTES, soon.within(None)) or b""
         except Failed as failed:
             if failed.may_have_billed:
                 raise
             body = b""
+        finally:
+            soon.close()
         refusal = verdict.of_error(response.status, response.headers, body, self._provider.redact)
         if refusal.code == "upstream_bad_response":
             excerpt = self._provider.redact(body)[:MAX_LOGGED_BYTES]
@@ -149,8 +154,8 @@ class Relay:
         billed = form.closing_released and verdict.may_have_billed(response.status)
         return Failed(refusal, may_have_billed=billed, upstream_request_id=upstream_request_id(response.headers))
 
-    async def _whole(self, form: OutboundForm, response: Response, answered_ms: int, end: float) -> Whole:
-        body = await self._read(form, response, MAX_HELD_BYTES, end)
+    async def _whole(self, form: OutboundForm, response: Response, answered_ms: int, deadline: Deadline) -> Whole:
+        body = await self._read(form, response, MAX_HELD_BYTES, deadline.within(None))
         try:
             if body is None:
                 raise errors.upstream_bad_response(f"it is longer than {MAX_HELD_BYTES} bytes")
@@ -162,11 +167,11 @@ class Relay:
             raise _useless(refusal, response) from refusal
         return Whole(response.status, response.headers, answered_ms, body, document)
 
-    async def _read(self, form: OutboundForm, response: Response, limit: int, end: float) -> bytes | None:
+    async def _read(self, form: OutboundForm, response: Response, limit: int, patience: Deadline) -> bytes | None:
         """The answer's body; None if it is longer than the limit."""
         chunks, size = [], 0
         try:
-            async with asyncio.timeout_at(end):
+            with patience:
                 async for chunk in response.body():
                     chunks.append(chunk)
                     size += len(chunk)
@@ -176,13 +181,12 @@ class Relay:
             raise _failed(form, error) from error
         return b"".join(chunks)
 
-    async def _events(self, form: OutboundForm, response: Response, end: float) -> AsyncIterator[Event]:
+    async def _events(self, form: OutboundForm, response: Response, deadline: Deadline) -> AsyncIterator[Event]:
         """Whole events as they come. The clock runs only while the provider's next bytes are awaited."""
         splitter, body = EventSplitter(), aiter(response.body())
-        loop = asyncio.get_running_loop()
         try:
             while True:
-                async with asyncio.timeout_at(min(end, loop.time() + self._timeouts.sse_idle)):
+                with deadline.within(self._timeouts.sse_idle):
                     chunk = await anext(body, None)
                 if chunk is None:
                     break
@@ -203,17 +207,6 @@ class Relay:
 
 def is_success(status: int) -> bool:
     return 200 <= status < 300
-
-
-def _patience(timer: asyncio.Timeout, end: float) -> Allow:
-    """Lets the form say how long the provider has for its next step, until the answer's head is here."""
-    loop = asyncio.get_running_loop()
-
-    def allow(seconds: float | None) -> None:
-        with suppress(RuntimeError):  # the timer has done its work: the answer came before the form had ended
-            timer.reschedule(end if seconds is None else min(end, loop.time() + seconds))
-
-    return allow
 
 
 def _failed(form: OutboundForm, error: Exception) -> Failed:
