@@ -3,8 +3,10 @@
 A stop that was asked for by signal is a success: the process ends with status 0.
 """
 
+import gc
 import logging
 import resource
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +16,7 @@ from app.adapters.http1 import configured
 from app.config import ServerSettings, TimeoutSettings
 
 BACKLOG = 2048
+COLLECTOR_THRESHOLDS = (20_000, 20, 100)
 
 
 def serve(
@@ -49,6 +52,19 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: Any) -> None:
         super().handle_exit(sig, frame)
         self._captured_signals.clear()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        spare_what_stays()
+
+
+def spare_what_stays() -> None:
+    """Keep the garbage collector off what was made at the start, which stays, and off young objects for a while: with
+    its defaults it took a tenth of the time under load. Requests leave few circles, so the memory does not grow of it.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
 def allow_many_files() -> None:

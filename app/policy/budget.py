@@ -10,19 +10,22 @@ go one at a time. So settled + held passes the limit by no more than what one re
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Self
 
 from app.units import NANO_PER_USD, usd_text
 
 MS_PER_MINUTE = 60_000
+MS_PER_DAY = 86_400_000
 
 _TEXT = re.compile(r"(\d+(?:\.\d+)?)(usd|min|tokens)(?:/(day|week|month|total))?")
 _LARGEST = 1 << 62
 _LONGEST_TEXT = 1_000
 _FINEST_MINUTE = Decimal("1e-9")
+_EPOCH = date(1970, 1, 1)
 
 
 class Unit(StrEnum):
@@ -111,12 +114,17 @@ def judge(limit: int, settled: int, held: int, bound: int) -> Verdict:
 
 def first_day(window: Window, now_ms: int) -> date:
     """The day on which the window that holds this moment began."""
-    today = datetime.fromtimestamp(now_ms / 1000, UTC).date()
+    return _first_day(window, now_ms // MS_PER_DAY)
+
+
+@lru_cache
+def _first_day(window: Window, day: int) -> date:
+    today = _EPOCH + timedelta(days=day)
     if window is Window.DAY:
         return today
     if window is Window.WEEK:
         return today - timedelta(days=today.weekday())
-    return today.replace(day=1) if window is Window.MONTH else date(1970, 1, 1)
+    return today.replace(day=1) if window is Window.MONTH else _EPOCH
 
 
 def next_day(window: Window, now_ms: int) -> date | None:

@@ -20,21 +20,22 @@ _MAX_VALUE_BYTES = 512
 class Headers:
     """The header fields of one message, names in lower case, in order; copied once."""
 
-    __slots__ = ("_fields",)
+    __slots__ = ("_fields", "_first")
 
     def __init__(self, fields: Iterable[Header]) -> None:
-        self._fields = tuple((name.lower(), value) for name, value in fields)
+        self._fields = tuple([(name.lower(), value) for name, value in fields])
+        self._first = dict(reversed(self._fields))
 
     def all(self, name: bytes) -> list[bytes]:
         return [value for field, value in self._fields if field == name]
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of this name."""
-        return next((value for field, value in self._fields if field == name), None)
+        return self._first.get(name)
 
     def text(self, name: bytes) -> str:
         """The first value of this name as text, empty if there is none."""
-        return (self.get(name) or b"").decode("latin-1")
+        return self._first.get(name, b"").decode("latin-1")
 
 
 def towards_caller(answer: Headers) -> tuple[Header, ...]:
@@ -59,4 +60,4 @@ def retry_after(answer: Headers) -> float | None:
 
 
 def _plain(value: bytes) -> bool:
-    return len(value) <= _MAX_VALUE_BYTES and all(32 <= byte < 127 for byte in value)
+    return len(value) <= _MAX_VALUE_BYTES and value.isascii() and value.decode().isprintable()

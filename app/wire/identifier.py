@@ -3,6 +3,7 @@
 RANDOM_BYTES = 10
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [one + other for one in _ALPHABET for other in _ALPHABET]
 
 
 def time_ordered(prefix: str, now_ms: int, random: bytes) -> str:
@@ -10,4 +11,4 @@ def time_ordered(prefix: str, now_ms: int, random: bytes) -> str:
     if len(random) != RANDOM_BYTES:
         raise ValueError(f"an identifier takes {RANDOM_BYTES} random bytes")
     number = (now_ms << 80) | int.from_bytes(random)
-    return prefix + "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+    return prefix + "".join([_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser
+from python_multipart.multipart import MultipartParser, MultipartState
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -100,6 +100,8 @@ class MultipartReader:
             return []
         if not self._begun:
             self._begin(data)
+        if self._within_part(data):
+            return [PartData(data)]
         start = 0
         for end, padded in self._delimiters(data):
             self._feed_piece(data[start:end])
@@ -119,6 +121,16 @@ class MultipartReader:
         if data[:1] != b"-":
             raise MalformedForm("it does not begin with its boundary")
         self._begun = True
+
+    def _within_part(self, data: bytes) -> bool:
+        """Whether all of this is a part's data, with not even the beginning of a delimiter in it: most of an upload."""
+        if self._parser.state is not MultipartState.PART_DATA or self._parser.index:
+            return False
+        last_line = data.rfind(b"\r", -len(self._delimiter))
+        if self._delimiter in data or (last_line >= 0 and self._delimiter.startswith(data[last_line:])):
+            return False
+        self._tail = b""
+        return True
 
     def _delimiters(self, data: bytes) -> Iterator[tuple[int, bool]]:
         """Where a closing boundary ends, so that `_ended` is known before a byte of the epilogue is read, or a padded
