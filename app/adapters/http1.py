@@ -101,6 +101,9 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._body_came = True
+        cycle: Any = self.cycle
+        if not cycle.body:
+            cycle.body = b""  # in the place of uvicorn's bytearray: what is added to it and taken out is not copied
         super().on_body(body)
 
     def on_message_complete(self) -> None:

@@ -97,15 +97,18 @@ class Intake:
             refusal.model = model.id if model else None
             raise
         if model is None:
-            return await self._kept(call, caller, fields, file)
+            return await self._kept(call, caller, fields, file, items)
         bound = min(self._max_file_bytes, call.declared_bytes or self._max_file_bytes)
-        return Upload(model, fields, file.container, file.tally, bound, _live(file))
+        body = _live([file.head], file.following, items, file.tally)
+        return Upload(model, fields, file.container, file.tally, bound, body)
 
-    async def _kept(self, call: Call, caller: Caller, fields: tuple[Field, ...], file: "_BegunFile") -> Upload:
+    async def _kept(
+        self, call: Call, caller: Caller, fields: tuple[Field, ...], file: "_BegunFile", items: "_Items"
+    ) -> Upload:
         """The upload of a form that names its model behind its file, read to its end."""
         spool = self._spools.open()
         try:
-            behind = await _spool_rest(file, spool)
+            behind = await _spool_rest(file, items, spool)
             model = self._model_in(behind, call, caller)
             if model is None:
                 raise errors.missing_parameter("model")
@@ -173,7 +176,6 @@ class _BegunFile:
     tally: AudioTally
     head: bytes
     following: Field | None
-    rest: _Items
 
 
 async def _fields_until_file(items: _Items) -> tuple[Field, ...]:
@@ -205,26 +207,28 @@ async def _begun(items: _Items) -> _BegunFile:
         raise errors.invalid_file_format(FORMATS)
     tally = AudioTally(sniffer.verdict)
     tally.feed(head)
-    return _BegunFile(sniffer.verdict, tally, head, following, items)
+    return _BegunFile(sniffer.verdict, tally, head, following)
 
 
-async def _live(file: _BegunFile) -> AsyncIterator[bytes | Field]:
-    """The head that was kept, then what still arrives."""
-    yield file.head
-    if file.following is not None:
-        yield file.following
-    async for item in file.rest:
+async def _live(
+    kept: list[bytes], following: Field | None, items: _Items, tally: AudioTally
+) -> AsyncIterator[bytes | Field]:
+    """The head that was kept, and from then on no longer is, then what still arrives."""
+    yield kept.pop()
+    if following is not None:
+        yield following
+    async for item in items:
         if isinstance(item, bytes):
-            file.tally.feed(item)
+            tally.feed(item)
         assert not isinstance(item, FileBegin)
         yield item
 
 
-async def _spool_rest(file: _BegunFile, spool: Spool) -> tuple[Field, ...]:
+async def _spool_rest(file: _BegunFile, items: _Items, spool: Spool) -> tuple[Field, ...]:
     """Keep the file, and read the form to its end: the fields behind the file."""
     fields = [] if file.following is None else [file.following]
     await spool.write(file.head)
-    async for item in file.rest:
+    async for item in items:
         if isinstance(item, bytes):
             file.tally.feed(item)
             await spool.write(item)

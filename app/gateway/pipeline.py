@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from app import errors
@@ -107,7 +107,7 @@ class Pipeline:
                 async with self._relay.exchange(form, call.task) as reply:
                     answer = await account.answer(reply)
                     trail.status = answer.status
-                    await deliver(replace(answer, headers=(*answer.headers, *trail.limits)))
+                    await deliver(Answer(answer.status, (*answer.headers, *trail.limits), answer.body))
 
 
 def _now_ms() -> int:

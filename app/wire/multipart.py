@@ -32,6 +32,10 @@ MAX_EPILOGUE_BYTES = 1024
 
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _PARAMETER = re.compile(rf'[ \t]*;[ \t]*({_NAME}\*?)=(?:({_NAME})|"((?:[^"\\]|\\.)*)")')
+# What every SDK and curl send: nothing escaped, nothing else.
+_PLAIN_DISPOSITION = re.compile(r'form-data; name="([^"\\]+)"(?:; filename="([^"\\]*)")?')
+_PIECE = re.compile(r".*\*\d+\*?")
+_ESCAPED = re.compile(r'\\(["\\])')
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _OFFSET = re.compile(r" (?:at \d+|\(\d+\))$")
@@ -238,6 +242,8 @@ def _part_begin(headers: list[tuple[str, str]]) -> PartBegin:
         raise MalformedForm("a part has not exactly one Content-Disposition")
     if any(value.lower() not in _IDENTITY_ENCODINGS for name, value in headers if name == "content-transfer-encoding"):
         raise MalformedForm("a part has a Content-Transfer-Encoding that is not identity")
+    if plain := _PLAIN_DISPOSITION.fullmatch(dispositions[0]):
+        return PartBegin(plain[1], plain[2])
     parameters = _parameters("form-data", dispositions[0])
     if "name" not in parameters:
         raise MalformedForm("a part has no name")
@@ -252,10 +258,10 @@ def _parameters(value: str, header: str) -> dict[str, str]:
     position = len(value)
     while match := _PARAMETER.match(header, position):
         name, position = match[1].lower(), match.end()
-        if name in parameters or re.fullmatch(r".*\*\d+\*?", name):
+        if name in parameters or _PIECE.fullmatch(name):
             raise MalformedForm(f"a header has the parameter {name!r} twice or in pieces")
         if not name.endswith("*"):
-            parameters[name] = match[2] if match[2] is not None else re.sub(r'\\(["\\])', r"\1", match[3])
+            parameters[name] = match[2] if match[2] is not None else _ESCAPED.sub(r"\1", match[3])
     if header[position:].strip(" \t;"):
         raise MalformedForm("a header's parameters cannot be read")
     return parameters
