@@ -33,7 +33,7 @@ def _wrk(target: Target, connections: int, seconds: float) -> dict[str, float]:
     headers = [f"{name}: {value}" for name, value in target.headers.items()]
     shape = ["-t", "1", "-c", str(connections), "-d", f"{seconds:.0f}s", "--timeout", "20s", "--latency"]
     done = subprocess.run(
-        [tool.path, *shape, *script, *headers],
+        [*tool.command, *shape, *script, *headers],
         env={**os.environ, **tool.environment},
         capture_output=True,
         text=True,
