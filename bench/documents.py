@@ -43,8 +43,9 @@ def block_of(document: str) -> str:
 def insert(root: Path, name: str, short: str, whole: str) -> None:
     """Put the tables between the markers of the documents of this tree."""
     for path, block in _blocks(name, short, whole).items():
-        document = (root / path).read_text()
-        (root / path).write_text(document.replace(block_of(document), block))
+        before, _, rest = (root / path).read_text().partition(f"{BEGIN}\n")
+        _, _, after = rest.partition(f"\n{END}")
+        (root / path).write_text(f"{before}{BEGIN}\n{block}\n{END}{after}")
 
 
 def _blocks(name: str, short: str, whole: str) -> dict[Path, str]:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 
 from bench.figures import Comparison, Figures, LedgerFigures
@@ -18,7 +19,7 @@ from bench.upstream import Mode, build, upstream
 _LEDGER_SECONDS = 1200
 _TRIES = 2
 
-_FAULTS = (WrongAnswer, DidNotStart, Missing, OSError, subprocess.SubprocessError)
+_OURS = (WrongAnswer, DidNotStart, Missing)
 
 
 class Run:
@@ -68,10 +69,17 @@ class Run:
         for _ in range(_TRIES):
             try:
                 return self._measured(scenario, subject)
-            except _FAULTS as fault:
-                reason = _reason(fault)
+            except Exception as fault:
+                # Whatever a stranger's program does, the others are still to be measured.
+                reason = self._noted(scenario, subject, fault)
         self.figures.leave_out(scenario.name, subject.name, reason)
         return f"left out: {reason}"
+
+    def _noted(self, scenario: Scenario, subject: Subject, fault: Exception) -> str:
+        """The reason for the report, which names no path of this machine as other errors may do; all of it in a log."""
+        with (self._folder / "faults.log").open("a") as log:
+            print(scenario.name, subject.name, *traceback.format_exception(fault), sep="\n", file=log)
+        return str(fault) if isinstance(fault, _OURS) else type(fault).__name__
 
     def _measured(self, scenario: Scenario, subject: Subject) -> str:
         with (
@@ -100,11 +108,6 @@ class Run:
             )
         told = json.loads(done.stdout)
         return LedgerFigures(**told | {"compared": [Comparison(**each) for each in told["compared"]]})
-
-
-def _reason(fault: Exception) -> str:
-    """For the report, which names no path of this machine, as errors of the system do."""
-    return type(fault).__name__ if isinstance(fault, OSError | subprocess.SubprocessError) else str(fault)
 
 
 def _shown(value: float | str) -> str:

@@ -17,6 +17,7 @@ _SMALL_PER_SECOND = 100
 _OPENING_SECONDS = 60
 _CLOSING_SECONDS = 2
 _MOST_LOST = 0.05
+_FEWEST_SMALL = 5
 
 
 def slow(target: Target, uploads: int, seconds: float) -> dict[str, float]:
@@ -41,6 +42,8 @@ def slow(target: Target, uploads: int, seconds: float) -> dict[str, float]:
 
 
 def _figures(target: Target, uploads: int, taken: list[float]) -> dict[str, float]:
+    if len(taken) < _FEWEST_SMALL:
+        raise WrongAnswer(f"only {len(taken)} small uploads were answered meanwhile")
     centiles = statistics.quantiles(taken, n=100)
     figures = {"small_p50_ms": centiles[49], "small_p99_ms": centiles[98]}
     if target.meter:
