@@ -101,6 +101,7 @@ _SLOW = (
     Metric("upload_kb", "KB/upload"),
     Metric("small_p50_ms", "small p50 ms"),
     Metric("small_p99_ms", "small p99 ms"),
+    _BUSY,
 )
 _START = (Metric("start_s", "start s"), Metric("idle_mb", "idle MB (PSS)"))
 _TOLD = (Metric("told_ms", "upstream told, ms"),)

@@ -44,6 +44,10 @@ class Target:
     def url(self) -> str:
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}{PATH}"
 
+    def cpu_seconds(self) -> float:
+        """Processor time of the gateway so far; 0 where there is none."""
+        return self.meter.cpu_seconds() if self.meter else 0
+
     def head(self, upload: Form, *, close: bool = False) -> bytes:
         headers = {**self.headers, "Connection": "close"} if close else self.headers
         return upload.head(f"127.0.0.1:{self.port}", headers)
