@@ -14,7 +14,7 @@ help:
 	@echo "make test-system  the tests that need curl, Chromium and nginx; installs them with apt-get"
 	@echo "make check        lint, types, import contracts, then make test"
 	@echo "make soak         long runs: kill -9 a thousand times under load"
-	@echo "make bench        the gateway beside its peers, about 40 minutes; see bench/README.md"
+	@echo "make bench        the gateway beside its peers, about an hour; see bench/README.md"
 	@echo "make lock         renew the hash-pinned requirement files (needs uv)"
 
 $(READY): requirements-dev.lock pyproject.toml
@@ -53,7 +53,7 @@ check: $(READY)
 	$(MAKE) test
 
 bench: $(READY)
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench --write
 
 clean:
 	rm -rf $(VENV)

@@ -1,6 +1,6 @@
 """The benchmark: the gateway beside its peers, in one run on one machine. See README.md beside this file.
 
-python -m bench [--quick] [--only SCENARIO ...] [--peers NAME ...]
+python -m bench [--quick] [--repeats N] [--only SCENARIO ...] [--peers NAME ...] [--write]
 """
 
 import argparse
@@ -12,10 +12,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
-from bench import report
-from bench.install import Missing, debian
+from bench.install import HERE, Missing, debian
 from bench.machine import cores
-from bench.run import Run, results_folder
+from bench.report import Report
+from bench.run import Run
 from bench.scenarios import FULL, QUICK, SCENARIOS, Effort, Scenario
 from bench.subjects import DIRECT, OURS, SUBJECTS, Subject
 
@@ -32,11 +32,22 @@ def main() -> None:
     run.measure(subjects)
     if not options.only or _LEDGER in options.only:
         run.measure_ledger()
+    kind = _kind(options, effort)
     names = [subject.name for subject in subjects]
-    print("\n" + report.printed(run.figures, scenarios, names))
-    if not options.only or options.write:
-        name = f"{datetime.now(UTC):%Y-%m-%d}{'-quick' if options.quick else ''}"
-        report.write(results_folder(), name, run.figures, scenarios, names)
+    report = Report(f"{datetime.now(UTC):%Y-%m-%d}{kind}", run.figures, scenarios, names)
+    print("\n" + report.printed())
+    if options.write:
+        report.write(HERE / "results")
+    if options.write and not kind:
+        report.publish(HERE.parent)
+
+
+def _kind(options: argparse.Namespace, effort: Effort) -> str:
+    """What a result's name has behind the day: nothing for a whole run, which alone may stand in the documents."""
+    if options.quick:
+        return "-quick"
+    whole = not options.only and options.peers is None and effort.repeats >= FULL.repeats
+    return "" if whole else "-part"
 
 
 def _prepared(scenarios: Sequence[Scenario], effort: Effort) -> Run:
@@ -68,7 +79,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--peers", nargs="*", choices=peers, metavar="NAME", help=f"{', '.join(peers)}; none: only ours"
     )
-    parser.add_argument("--write", action="store_true", help="write results even with --only")
+    parser.add_argument("--write", action="store_true", help="write bench/results and, of a whole run, the documents")
     return parser.parse_args()
 
 

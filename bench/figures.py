@@ -1,12 +1,17 @@
-"""The figures of a run: scenario, subject, metric, and a value for each round; and what could not be measured."""
+"""The figures of a run: scenario, subject, metric, and a value for each round; and what could not be measured.
+
+A value is a number, or a word where there is none to be had, as "never".
+"""
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 from bench.scenarios import Scenario
 from bench.subjects import DIRECT
+
+Value = float | str
 
 
 @dataclass(frozen=True)
@@ -15,19 +20,42 @@ class Spread:
     least: float
     most: float
 
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        return cls(statistics.median(values), min(values), max(values))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The same work on an empty ledger and on a full one; a value for each round."""
+
+    what: str
+    empty: list[float]
+    full: list[float]
+
+
+@dataclass(frozen=True)
+class LedgerFigures:
+    """What the ledger's size costs; `rows`, `mb` and `filled_s` are of the full one."""
+
+    rows: int
+    mb: float
+    filled_s: float
+    compared: list[Comparison]
+
 
 @dataclass
 class Figures:
     machine: dict[str, str]
     versions: dict[str, str]
     left_out: dict[str, str] = field(default_factory=dict)
-    rounds: dict[str, dict[str, list[dict[str, float]]]] = field(
+    rounds: dict[str, dict[str, list[dict[str, Value]]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
     )
-    ledger: list[str] = field(default_factory=list)
+    ledger: LedgerFigures | None = None
 
-    def add(self, scenario: str, subject: str, measured: dict[str, float]) -> None:
-        self.rounds[scenario][subject].append(measured)
+    def add(self, scenario: str, subject: str, measured: Mapping[str, Value]) -> None:
+        self.rounds[scenario][subject].append(dict(measured))
 
     def leave_out(self, scenario: str, subject: str, reason: str) -> None:
         """Say why a subject has no figures in a scenario; what it had there is dropped."""
@@ -41,17 +69,25 @@ class Figures:
             for metric in scenario.metrics:
                 if metric.over_direct is not None and subject != DIRECT:
                     for mine, theirs in zip(rounds, direct, strict=False):
-                        mine[metric.key] = mine[metric.over_direct] - theirs[metric.over_direct]
+                        mine[metric.key] = float(mine[metric.over_direct]) - float(theirs[metric.over_direct])
 
     def spread(self, scenario: str, subject: str, metric: str) -> Spread | None:
-        """The median with min and max; None if it was not measured."""
-        rounds = self.rounds.get(scenario, {}).get(subject, [])
-        values = [measured[metric] for measured in rounds if metric in measured]
-        return Spread(statistics.median(values), min(values), max(values)) if values else None
+        """The median of the numbers with min and max; None if there is none."""
+        values = [value for value in self._values(scenario, subject, metric) if not isinstance(value, str)]
+        return Spread.of(values) if values else None
 
     def median(self, scenario: str, subject: str, metric: str) -> float | None:
         spread = self.spread(scenario, subject, metric)
         return None if spread is None else spread.median
+
+    def words(self, scenario: str, subject: str, metric: str) -> list[str]:
+        """What stood in the place of numbers, each word once."""
+        values = self._values(scenario, subject, metric)
+        return list(dict.fromkeys(value for value in values if isinstance(value, str)))
+
+    def _values(self, scenario: str, subject: str, metric: str) -> list[Value]:
+        rounds = self.rounds.get(scenario, {}).get(subject, [])
+        return [measured[metric] for measured in rounds if metric in measured]
 
     def document(self, scenarios: Iterable[Scenario]) -> dict[str, object]:
         """Everything, for JSON."""
@@ -60,5 +96,5 @@ class Figures:
             "versions": self.versions,
             "left_out": self.left_out,
             "rounds": {each.name: dict(self.rounds[each.name]) for each in scenarios if each.name in self.rounds},
-            "ledger": self.ledger,
+            "ledger": asdict(self.ledger) if self.ledger else None,
         }

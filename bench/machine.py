@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.install import CACHE
+from bench.install import CACHE, debian
 
 _SYNCS = 200
 
@@ -34,6 +34,7 @@ def describe() -> dict[str, str]:
         "10,000,000 steps of a Python loop": f"{python_loop_seconds():.2f} s",
         "python": f"{platform.python_version()}, {_optimised()}",
         "revision": _first_line(["git", "describe", "--always", "--dirty", "--abbrev=12"]),
+        "wrk": debian("wrk").version.partition(" [")[0],
         "gcc": _first_line(["gcc", "-dumpfullversion"]),
     }
 

@@ -7,9 +7,9 @@ from html import escape
 from bench.figures import Figures, Spread
 from bench.scenarios import Scenario
 from bench.subjects import OURS
-from bench.table import number
+from bench.table import median_text, told
 
-_COLUMNS, _WIDTH, _LABEL, _ROW, _HEAD, _GAP = 3, 340, 60, 18, 40, 18
+_COLUMNS, _WIDTH, _LABEL, _ROW, _HEAD, _GAP = 3, 360, 60, 18, 40, 18
 _STYLE = (
     "text{font:11px sans-serif;fill:#222}.title{font-weight:bold}.axis{fill:#777}"
     ".peer{fill:#6b7a8f;stroke:#6b7a8f}.ours{fill:#c2410c;stroke:#c2410c}.rule{stroke:#e2e2e2}"
@@ -47,24 +47,26 @@ def _panel(figures: Figures, scenario: Scenario, subjects: Sequence[str]) -> str
         f'<text class="title" x="8" y="16">{escape(scenario.title)}</text>',
         f'<text class="axis" x="8" y="30">{escape(metric.title)}, {better}; logarithmic</text>',
     ]
-    parts += [_line(each, row, spreads.get(each), low, high) for row, each in enumerate(subjects)]
+    for row, each in enumerate(subjects):
+        label = told(figures, scenario, each, metric, median_text)
+        parts.append(_line(each, row, label, spreads.get(each), low, high))
     return "".join(parts)
 
 
-def _line(name: str, row: int, spread: Spread | None, low: float, high: float) -> str:
+def _line(name: str, row: int, label: str, spread: Spread | None, low: float, high: float) -> str:
     y = _HEAD + _ROW * row + _ROW / 2
-    left, right = 8 + _LABEL, _WIDTH - 60
+    left, right = 8 + _LABEL, _WIDTH - 80
     parts = [
         f'<text x="8" y="{y + 4}">{escape(name)}</text>',
         f'<line class="rule" x1="{left}" y1="{y}" x2="{right}" y2="{y}"/>',
     ]
     if spread is None:
-        return "".join([*parts, f'<text class="axis" x="{right + 8}" y="{y + 4}">-</text>'])
+        return "".join([*parts, f'<text class="axis" x="{right + 8}" y="{y + 4}">{label}</text>'])
     kind = "ours" if name == OURS else "peer"
     at, first, last = (_place(each, low, high, left, right) for each in (spread.median, spread.least, spread.most))
     parts.append(f'<line class="{kind}" stroke-width="2" x1="{first:.1f}" y1="{y}" x2="{last:.1f}" y2="{y}"/>')
     parts.append(f'<circle class="{kind}" cx="{at:.1f}" cy="{y}" r="4"/>')
-    parts.append(f'<text x="{right + 8}" y="{y + 4}">{number(spread.median)}</text>')
+    parts.append(f'<text x="{right + 8}" y="{y + 4}">{label}</text>')
     return "".join(parts)
 
 

@@ -1,54 +1,70 @@
-"""What a run leaves: the tables on standard output, and `results/<date>.json`, `.md` and `.svg`."""
+"""What a run leaves: tables on standard output and in the documents, and `results/<name>.json`, `.md` and `.svg`."""
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench import table
+from bench import documents, table
 from bench.figures import Figures
 from bench.goals import standing
 from bench.plot import svg
 from bench.scenarios import Scenario
 
 
-def printed(figures: Figures, scenarios: Sequence[Scenario], subjects: Sequence[str]) -> str:
-    parts = [table.text(rows) for rows in _details(figures, scenarios, subjects)]
-    parts += ["\n".join(figures.ledger), table.text(table.summary(figures, scenarios, subjects))]
-    parts += [table.text(standing(figures)), "\n".join(_left_out(figures))]
-    return "\n\n".join(part for part in parts if part)
+@dataclass(frozen=True)
+class Report:
+    """One run's figures of some scenarios and subjects; `name` begins with the day."""
 
+    name: str
+    figures: Figures
+    scenarios: Sequence[Scenario]
+    subjects: Sequence[str]
 
-def write(folder: Path, name: str, figures: Figures, scenarios: Sequence[Scenario], subjects: Sequence[str]) -> None:
-    (folder / f"{name}.json").write_text(json.dumps(figures.document(scenarios), indent=1) + "\n")
-    (folder / f"{name}.svg").write_text(svg(figures, scenarios, subjects))
-    (folder / f"{name}.md").write_text(_page(name, figures, scenarios, subjects))
+    def printed(self) -> str:
+        parts = [table.text(rows) for rows in self._details()]
+        parts += [table.text(rows) for rows in self._ledger()]
+        parts += [table.text(table.summary(self.figures, self.scenarios, self.subjects))]
+        parts += [table.text(standing(self.figures)), "\n".join(self._left_out())]
+        return "\n\n".join(part for part in parts if part)
 
+    def write(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        document = json.dumps(self.figures.document(self.scenarios), indent=1)
+        (folder / f"{self.name}.json").write_text(document + "\n")
+        (folder / f"{self.name}.svg").write_text(svg(self.figures, self.scenarios, self.subjects))
+        (folder / f"{self.name}.md").write_text(documents.page(self.name, self._short(), self._whole()))
 
-def _details(figures: Figures, scenarios: Sequence[Scenario], subjects: Sequence[str]) -> list[list[table.Row]]:
-    tables = [table.detail(figures, scenario, subjects) for scenario in scenarios]
-    return [rows for rows in tables if len(rows) > 1]
+    def publish(self, root: Path) -> None:
+        """Put the tables into the documents of the tree."""
+        documents.insert(root, self.name, self._short(), self._whole())
 
+    def _short(self) -> str:
+        return table.markdown(table.short(self.figures, self.scenarios))
 
-def _page(name: str, figures: Figures, scenarios: Sequence[Scenario], subjects: Sequence[str]) -> str:
-    parts = [
-        f"# {name}",
-        f"![Medians with min and max]({name}.svg)",
-        "Medians; the last columns are ours as a multiple of the peer's.",
-        table.markdown(table.summary(figures, scenarios, subjects)),
-        "## Goals",
-        table.markdown(standing(figures)),
-        "## Every figure, median (min-max)",
-        *(table.markdown(rows) for rows in _details(figures, scenarios, subjects)),
-        "## The ledger's size",
-        "```\n" + "\n".join(figures.ledger) + "\n```",
-        "## The machine",
-        table.markdown([("", ""), *figures.machine.items()]),
-        "## The versions",
-        table.markdown([("", ""), *figures.versions.items()]),
-    ]
-    left_out = _left_out(figures)
-    return "\n\n".join([*parts, *(["## Left out", "\n".join(left_out)] if left_out else [])]) + "\n"
+    def _whole(self) -> str:
+        parts = [
+            "Medians; the last columns are ours as a multiple of the peer's.",
+            table.markdown(table.summary(self.figures, self.scenarios, self.subjects)),
+            "### Goals",
+            table.markdown(standing(self.figures)),
+            "### Every figure, median (min-max)",
+            "Behind a peer's figure: ours as a multiple of it.",
+            *(table.markdown(rows) for rows in [*self._details(), *self._ledger()]),
+            "### The machine",
+            table.markdown([("", ""), *self.figures.machine.items()]),
+            "### The versions",
+            table.markdown([("", ""), *self.figures.versions.items()]),
+            *(["### Left out", "\n".join(self._left_out())] if self.figures.left_out else []),
+        ]
+        return "\n\n".join(parts)
 
+    def _details(self) -> list[list[table.Row]]:
+        tables = [table.detail(self.figures, scenario, self.subjects) for scenario in self.scenarios]
+        return [rows for rows in tables if len(rows) > 1]
 
-def _left_out(figures: Figures) -> list[str]:
-    return [f"- left out: {what}: {reason}" for what, reason in figures.left_out.items()]
+    def _ledger(self) -> list[list[table.Row]]:
+        return [table.ledger(self.figures.ledger)] if self.figures.ledger else []
+
+    def _left_out(self) -> list[str]:
+        return [f"- left out: {what}: {reason}" for what, reason in self.figures.left_out.items()]

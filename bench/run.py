@@ -1,14 +1,14 @@
 """A run: every scenario in rounds, each round all subjects in turn, so that a drift of the machine meets all."""
 
-import os
+import json
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Sequence
-from pathlib import Path
 
-from bench.figures import Figures
-from bench.install import CACHE, HERE, Missing
+from bench.figures import Comparison, Figures, LedgerFigures
+from bench.install import CACHE, HERE, LEDGERS, Missing, emptied
 from bench.machine import describe
 from bench.process import DidNotStart
 from bench.scenarios import Effort, Scenario
@@ -16,10 +16,10 @@ from bench.subjects import Subject
 from bench.target import WrongAnswer, clear, started
 from bench.upstream import Mode, build, upstream
 
-_LEDGER_SECONDS = 3600
+_LEDGER_SECONDS = 1200
 _TRIES = 2
 
-_FAULTS = (WrongAnswer, DidNotStart, Missing, OSError, subprocess.SubprocessError)
+_OURS = (WrongAnswer, DidNotStart, Missing)
 
 
 class Run:
@@ -69,10 +69,17 @@ class Run:
         for _ in range(_TRIES):
             try:
                 return self._measured(scenario, subject)
-            except _FAULTS as fault:
-                reason = str(fault)
+            except Exception as fault:
+                # Whatever a stranger's program does, the others are still to be measured.
+                reason = self._noted(scenario, subject, fault)
         self.figures.leave_out(scenario.name, subject.name, reason)
         return f"left out: {reason}"
+
+    def _noted(self, scenario: Scenario, subject: Subject, fault: Exception) -> str:
+        """The reason for the report, which names no path of this machine as other errors may do; all of it in a log."""
+        with (self._folder / "faults.log").open("a") as log:
+            print(scenario.name, subject.name, *traceback.format_exception(fault), sep="\n", file=log)
+        return str(fault) if isinstance(fault, _OURS) else type(fault).__name__
 
     def _measured(self, scenario: Scenario, subject: Subject) -> str:
         with (
@@ -81,28 +88,27 @@ class Run:
         ):
             measured = scenario.measure(target, self._effort)
         self.figures.add(scenario.name, subject.name, measured)
-        return ", ".join(f"{key} {value:.6g}" for key, value in measured.items())
+        return ", ".join(f"{key} {_shown(value)}" for key, value in measured.items())
 
     def measure_ledger(self) -> None:
-        """Hold + settle and a month's report, on an empty ledger and on a full one, on the gateway's core."""
-        numbers = ["--rows", str(self._effort.ledger_rows), "--requests", str(self._effort.ledger_requests)]
-        rounds = ["--rounds", str(max(3, self._effort.repeats))]
+        """The ledger's size, in a process of its own on the gateway's core."""
+        try:
+            self.figures.ledger = self._ledger()
+        except (subprocess.SubprocessError, ValueError) as fault:
+            self.figures.left_out["ledger"] = f"bench.ledger failed ({type(fault).__name__}); see bench/.cache/run"
+
+    def _ledger(self) -> LedgerFigures:
+        effort = self._effort
+        numbers = ["--rows", str(effort.ledger_rows), "--requests", str(effort.ledger_requests)]
+        rounds = ["--rounds", str(max(3, effort.repeats)), "--json"]
         command = ["taskset", "-c", str(self._gateway_core), sys.executable, "-m", "bench.ledger", *numbers, *rounds]
-        done = subprocess.run(
-            command,
-            cwd=HERE.parent,
-            env={**os.environ, "TMPDIR": str(self._folder)},
-            capture_output=True,
-            text=True,
-            timeout=_LEDGER_SECONDS,
-            check=False,
-        )
-        if done.returncode:
-            self.figures.left_out["ledger"] = f"bench.ledger ended with status {done.returncode}"
-        self.figures.ledger = done.stdout.splitlines()
+        with emptied(LEDGERS), (self._folder / "ledger.log").open("w") as log:
+            done = subprocess.run(
+                command, cwd=HERE.parent, stdout=subprocess.PIPE, stderr=log, timeout=_LEDGER_SECONDS, check=True
+            )
+        told = json.loads(done.stdout)
+        return LedgerFigures(**told | {"compared": [Comparison(**each) for each in told["compared"]]})
 
 
-def results_folder() -> Path:
-    folder = HERE / "results"
-    folder.mkdir(exist_ok=True)
-    return folder
+def _shown(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.6g}"

@@ -1,17 +1,19 @@
 """What is measured: each scenario with its upstream, its figures and the work that yields them."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
+from bench.gone import NEVER, gone
 from bench.large import large
 from bench.slow import slow
 from bench.small import small
 from bench.sse import sse
-from bench.subjects import DIRECT, SUBJECTS
+from bench.subjects import DIRECT, OURS, SUBJECTS
 from bench.target import Target
 from bench.upstream import Mode
+from bench.witness import Moment
 
 SLOW_UPLOADS = 500
 _SETTLE_SECONDS = 1.0
@@ -26,15 +28,30 @@ class Effort:
     large_seconds: float
     sse_rounds: int
     slow_seconds: float
+    gone_times: int
     ledger_rows: int
     ledger_requests: int
 
 
 QUICK = Effort(
-    1, small_seconds=2, large_seconds=2, sse_rounds=2, slow_seconds=4, ledger_rows=20_000, ledger_requests=500
+    1,
+    small_seconds=2,
+    large_seconds=2,
+    sse_rounds=2,
+    slow_seconds=4,
+    gone_times=1,
+    ledger_rows=100_000,
+    ledger_requests=500,
 )
 FULL = Effort(
-    3, small_seconds=6, large_seconds=5, sse_rounds=10, slow_seconds=10, ledger_rows=10_000_000, ledger_requests=2_000
+    3,
+    small_seconds=6,
+    large_seconds=5,
+    sse_rounds=10,
+    slow_seconds=10,
+    gone_times=5,
+    ledger_rows=10_000_000,
+    ledger_requests=2_000,
 )
 
 
@@ -50,14 +67,17 @@ class Metric:
 
 @dataclass(frozen=True)
 class Scenario:
-    """The first of `metrics` is the one that the summary and the plot show."""
+    """The first of `metrics` is the one that the summary and the plot show. `instead` are words of a subject's figures
+    that mean something else by its design.
+    """
 
     name: str
     title: str
     mode: Mode
     metrics: tuple[Metric, ...]
-    measure: Callable[[Target, Effort], dict[str, float]]
+    measure: Callable[[Target, Effort], Mapping[str, float | str]]
     subjects: tuple[str, ...] = tuple(subject.name for subject in SUBJECTS)
+    instead: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 _REQUESTS = Metric("requests_s", "requests/s", more_is_better=True)
@@ -81,8 +101,10 @@ _SLOW = (
     Metric("upload_kb", "KB/upload"),
     Metric("small_p50_ms", "small p50 ms"),
     Metric("small_p99_ms", "small p99 ms"),
+    _BUSY,
 )
 _START = (Metric("start_s", "start s"), Metric("idle_mb", "idle MB (PSS)"))
+_TOLD = (Metric("told_ms", "upstream told, ms"),)
 _WITH_GATEWAY = tuple(subject.name for subject in SUBJECTS if subject.name != DIRECT)
 
 
@@ -108,6 +130,10 @@ def _start(target: Target, effort: Effort) -> dict[str, float]:
     return {"start_s": target.start_seconds, "idle_mb": target.meter.proportional_mb()}
 
 
+def _gone(target: Target, effort: Effort, moment: Moment) -> Mapping[str, float | str]:
+    return gone(target, moment, effort.gone_times)
+
+
 def _small_scenario(connections: int, mode: Mode = Mode.JSON) -> Scenario:
     over = ", upstream on TLS" if mode is Mode.TLS else ""
     title = f"32 KiB, {connections} connection{'s' if connections > 1 else ''}{over}"
@@ -123,9 +149,17 @@ def _large_scenario(together: int, mode: Mode = Mode.JSON) -> Scenario:
     return Scenario(_name("large", together, mode), title, mode, _LARGE, partial(_large, together=together))
 
 
+def _gone_scenario(moment: Moment, when: str, instead: Mapping[tuple[str, str], str]) -> Scenario:
+    measure = partial(_gone, moment=moment)
+    return Scenario(f"gone-{moment.value}", f"caller gone {when}", Mode.WITNESS, _TOLD, measure, instead=instead)
+
+
 def _name(kind: str, count: int, mode: Mode) -> str:
     return f"{kind}-{count}" + ("-tls" if mode is Mode.TLS else "")
 
+
+# Ours reads an answer to its end for its usage, whoever is still there.
+_READ_ON = {(OURS, NEVER): "read on"}
 
 SCENARIOS = (
     _small_scenario(1),
@@ -138,7 +172,12 @@ SCENARIOS = (
     Scenario("sse-32", "SSE, 32 streams", Mode.SSE, _SSE, partial(_sse, streams=32)),
     Scenario("slow", f"{SLOW_UPLOADS} uploads at 20 KiB/s", Mode.JSON, _SLOW, _slow),
     Scenario("start", "start and rest", Mode.JSON, _START, _start, _WITH_GATEWAY),
+    _gone_scenario(Moment.UPLOAD, "mid-upload", {}),
+    _gone_scenario(Moment.WAITING, "while waiting", _READ_ON),
+    _gone_scenario(Moment.SSE, "mid-SSE", _READ_ON),
+    _small_scenario(1, Mode.TLS),
     _small_scenario(32, Mode.TLS),
+    _small_scenario(64, Mode.TLS),
     _large_scenario(1, Mode.TLS),
     _large_scenario(8, Mode.TLS),
 )

@@ -17,6 +17,7 @@ _SMALL_PER_SECOND = 100
 _OPENING_SECONDS = 60
 _CLOSING_SECONDS = 2
 _MOST_LOST = 0.05
+_FEWEST_SMALL = 5
 
 
 def slow(target: Target, uploads: int, seconds: float) -> dict[str, float]:
@@ -28,7 +29,9 @@ def slow(target: Target, uploads: int, seconds: float) -> dict[str, float]:
     trickler.start()
     try:
         _await(ours, "the uploads did not open")
+        cpu, began = target.cpu_seconds(), time.monotonic()
         taken = _small_requests(target, seconds)
+        busy = (target.cpu_seconds() - cpu) / (time.monotonic() - began)
         ours.send("stop")
         lost = _await(ours, "the uploads did not end")
     finally:
@@ -37,15 +40,17 @@ def slow(target: Target, uploads: int, seconds: float) -> dict[str, float]:
         trickler.join()
     if lost > _MOST_LOST * uploads:
         raise WrongAnswer(f"{lost} of {uploads} slow uploads were cut off")
-    return _figures(target, uploads, taken)
+    return _figures(target, uploads, taken, busy)
 
 
-def _figures(target: Target, uploads: int, taken: list[float]) -> dict[str, float]:
+def _figures(target: Target, uploads: int, taken: list[float], busy: float) -> dict[str, float]:
+    if len(taken) < _FEWEST_SMALL:
+        raise WrongAnswer(f"only {len(taken)} small uploads were answered meanwhile")
     centiles = statistics.quantiles(taken, n=100)
     figures = {"small_p50_ms": centiles[49], "small_p99_ms": centiles[98]}
     if target.meter:
         peak = target.meter.peak_over_base_mb()
-        figures |= {"peak_mb": peak, "upload_kb": peak * 1000 / uploads}
+        figures |= {"peak_mb": peak, "upload_kb": peak * 1000 / uploads, "busy_percent": busy * 100}
     return figures
 
 

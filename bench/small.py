@@ -13,14 +13,14 @@ _MOST_BROKEN = 0.01
 
 
 def small(target: Target, connections: int, seconds: float) -> dict[str, float]:
-    cpu = target.meter.cpu_seconds() if target.meter else 0
+    cpu = target.cpu_seconds()
     told = _wrk(target, connections, seconds)
     done = told["requests"] - told["refused"]
     if done <= 0 or told["refused"] + told["broken"] > _MOST_BROKEN * told["requests"]:
         raise WrongAnswer(f"{told['refused']:.0f} refused and {told['broken']:.0f} broken of {told['requests']:.0f}")
     figures = {"requests_s": done / told["seconds"], "p50_ms": told["p50_ms"], "p99_ms": told["p99_ms"]}
     if target.meter:
-        used = target.meter.cpu_seconds() - cpu
+        used = target.cpu_seconds() - cpu
         figures |= {"cpu_us": used / done * 1e6, "busy_percent": used / told["seconds"] * 100}
     return figures
 
@@ -33,7 +33,7 @@ def _wrk(target: Target, connections: int, seconds: float) -> dict[str, float]:
     headers = [f"{name}: {value}" for name, value in target.headers.items()]
     shape = ["-t", "1", "-c", str(connections), "-d", f"{seconds:.0f}s", "--timeout", "20s", "--latency"]
     done = subprocess.run(
-        [tool.path, *shape, *script, *headers],
+        [*tool.command, *shape, *script, *headers],
         env={**os.environ, **tool.environment},
         capture_output=True,
         text=True,

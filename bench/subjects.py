@@ -5,7 +5,7 @@ Ours runs as in production: keys, limits, a budget, holds and settlements durabl
 """
 
 import getpass
-import shutil
+import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,6 @@ from pathlib import Path
 from app.wire import apikey
 from bench import install
 from bench.form import MODEL
-from bench.install import Missing
 from bench.upstream import CERTIFICATE, Upstream
 
 CALLER_KEY = apikey.mint(bytes(apikey.RANDOM_BYTES))
@@ -95,7 +94,7 @@ http {{
 }}
 """
     tool = install.debian("nginx")
-    return Launch([tool.path, "-c", setting.written("nginx.conf", config)], tool.environment)
+    return Launch([*tool.command, "-c", setting.written("nginx.conf", config)], tool.environment)
 
 
 def _haproxy(setting: Setting) -> Launch:
@@ -111,6 +110,7 @@ defaults
     timeout server 60s
     http-reuse always
     option http-no-delay
+    option abortonclose
 frontend callers
     bind 127.0.0.1:{setting.port}
     monitor-uri /healthz
@@ -119,11 +119,11 @@ backend provider
     server provider {setting.authority} {tls}
 """
     tool = install.debian("haproxy")
-    return Launch([tool.path, "-db", "-f", setting.written("haproxy.cfg", config)], tool.environment)
+    return Launch([*tool.command, "-db", "-f", setting.written("haproxy.cfg", config)], tool.environment)
 
 
 def _litellm_tool() -> install.Tool:
-    return install.python_program("litellm", "litellm[proxy]", "litellm")
+    return install.python_program("litellm", "litellm[proxy]")
 
 
 def _litellm(setting: Setting) -> Launch:
@@ -135,20 +135,16 @@ model_list:
 general_settings: {{master_key: {CALLER_KEY}}}
 """
     path = setting.written("litellm.yaml", config)
-    command = [_litellm_tool().path, "--config", path, "--host", "127.0.0.1", "--port", str(setting.port)]
+    command = [*_litellm_tool().command, "--config", path, "--host", "127.0.0.1", "--port", str(setting.port)]
     return Launch(command, {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", **_trust()})
 
 
-def _portkey_folder() -> Path:
-    return install.node_package("portkey", "@portkey-ai/gateway")
+def _portkey_program() -> Path:
+    return install.node_package("portkey", "@portkey-ai/gateway", "build/start-server.js")
 
 
 def _portkey(setting: Setting) -> Launch:
-    node = shutil.which("node")
-    if node is None:
-        raise Missing("portkey: there is no node")
-    program = _portkey_folder() / "build" / "start-server.js"
-    command = [node, str(program), f"--port={setting.port}", "--headless"]
+    command = [install.node(), str(_portkey_program()), f"--port={setting.port}", "--headless"]
     return Launch(command, {"NODE_ENV": "production", "NODE_EXTRA_CA_CERTS": str(CERTIFICATE)})
 
 
@@ -161,12 +157,12 @@ def _portkey_headers(upstream: Upstream) -> dict[str, str]:
 
 
 def _portkey_version() -> str:
-    package = (_portkey_folder() / "package.json").read_text()
-    return package.partition('"version": "')[2].partition('"')[0]
+    package = json.loads((_portkey_program().parents[1] / "package.json").read_text())
+    return f"{package['version']}, node {install.Tool((install.node(),)).version}"
 
 
 def _smg_tool() -> install.Tool:
-    return install.python_program("smg", "smg", "smg")
+    return install.python_program("smg", "smg")
 
 
 def _smg(setting: Setting) -> Launch:
@@ -174,7 +170,7 @@ def _smg(setting: Setting) -> Launch:
     address = ["--host", "127.0.0.1", "--port", str(setting.port), "--prometheus-port", str(setting.metrics_port)]
     routing = ["--worker-urls", worker, "--backend", "vllm", "--policy", "passthrough"]
     quiet = ["--log-level", "error", "--disable-health-check", "--disable-tokenizer-autoload"]
-    return Launch([_smg_tool().path, "launch", *address, *routing, *quiet], _trust())
+    return Launch([*_smg_tool().command, "launch", *address, *routing, *quiet], _trust())
 
 
 def _ours(setting: Setting) -> Launch:

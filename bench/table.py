@@ -1,12 +1,26 @@
 """The tables: one for each scenario with every figure as median (min-max), and a summary with ratios."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from bench.figures import Figures, Spread
+from bench.figures import Figures, LedgerFigures, Spread
 from bench.scenarios import Metric, Scenario
 from bench.subjects import OURS
 
 RATIO_PEERS = ("nginx", "litellm", "portkey", "smg")
+
+_IN_SHORT = (
+    ("small-32", "requests_s"),
+    ("small-1", "added_ms"),
+    ("large-1", "mb_s"),
+    ("large-8", "peak_mb"),
+    ("large-1-tls", "mb_s"),
+    ("sse-1", "first_added_ms"),
+    ("slow", "peak_mb"),
+    ("slow", "small_p99_ms"),
+    ("start", "start_s"),
+    ("start", "idle_mb"),
+)
+_FULL_NAMES = {OURS: "audio-gateway", "litellm": "LiteLLM", "portkey": "Portkey"}
 
 Row = tuple[str, ...]
 
@@ -14,7 +28,7 @@ Row = tuple[str, ...]
 def number(value: float) -> str:
     """Three significant digits or so."""
     size = abs(value)
-    digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
+    digits = 0 if size >= 100 or not value else 1 if size >= 10 else 2 if size >= 1 else 3
     return f"{value:,.{digits}f}"
 
 
@@ -25,10 +39,22 @@ def summary(figures: Figures, scenarios: Sequence[Scenario], subjects: Sequence[
     for scenario in scenarios:
         for metric in _headline(scenario):
             medians = {name: figures.median(scenario.name, name, metric.key) for name in subjects}
-            if any(value is not None for value in medians.values()):
-                cells = ["-" if value is None else number(value) for value in medians.values()]
+            cells = [told(figures, scenario, name, metric, median_text) for name in subjects]
+            if any(cell != "-" for cell in cells):
                 ratios = [ratio(medians.get(OURS), medians.get(peer)) for peer in peers]
                 rows.append((f"{scenario.title}: {metric.title}", *cells, *ratios))
+    return rows
+
+
+def short(figures: Figures, scenarios: Sequence[Scenario]) -> list[Row]:
+    """For the README: the medians of what matters most, ours beside the peers'."""
+    subjects = (OURS, *RATIO_PEERS)
+    rows: list[Row] = [("", *(_FULL_NAMES.get(name, name) for name in subjects))]
+    for name, key in _IN_SHORT:
+        for scenario, metric in ((each, metric) for each in scenarios for metric in each.metrics):
+            if (scenario.name, metric.key) == (name, key):
+                cells = [told(figures, scenario, subject, metric, median_text) for subject in subjects]
+                rows.append((f"{scenario.title}: {metric.title}", *cells))
     return rows
 
 
@@ -54,13 +80,33 @@ def detail(figures: Figures, scenario: Scenario, subjects: Sequence[str]) -> lis
     return rows
 
 
+def ledger(figures: LedgerFigures) -> list[Row]:
+    """A row for each work, on an empty and on a full ledger."""
+    rows: list[Row] = [("the ledger's size", "empty", f"{figures.rows:,} rows, {figures.mb:,.0f} MB", "full / empty")]
+    for each in figures.compared:
+        empty, full = Spread.of(each.empty), Spread.of(each.full)
+        rows.append((each.what, _spread_text(empty), _spread_text(full), ratio(full.median, empty.median)))
+    return rows
+
+
 def _cell(figures: Figures, scenario: Scenario, subject: str, metric: Metric) -> str:
+    cell = told(figures, scenario, subject, metric, _spread_text)
+    theirs = figures.median(scenario.name, subject, metric.key)
+    if subject not in RATIO_PEERS or theirs is None:
+        return cell
+    return f"{cell} {ratio(figures.median(scenario.name, OURS, metric.key), theirs)}"
+
+
+def told(figures: Figures, scenario: Scenario, subject: str, metric: Metric, shown: Callable[[Spread], str]) -> str:
+    """The numbers as `shown` has them, and the words that stood in the place of some."""
     spread = figures.spread(scenario.name, subject, metric.key)
-    if spread is None:
-        return "-"
-    if subject not in RATIO_PEERS:
-        return _spread_text(spread)
-    return f"{_spread_text(spread)} {ratio(figures.median(scenario.name, OURS, metric.key), spread.median)}"
+    words = figures.words(scenario.name, subject, metric.key)
+    told = [*([shown(spread)] if spread else []), *(scenario.instead.get((subject, word), word) for word in words)]
+    return " or ".join(told) or "-"
+
+
+def median_text(spread: Spread) -> str:
+    return number(spread.median)
 
 
 def _spread_text(spread: Spread) -> str:

@@ -16,6 +16,7 @@ from bench.meter import ProcessMeter
 from bench.process import DidNotStart, free_ports, running, wait_until_healthy
 from bench.subjects import Setting, Subject
 from bench.upstream import Upstream
+from bench.witness import Witness
 
 TIMEOUT_SECONDS = 60
 _READY_SECONDS = 10
@@ -27,7 +28,9 @@ class WrongAnswer(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """`meter` is None where there is no gateway. `start_seconds` is the time to its first healthy answer."""
+    """`meter` is None where there is no gateway. `start_seconds` is the time to its first healthy answer. `witness` is
+    the upstream where it is one that can be asked.
+    """
 
     port: int
     tls: bool
@@ -35,10 +38,15 @@ class Target:
     folder: Path
     meter: ProcessMeter | None = None
     start_seconds: float = 0
+    witness: Witness | None = None
 
     @property
     def url(self) -> str:
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}{PATH}"
+
+    def cpu_seconds(self) -> float:
+        """Processor time of the gateway so far; 0 where there is none."""
+        return self.meter.cpu_seconds() if self.meter else 0
 
     def head(self, upload: Form, *, close: bool = False) -> bytes:
         headers = {**self.headers, "Connection": "close"} if close else self.headers
@@ -75,7 +83,7 @@ def started(subject: Subject, upstream: Upstream, core: int, folder: Path) -> It
     """The subject in front of the upstream, healthy and proved by one request; DidNotStart or WrongAnswer if not."""
     headers = subject.headers(upstream)
     if subject.launch is None:
-        yield Target(upstream.port, upstream.tls, headers, folder)
+        yield Target(upstream.port, upstream.tls, headers, folder, witness=upstream.witness)
         return
     home = folder / subject.name
     shutil.rmtree(home, ignore_errors=True)
@@ -86,7 +94,7 @@ def started(subject: Subject, upstream: Upstream, core: int, folder: Path) -> It
     with running(launch.command, core, home / "output.log", launch.environment) as process:
         wait_until_healthy(process, setting.port, subject.health)
         taken = time.monotonic() - began
-        target = Target(setting.port, False, headers, home, ProcessMeter(process.pid), taken)
+        target = Target(setting.port, False, headers, home, ProcessMeter(process.pid), taken, upstream.witness)
         _prove(target)
         yield target
 

@@ -1,4 +1,4 @@
-"""The upstream that every subject stands in front of: `upstream.c`, built for each run."""
+"""The upstream that every subject stands in front of: `upstream.c`, built for each run, or a witness."""
 
 import subprocess
 import time
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.install import CACHE, HERE, Missing
 from bench.process import DidNotStart, running
+from bench.witness import Witness
 
 CERTIFICATE, KEY = CACHE / "certificate.pem", CACHE / "key.pem"
 _SOURCE, _PROGRAM = HERE / "upstream.c", CACHE / "upstream"
@@ -22,12 +23,14 @@ class Mode(Enum):
     JSON = "json"
     SSE = "sse"
     TLS = "tls"
+    WITNESS = "witness"
 
 
 @dataclass(frozen=True)
 class Upstream:
     port: int
     tls: bool
+    witness: Witness | None = None
 
     @property
     def url(self) -> str:
@@ -63,6 +66,10 @@ def _ran(command: list[str]) -> bool:
 @contextmanager
 def upstream(mode: Mode, core: int, folder: Path) -> Iterator[Upstream]:
     """It, running."""
+    if mode is Mode.WITNESS:
+        with Witness() as witness:
+            yield Upstream(witness.port, False, witness)
+        return
     tls = mode is Mode.TLS
     command = [str(_PROGRAM), "sse" if mode is Mode.SSE else "json", *([str(CERTIFICATE), str(KEY)] if tls else [])]
     log = folder / f"upstream-{mode.value}.log"

@@ -1,0 +1,81 @@
+"""The tables in the documents are those of the newest committed result of the benchmark."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench import documents
+from tests.contract.tree import ROOT
+
+RESULTS = ROOT / "bench" / "results"
+
+each_document = pytest.mark.parametrize("document", [documents.README, documents.PERFORMANCE], ids=str)
+
+
+@each_document
+def test_the_tables_are_those_of_the_newest_result(document: Path) -> None:
+    told = documents.block_of((ROOT / document).read_text("utf-8"))
+    assert told == documents.blocks(documents.newest(RESULTS))[document]
+
+
+def test_every_result_has_its_data_and_its_plot() -> None:
+    pages = {path.stem for path in RESULTS.glob("*.md")}
+    assert {path.stem for path in RESULTS.glob("*.svg")} == pages
+    assert {path.stem for path in RESULTS.glob("*.json")} == pages
+
+
+def test_the_data_of_every_result_say_on_what_machine_they_were_measured() -> None:
+    for path in RESULTS.glob("*.json"):
+        data = json.loads(path.read_text("utf-8"))
+        assert {"cpu", "cores", "memory", "kernel"} <= set(data["machine"]), path.name
+        assert data["versions"], path.name
+
+
+# -- the machinery of it ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """The documents alone, and no results."""
+    for document in (documents.README, documents.PERFORMANCE):
+        copy = tmp_path / document
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_text((ROOT / document).read_text("utf-8"), "utf-8")
+    return tmp_path
+
+
+def write(folder: Path, name: str, short: str, whole: str) -> None:
+    (folder / f"{name}.md").write_text(documents.page(name, short, whole), "utf-8")
+
+
+@each_document
+def test_what_is_inserted_is_what_the_page_says(tree: Path, document: Path) -> None:
+    write(tree, "2026-01-02", "| short |\n| --- |", "whole\n\n### Goals\n\n| a |\n| --- |")
+    documents.insert(tree, "2026-01-02", "| short |\n| --- |", "whole\n\n### Goals\n\n| a |\n| --- |")
+    told = documents.block_of((tree / document).read_text("utf-8"))
+    assert told == documents.blocks(documents.newest(tree))[document]
+    assert "| --- |" in told
+
+
+@each_document
+def test_around_the_markers_nothing_changes(tree: Path, document: Path) -> None:
+    before = (ROOT / document).read_text("utf-8")
+    documents.insert(tree, "2026-01-02", "another", "another")
+    after = (tree / document).read_text("utf-8")
+    assert after != before
+    for part in (0, 2):
+        assert after.split("<!-- bench:")[part] == before.split("<!-- bench:")[part]
+
+
+def test_the_newest_result_is_the_last_whole_one(tmp_path: Path) -> None:
+    for name in ("2026-01-02", "2026-01-10", "2026-01-11-quick", "2026-01-12-part"):
+        write(tmp_path, name, "", "")
+    newest = documents.newest(tmp_path)
+    assert newest is not None
+    assert newest.stem == "2026-01-10"
+
+
+def test_a_document_without_its_markers_is_found() -> None:
+    with pytest.raises(ValueError, match="unpack"):
+        documents.block_of("no markers")
