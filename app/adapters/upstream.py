@@ -8,10 +8,9 @@ exchange that is left before its body went out whole closes its connection, so t
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 from aiohttp import hdrs
@@ -74,25 +73,13 @@ class AiohttpProvider:
         """The bytes without the key."""
         return text.replace(self._key.get_secret_value().encode(), REDACTED)
 
-    @asynccontextmanager
-    async def post(
-        self, task: Task, content_type: str, body: AsyncIterator[bytes], length: int | None
-    ) -> AsyncIterator[AiohttpResponse]:
-        """The answer to one form; TransportFailure if none comes."""
+    def post(self, task: Task, content_type: str, body: AsyncIterator[bytes], length: int | None) -> "_Exchange":
+        """The answer to one form, while the context is open; TransportFailure if none comes."""
         headers: dict[str, str] = {hdrs.CONTENT_TYPE: content_type}
         if length is not None:
             headers[hdrs.CONTENT_LENGTH] = str(length)
         sent = _Sent(body)
-        try:
-            response = await self._response(task, headers, sent)
-            try:
-                yield AiohttpResponse(response, self.redact)
-            finally:
-                if not (sent.whole and response.content.at_eof()):
-                    _abort(response)
-                response.release()
-        finally:
-            await sent.left.wait()
+        return _Exchange(self._response(task, headers, sent), sent, self.redact)
 
     async def _response(self, task: Task, headers: dict[str, str], body: "_Sent") -> aiohttp.ClientResponse:
         try:
@@ -113,6 +100,31 @@ class AiohttpProvider:
         }
 
 
+class _Exchange:
+    """One form's exchange. Left before the form is out, or its answer in, it breaks the connection off."""
+
+    def __init__(
+        self, response: Awaitable[aiohttp.ClientResponse], sent: "_Sent", redact: Callable[[bytes], bytes]
+    ) -> None:
+        self._awaited = response
+        self._sent = sent
+        self._redact = redact
+
+    async def __aenter__(self) -> AiohttpResponse:
+        try:
+            self._response = await self._awaited
+        except BaseException:
+            await self._sent.left.wait()
+            raise
+        return AiohttpResponse(self._response, self._redact)
+
+    async def __aexit__(self, *_: object) -> None:
+        if not (self._sent.whole and self._response.content.at_eof()):
+            _abort(self._response)
+        self._response.release()
+        await self._sent.left.wait()
+
+
 class _Sent:
     """A body that knows whether it has been taken to its end, and whether aiohttp's writer is still inside of it.
 
@@ -126,14 +138,16 @@ class _Sent:
         self.left = asyncio.Event()
         self.left.set()
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
         self.left.clear()
         try:
-            async for chunk in self._body:
-                self.left.set()
-                yield chunk
-                self.left.clear()
+            return await anext(self._body)
+        except StopAsyncIteration:
             self.whole = True
+            raise
         finally:
             self.left.set()
 
