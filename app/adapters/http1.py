@@ -109,6 +109,8 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._in_message = False
+        # The parser obeys a `Connection: close` among the trailers, too, and is deaf from here on.
+        self.cycle.keep_alive &= self.parser.should_keep_alive()
         super().on_message_complete()
         if self.cycle.response_complete:
             self.transport.close()
