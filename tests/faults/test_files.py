@@ -163,8 +163,8 @@ def test_a_file_that_is_none_is_told_what_it_is(
     assert (upstream.journal, upstream.connections_opened) == ([], before)
 
 
+@pytest.mark.parametrize("order", [1, -1], ids=["model-first", "file-first"])
 @pytest.mark.parametrize(("audio", "extension"), TAKEN.values(), ids=TAKEN.keys())
-@pytest.mark.parametrize("order", [1, -1], ids=["", "file-first"])
 def test_a_file_is_taken_by_its_bytes(
     gateway: GatewayProcess, upstream: ScriptedUpstream, audio: bytes, extension: str, order: int
 ) -> None:
