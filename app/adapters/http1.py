@@ -131,10 +131,8 @@ class GatewayProtocol(HttpToolsProtocol):
         if running is not None and not running.response_complete and (self._in_head or self.pipeline):
             self._end_with_those_before(running)
             return
-        if running is not None and self._in_message and not self._in_head and running.response_started:
-            self.transport.close()
-            return
-        self._write(self._fault or errors.bad_request("The bytes received are not a valid HTTP/1.1 request."))
+        if running is None or not self._in_message or self._in_head or not running.response_started:
+            self._write(self._fault or errors.bad_request("The bytes received are not a valid HTTP/1.1 request."))
         self._linger()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:

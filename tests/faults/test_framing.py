@@ -8,6 +8,7 @@ from tests.behaviour.caller import (
     FORM,
     begin,
     connect,
+    fence,
     form,
     held_row,
     post_bytes,
@@ -69,6 +70,15 @@ def test_A1_a_caller_reads_the_refusal_however_much_it_still_sends(gateway: Gate
     with connect(gateway) as caller:
         caller.send(audio(*both) + bytes(size))
         refused_and_closed(caller, 400, "bad_request")
+
+
+def test_A4_a_caller_who_is_refused_already_reads_that_however_its_body_goes_on(gateway: GatewayProcess) -> None:
+    with connect(gateway) as caller:
+        begin(gateway, caller, headers=[("Authorization", "nobody")])
+        caller.send(chunked([b"x"], last=b""))
+        fence(gateway)
+        caller.send(b"zz\r\n" + bytes(5_000_000))
+        refused_and_closed(caller, 401, "invalid_api_key")
 
 
 @pytest.mark.parametrize("value", ["chunked", "Chunked", "CHUNKED", "chunked ", "\tchunked"])
