@@ -146,6 +146,17 @@ def test_A12_a_chunked_request_ends_where_it_says(gateway: GatewayProcess, upstr
         assert [caller.read_response().status for _ in range(2)] == [200, 401]
 
 
+def test_A12_a_body_is_no_request(gateway: GatewayProcess) -> None:
+    """Neither one that nobody wants, nor that of a request that is refused."""
+    inner = request("GET", "/v1/models", [("Authorization", gateway.key)])
+    length = ("Content-Length", str(len(inner)))
+    with connect(gateway) as caller:
+        caller.send(request("GET", "/healthz", [length]) + inner + HEALTH)
+        assert [caller.read_response().json() for _ in range(2)] == [{"status": "ok"}] * 2
+        caller.send(audio(FORM, ("Authorization", UNKNOWN_KEY), length) + inner + HEALTH)
+        refused_and_closed(caller, 401, "invalid_api_key")
+
+
 @pytest.mark.parametrize(
     "second",
     [
