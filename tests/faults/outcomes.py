@@ -24,7 +24,7 @@ def refused_and_closed(caller: RawConnection, status: int, code: str, param: str
     answer = caller.read_response()
     refused(answer, status, code, param)
     assert answer.header("connection") == "close"
-    assert caller.closed()
+    assert caller.closed(20)
     return answer
 
 

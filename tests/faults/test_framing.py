@@ -190,7 +190,7 @@ def test_A6_a_trailer_that_ends_the_connection_ends_it(gateway: GatewayProcess, 
         caller.send(chunked([WHOLE], b"0\r\nConnection: close\r\n\r\n"))
         answer = caller.read_response()
         assert (answer.status, answer.header("connection")) == (200, "close")
-        assert caller.closed()
+        assert caller.closed(20)
 
 
 def test_A6_a_key_in_a_trailer_is_none(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:

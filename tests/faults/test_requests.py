@@ -115,7 +115,7 @@ def test_A11_http_1_0_is_answered_and_closed(gateway: GatewayProcess, upstream: 
         caller.send(data)
         answer = caller.read_response()
         assert (answer.status, answer.interim, answer.header("connection")) == (200, [], "close")
-        assert caller.closed()
+        assert caller.closed(20)
     assert upstream.journal[0].file.data == CLIP
 
 
@@ -175,7 +175,7 @@ def test_A12_a_fault_is_not_the_answer_to_the_request_before(
         caller.send(post_bytes(gateway, WHOLE) + second)
         answer = caller.read_response()
         assert answer.status == 200
-        assert caller.closed()
+        assert caller.closed(20)
     assert gateway.row(request_id(answer))["state"] == "settled"
     assert len(upstream.journal) == 1
 
@@ -184,7 +184,7 @@ def test_A12_what_follows_the_last_request_is_not_read(gateway: GatewayProcess) 
     with connect(gateway) as caller:
         caller.send(request("GET", "/healthz", [("Connection", "close")]) + HEALTH)
         assert caller.read_response().header("connection") == "close"
-        assert caller.closed()
+        assert caller.closed(20)
 
 
 # -- Expect -----------------------------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def test_A14_a_caller_whose_budget_is_spent_sends_nothing(gateway: GatewayProces
         answer = caller.read_response()
         assert (answer.status, error_of(answer)["code"], answer.interim) == (429, "insufficient_quota", [])
         assert (answer.header("connection"), answer.header("x-should-retry")) == ("close", "false")
-        assert caller.closed()
+        assert caller.closed(20)
     assert len(upstream.journal) == 1
 
 
