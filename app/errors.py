@@ -152,10 +152,11 @@ def empty_file() -> Refusal:
     return Refusal(400, "empty_file", "The audio file is empty.", param="file")
 
 
-def invalid_file_format(formats: Iterable[str]) -> Refusal:
-    names = ", ".join(formats)
+def invalid_file_format(formats: Iterable[str], kind: str) -> Refusal:
+    """`kind` names what the bytes look like instead, where that is known."""
+    told = f"the file looks like {kind}, and is none of" if kind else "the bytes are none of"
     return Refusal(
-        400, "invalid_file_format", f"Invalid file format: the bytes are none of these formats: {names}.", param="file"
+        400, "invalid_file_format", f"Invalid file format: {told} these formats: {', '.join(formats)}.", param="file"
     )
 
 
@@ -169,7 +170,7 @@ def request_too_large(limit: int) -> Refusal:
 
 
 def request_timeout(reason: str) -> Refusal:
-    return Refusal(408, "request_timeout", f"The request body came too slowly: {reason}.")
+    return Refusal(408, "request_timeout", f"The request came too slowly: {reason}.")
 
 
 def caller_gone() -> Refusal:

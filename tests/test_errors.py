@@ -25,7 +25,7 @@ CALLERS_FAULT: list[Made] = [
     (errors.file_without_name, 400, "missing_required_parameter", "file", None),
     (lambda: errors.unexpected_file("x"), 400, "invalid_field", "x", None),
     (errors.empty_file, 400, "empty_file", "file", None),
-    (lambda: errors.invalid_file_format(["wav"]), 400, "invalid_file_format", "file", None),
+    (lambda: errors.invalid_file_format(["wav"], ""), 400, "invalid_file_format", "file", None),
     (lambda: errors.request_too_large(26_214_400), 413, "request_too_large", "file", None),
     (lambda: errors.request_timeout("slow"), 408, "request_timeout", None, None),
     (errors.caller_gone, 499, "client_closed_request", None, None),

@@ -2,9 +2,10 @@
 
 head        a deadline, a limit on bytes and fields, and the framing rules of `app.wire.framing`
 trailers    dropped; httptools hands them on as header fields, among which a handler could find a second key
+expect      no 100 Continue for HTTP/1.0, which knows none
 body        what is left of it when its answer is complete has one more head's time; then the connection ends
 writing     a peer that reads nothing of what waits for it is cut off
-errors      OpenAI's envelope with a request id, as everywhere else
+errors      OpenAI's envelope with a request id, as everywhere else; what still comes is read and dropped for a while
 ceiling     a connection too many is marked, and answered 503 on everything but health
 """
 
@@ -27,6 +28,7 @@ class GatewayProtocol(HttpToolsProtocol):
     max_connections: int
     head_seconds: float
     write_seconds: float
+    linger_seconds: float
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -93,9 +95,11 @@ class GatewayProtocol(HttpToolsProtocol):
         self._head_is_here()
         if self.transport.is_closing():
             self._refuse(errors.bad_request("The connection is being closed."))
-        fault = framing.fault_of(self.parser.get_http_version(), self.headers, self.parser.should_upgrade())
+        version = self.parser.get_http_version()
+        fault = framing.fault_of(version, self.url, self.headers, self.parser.should_upgrade())
         if fault is not None:
             self._refuse(fault)
+        self.expect_100_continue &= version != "1.0"
         super().on_headers_complete()
         self._in_head, self._raw_bytes = False, 0
 
@@ -108,6 +112,8 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._in_message = False
+        # The parser obeys a `Connection: close` among the trailers, too, and is deaf from here on.
+        self.cycle.keep_alive &= self.parser.should_keep_alive()
         super().on_message_complete()
         if self.cycle.response_complete:
             self.transport.close()
@@ -128,11 +134,9 @@ class GatewayProtocol(HttpToolsProtocol):
         if running is not None and not running.response_complete and (self._in_head or self.pipeline):
             self._end_with_those_before(running)
             return
-        if running is not None and self._in_message and not self._in_head and running.response_started:
-            self.transport.close()
-            return
-        self._write(self._fault or errors.bad_request("The bytes received are not a valid HTTP/1.1 request."))
-        self.transport.close()
+        if running is None or not self._in_message or self._in_head or not running.response_started:
+            self._write(self._fault or errors.bad_request("The bytes received are not a valid HTTP/1.1 request."))
+        self._linger()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
@@ -145,6 +149,17 @@ class GatewayProtocol(HttpToolsProtocol):
         self.cycle = self.pipeline[0][0] if self.pipeline else running
         self.cycle.keep_alive = False
         self.flow.pause_reading()
+
+    def _linger(self) -> None:
+        """End our side; a close at once would reset a caller who is still sending, and cost him the answer."""
+        if self._running is not None:
+            self._running.disconnected = True
+            self._running.message_event.set()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.flow.resume_reading()
+        self._head_is_here()
+        self._deadline = self.loop.call_later(self.linger_seconds, self.transport.close)
 
     def _is_idle(self) -> bool:
         return self.cycle is None or bool(self.cycle.response_complete)
@@ -204,7 +219,11 @@ class GatewayProtocol(HttpToolsProtocol):
 
 
 def configured(
-    new_request_id: Callable[[], str], max_connections: int, head_seconds: float, write_seconds: float
+    new_request_id: Callable[[], str],
+    max_connections: int,
+    head_seconds: float,
+    write_seconds: float,
+    linger_seconds: float,
 ) -> type[GatewayProtocol]:
     """The protocol with these settings, as a class that uvicorn makes connections of."""
     parts = {
@@ -212,5 +231,6 @@ def configured(
         "max_connections": max_connections,
         "head_seconds": head_seconds,
         "write_seconds": write_seconds,
+        "linger_seconds": linger_seconds,
     }
     return type("ConfiguredProtocol", (GatewayProtocol,), parts)

@@ -27,7 +27,7 @@ def serve(
         application,
         host=settings.host,
         port=settings.port,
-        http=configured(new_request_id, settings.max_connections, timeouts.head, timeouts.write_idle),
+        http=configured(new_request_id, settings.max_connections, timeouts.head, timeouts.write_idle, timeouts.linger),
         ws="none",
         log_config=None,
         access_log=False,

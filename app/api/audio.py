@@ -52,7 +52,7 @@ class AudioEndpoint:
         if body.complete:
             await send_refusal(refusal, send)
             return
-        waits_to_send = headers.get(b"expect") is not None and not body.begun
+        waits_to_send = headers.text(b"expect").lower() == "100-continue" and not body.begun
         await send_refusal(refusal, send, close=True, more_body=not waits_to_send)
         if not waits_to_send:
             await body.drain(self._timeouts.linger)

@@ -33,6 +33,8 @@ class Edge:
             await self._application(scope, receive, send)
             return
         request_id = self._new_request_id()
+        # Paths are matched as they came: what is percent-encoded is another path, whatever it may mean.
+        scope["path"] = scope["raw_path"].decode("latin-1")
         scope.setdefault("state", {})["request_id"] = request_id
         started = False
 

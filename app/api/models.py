@@ -4,6 +4,7 @@ Source: https://platform.openai.com/docs/api-reference/models
 """
 
 from typing import Annotated
+from urllib.parse import unquote
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
@@ -43,9 +44,10 @@ def models_router(models: tuple[Model, ...], owner: str, identify: Identify) -> 
 
     @router.get("/v1/models/{model_id:path}", summary="One model that your key may use")
     async def get_model(model_id: str, caller: Annotated[Caller, Depends(identify)]) -> ModelObject:
-        found = next((model for model in allowed(caller) if model.id == model_id), None)
+        asked = unquote(model_id)
+        found = next((model for model in allowed(caller) if model.id == asked), None)
         if found is None:
-            raise errors.model_not_found(model_id, [model.id for model in allowed(caller)])
+            raise errors.model_not_found(asked, [model.id for model in allowed(caller)])
         return found
 
     return router

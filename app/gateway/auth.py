@@ -80,7 +80,7 @@ def secret_in(headers: Headers) -> str:
     values = headers.all(b"authorization")
     if len(values) > 1:
         raise errors.bad_request("More than one Authorization header.")
-    words = values[0].decode("latin-1").split() if values else []
+    words = [word.decode("latin-1") for word in values[0].split()] if values else []
     if len(words) == 2 and words[0].lower() == "bearer":
         return words[1]
     if len(words) == 1 and words[0].lower() != "bearer":

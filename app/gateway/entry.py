@@ -94,8 +94,10 @@ def _tags(call: Call, caller: Caller) -> Tags:
 
 
 def _boundary(call: Call) -> str:
-    if call.headers.text(b"content-encoding").strip().lower() not in ("", "identity"):
+    if any(value.strip().lower() not in (b"", b"identity") for value in call.headers.all(b"content-encoding")):
         raise errors.unsupported_content_encoding()
+    if len(call.headers.all(b"content-type")) > 1:
+        raise errors.bad_request("More than one Content-Type header.")
     content_type = call.headers.text(b"content-type")
     if content_type.partition(";")[0].strip().lower() != "multipart/form-data":
         raise errors.invalid_content_type()

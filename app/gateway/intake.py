@@ -204,7 +204,7 @@ async def _begun(items: _Items) -> _BegunFile:
     if not head:
         raise errors.empty_file()
     if isinstance(sniffer.verdict, Unrecognised):
-        raise errors.invalid_file_format(FORMATS)
+        raise errors.invalid_file_format(FORMATS, sniffer.verdict.kind)
     tally = AudioTally(sniffer.verdict)
     tally.feed(head)
     return _BegunFile(sniffer.verdict, tally, head, following)

@@ -3,6 +3,7 @@
 The HTTP parser finds most faults by itself; these are the ones that it lets through.
 """
 
+import re
 from collections.abc import Sequence
 
 from app import errors
@@ -12,16 +13,17 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 100
 
 _VERSIONS = frozenset({"1.0", "1.1"})
+_HOST = re.compile(rb"([0-9A-Za-z._~-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{0,5})?")
 
 
-def fault_of(version: str, headers: Sequence[Header], upgrade: bool = False) -> Refusal | None:
+def fault_of(version: str, target: bytes, headers: Sequence[Header], upgrade: bool = False) -> Refusal | None:
     """What is wrong with the head of a request, or None. Names are in lower case.
 
     `upgrade`: the parser takes what follows for another protocol, and would skip the body (CONNECT, `Upgrade: h2c`).
     """
     encodings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
     lengths = [value for name, value in headers if name == b"content-length"]
-    hosts = [value for name, value in headers if name == b"host"]
+    hosts = [value.strip() for name, value in headers if name == b"host"]
     if version not in _VERSIONS:
         return errors.bad_request(f"HTTP/{version} is not spoken here; HTTP/1.1 is.")
     if upgrade:
@@ -34,4 +36,8 @@ def fault_of(version: str, headers: Sequence[Header], upgrade: bool = False) -> 
         return errors.bad_request("The Content-Length is not one number.")
     if len(hosts) > 1 or (version == "1.1" and not hosts):
         return errors.bad_request("There is not exactly one Host header.")
+    if not all(map(_HOST.fullmatch, hosts)):
+        return errors.bad_request("The Host header is not a host and a port.")
+    if b"#" in target:
+        return errors.bad_request("The URL has a fragment, which no client sends.")
     return None

@@ -14,13 +14,10 @@ from tests.audio import make
 from tests.behaviour.caller import (
     CLIP,
     CLOSING,
-    TRANSCRIPTIONS,
     begin,
     connect,
-    error_of,
     fence,
     form,
-    held_row,
     post_bytes,
     request_id,
     sdk,
@@ -117,19 +114,6 @@ def test_fields_behind_a_file_that_streams_go_up_behind_it(gateway: GatewayProce
     assert [part.name for part in exchange.form()] == ["model", "file", "prompt", "temperature"]
 
 
-def test_one_byte_at_a_time_arrives_as_the_same_form(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
-    audio = CLIP[:600]
-    whole = multipart([*form(audio=audio), Part("prompt", b"x")])
-    with connect(gateway) as caller:
-        begin(gateway, caller)
-        for at in range(len(whole)):
-            send(caller, whole[at : at + 1])
-        caller.send(chunked([]))
-        assert caller.read_response().status == 200
-    parts = [(part.name, part.data) for part in upstream.journal[0].form()]
-    assert parts == [("model", b"whisper-1"), ("file", audio), ("prompt", b"x")]
-
-
 def test_nothing_goes_up_before_the_model_has_been_read(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     """The file, larger than what a spool keeps in memory, comes first."""
     whole = multipart([Part("file", LONG_CLIP, "clip.wav"), Part("model", b"whisper-1"), Part("prompt", b"x")])
@@ -167,73 +151,6 @@ def test_nothing_goes_up_before_the_container_is_told(gateway: GatewayProcess, u
 
 
 # -- the held tail ----------------------------------------------------------------------------------------------------
-
-
-def test_a_form_without_its_closing_boundary_never_becomes_a_complete_request(
-    gateway: GatewayProcess, upstream: ScriptedUpstream
-) -> None:
-    with connect(gateway) as caller:
-        begin(gateway, caller)
-        send(caller, multipart(form(), closing=False))
-        exchange = upstream.wait_for(1)
-        upstream.wait_until(body_of(exchange, CLIP[:-20]))
-        caller.send(chunked([]))
-        answer = caller.read_response()
-    error = error_of(answer)
-    assert (answer.status, error["code"]) == (400, "invalid_multipart")
-    upstream.wait_until(lambda: exchange.aborted, timeout=10)
-    row = gateway.row(request_id(answer))
-    assert (row["state"], row["error"], row["cost_nano_usd"], row["audio_ms"]) == (
-        "released",
-        "invalid_multipart",
-        0,
-        0,
-    )
-
-
-@pytest.mark.parametrize("declared", [False, True], ids=["chunked", "Content-Length"])
-@pytest.mark.parametrize("closing", [False, True], ids=["in the file", "before the end of the body"])
-@pytest.mark.parametrize("leave", [RawConnection.close, RawConnection.reset], ids=["close", "reset"])
-def test_a_caller_who_goes_away_mid_upload_never_made_a_complete_request(
-    gateway: GatewayProcess,
-    upstream: ScriptedUpstream,
-    declared: bool,
-    closing: bool,
-    leave: Callable[[RawConnection], None],
-) -> None:
-    """Also one who sent the closing boundary, but not what ends the body."""
-    body = multipart(form(), closing=closing)
-    with connect(gateway) as caller:
-        if declared:
-            caller.send(post_bytes(gateway, b"", headers=[("Content-Length", str(len(body) + 1))]) + body)
-        else:
-            begin(gateway, caller)
-            send(caller, body)
-        exchange = upstream.wait_for(1)
-        upstream.wait_until(body_of(exchange, CLIP[:-20]))
-        held = held_row(gateway)
-        leave(caller)
-    upstream.wait_until(lambda: exchange.aborted and upstream.connections_open == 0, timeout=10)
-    assert not exchange.complete
-    row = gateway.wait_for_row(held["id"], "released")
-    assert (row["error"], row["cost_nano_usd"]) == ("client_closed_request", 0)
-    assert gateway.wait_for_log(held["id"])["state"] == "released"
-
-
-def test_a_second_file_does_not_go_up(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
-    whole = multipart([*form(), Part("file", b"second" * 1000, "b.wav")])
-    at = whole.index(CLIP) + len(CLIP)
-    with connect(gateway) as caller:
-        begin(gateway, caller)
-        send(caller, whole[:at])
-        exchange = upstream.wait_for(1)
-        caller.send(chunked([whole[at:]]))
-        answer = caller.read_response()
-    error = error_of(answer)
-    assert (answer.status, error["code"], error["param"]) == (400, "duplicate_parameter", "file")
-    upstream.wait_until(lambda: exchange.aborted, timeout=10)
-    assert b"second" not in exchange.body
-    assert gateway.row(request_id(answer))["state"] == "released"
 
 
 def test_the_closing_boundary_waits_for_the_hold_to_be_durable(
@@ -331,40 +248,3 @@ def seen_so_far(caller: RawConnection) -> bytes:
         return b""
     finally:
         caller.socket.settimeout(10)
-
-
-# -- leave to go on ---------------------------------------------------------------------------------------------------
-
-
-def test_a_caller_who_asks_first_is_told_to_go_on(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
-    body = multipart(form())
-    with connect(gateway) as caller:
-        caller.send(post_bytes(gateway, b"", headers=[("Content-Length", str(len(body))), ("Expect", "100-continue")]))
-        assert caller.read_until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue"
-        assert upstream.journal == []
-        caller.send(body)
-        answer = caller.read_response()
-    assert (answer.status, answer.interim) == (200, [])
-    assert upstream.journal[0].header("expect") is None
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "headers"),
-    [
-        (401, "invalid_api_key", [("Authorization", "Bearer nobody")]),
-        (413, "request_too_large", [("Content-Length", str(27 * 1024 * 1024))]),
-        (415, "invalid_content_type", [("Content-Type", "application/json")]),
-        (415, "unsupported_content_encoding", [("Content-Encoding", "gzip")]),
-        (400, "invalid_multipart", [("Content-Type", "multipart/form-data")]),
-    ],
-)
-def test_a_caller_who_asks_first_and_is_refused_sends_nothing(
-    gateway: GatewayProcess, status: int, code: str, headers: list[tuple[str, str]]
-) -> None:
-    length = [] if headers[0][0] == "Content-Length" else [("Content-Length", "1000000")]
-    with connect(gateway) as caller:
-        caller.send(post_bytes(gateway, b"", TRANSCRIPTIONS, [*headers, *length, ("Expect", "100-continue")]))
-        answer = caller.read_response()
-        assert (answer.status, error_of(answer)["code"], answer.interim) == (status, code, [])
-        assert answer.header("connection") == "close"
-        assert caller.closed()

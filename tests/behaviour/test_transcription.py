@@ -378,35 +378,6 @@ def test_nothing_of_the_callers_head_or_framing_reaches_the_upstream(
     assert gateway.key.encode() not in exchange.body
 
 
-CONTAINERS = [
-    (("wav", "pcm_s16le"), "audio.wav", "audio/wav"),
-    (("flac", "flac"), "audio.flac", "audio/flac"),
-    (("mp3", "libmp3lame"), "audio.mp3", "audio/mpeg"),
-    (("ogg", "flac"), "audio.ogg", "audio/ogg"),
-    (("ogg", "libopus"), "audio.ogg", "audio/ogg"),
-    (("ipod", "aac"), "audio.m4a", "audio/mp4"),
-    (("mp4", "aac"), "audio.mp4", "video/mp4"),
-    (("webm", "libopus"), "audio.webm", "audio/webm"),
-    (("mpeg", "mp2"), "audio.mpeg", "video/mpeg"),
-]
-
-
-@pytest.mark.parametrize(("made", "filename", "media_type"), CONTAINERS, ids=["-".join(each[0]) for each in CONTAINERS])
-@pytest.mark.parametrize("name", ["upload", "x.exe", "clip.WAV"])
-def test_the_file_goes_up_untouched_under_a_name_of_ours(
-    gateway: GatewayProcess,
-    upstream: ScriptedUpstream,
-    made: tuple[str, str],
-    filename: str,
-    media_type: str,
-    name: str,
-) -> None:
-    audio = make(made[0], made[1], 1.0, 48_000)
-    assert post(gateway, form(audio=audio, filename=name)).status == 200
-    file = upstream.journal[0].file
-    assert (file.filename, file.content_type, file.data) == (filename, media_type, audio)
-
-
 # -- other settings of the upstream -----------------------------------------------------------------------------------
 
 

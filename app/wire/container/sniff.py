@@ -48,6 +48,7 @@ _RULES: Final[tuple[tuple[re.Pattern[bytes], Rule], ...]] = tuple(
         (rb"\x1aE\xdf\xa3", ebml.recognise),
         (rb"....(ftyp|free|wide|skip|styp|sidx|moof|moov)", brands.recognise),
         (rb"\x00\x00\x01\xba[\x20-\x2f\x40-\x7f]", _is(Container.MPEG)),  # the marker bits of MPEG-1 and MPEG-2
+        (rb"\xff\xfe(.\x00){4}|\xfe\xff(\x00.){4}", _is("UTF-16 text")),  # FF FE could be MPEG layer I as well
         (rb"\xff[\xe0-\xff]", mp3.recognise),
         (rb"....mdat", _is("QuickTime")),
         (rb"FORM....AIF[FC]", _is("AIFF")),

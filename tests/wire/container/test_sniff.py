@@ -121,6 +121,8 @@ REFUSED = {
     "gzip": b"\x1f\x8b\x08" + bytes(50),
     "text like a box": b"The moov of a film is not a mood",
     "text": b"hello, this is a text about audio",
+    "utf-16": "\N{BYTE ORDER MARK}hello, this is a text".encode("utf-16-le"),
+    "utf-16, big-endian": "\N{BYTE ORDER MARK}hello, this is a text".encode("utf-16-be"),
     "zeros": bytes(5000),
     "noise": noise(HEAD_BYTES + 100),
     "empty": b"",

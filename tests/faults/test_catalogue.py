@@ -1,0 +1,54 @@
+"""The catalogue and the cases lie side by side: each row has a case, each case that names a row names a known one."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.faults.catalogue import ROWS
+
+HERE = Path(__file__).parent
+_IN_NAME = re.compile(r"::test_((?:[A-J]\d+_)+)")
+_IN_PARAMETER = re.compile(r"[\[-]([A-J]\d+)(?=[-\]])")
+
+
+def rows_of(case: str) -> set[str]:
+    """The rows that the node id of a case names: in its function's name, or in its parameters."""
+    names = [row for found in _IN_NAME.findall(case) for row in found.rstrip("_").split("_")]
+    return {*names, *_IN_PARAMETER.findall(case)}
+
+
+@pytest.fixture(scope="module")
+def rows_with_a_case() -> set[str]:
+    """Collected anew, since this run may have been asked for a part of the package only."""
+    options = ["--collect-only", "-q", "-p", "no:cacheprovider", f"--ignore={__file__}"]
+    command = [sys.executable, "-m", "pytest", *options, str(HERE)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parents[1], check=False)
+    assert done.returncode in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED), done.stdout + done.stderr
+    return {row for line in done.stdout.splitlines() for row in rows_of(line)}
+
+
+def test_every_row_has_a_case(rows_with_a_case: set[str]) -> None:
+    assert set(ROWS) - rows_with_a_case == set()
+
+
+def test_every_case_is_of_a_known_row(rows_with_a_case: set[str]) -> None:
+    assert rows_with_a_case - set(ROWS) == set()
+
+
+@pytest.mark.parametrize(
+    ("case", "rows"),
+    [
+        ("test_framing.py::test_A6_trailers_change_nothing", {"A6"}),
+        ("test_framing.py::test_A2_A3_more", {"A2", "A3"}),
+        ("test_framing.py::test_a_bad_head[A2-equal-duplicates]", {"A2"}),
+        ("test_framing.py::test_A7_a_bad_head[E80-M4A]", {"A7", "E80"}),
+        ("test_framing.py::test_a_bad_head[model first-E80-cut]", {"E80"}),
+        ("test_framing.py::test_a_bad_head[A2]", {"A2"}),
+        ("test_files.py::test_mp3_is_told[mp3-M4A-C4x]", set()),
+    ],
+)
+def test_how_a_case_names_its_rows(case: str, rows: set[str]) -> None:
+    assert rows_of(case) == rows

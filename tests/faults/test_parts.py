@@ -1,0 +1,137 @@
+"""B: strange parts that are good: what of their names, types and values travels, and what their number costs."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.behaviour.caller import (
+    CLIP,
+    request_id,
+)
+from tests.faults.forms import DISPOSITION, NAMED_FILE, WHOLE, field, file, headed, part, submit
+from tests.faults.outcomes import refused
+from tests.stubs.gateway import GatewayProcess
+from tests.stubs.upstream import ScriptedUpstream
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        "filename=\"clip.wav\"; filename*=UTF-8''marked.exe",
+        "filename*=UTF-8''marked.exe; filename=\"clip.wav\"",
+        'filename="marked\\".wav"',
+        'filename="marked\\\\.wav"',
+        'filename="marked%22.wav"',
+        'filename="marked%0d%0a.wav"',
+        'filename="../../marked.wav"',
+        'filename="C:\\marked\\x.wav"',
+        'filename="/etc/marked"',
+        'filename="marked;x.wav"',
+        "filename=\"'marked'.wav\"",
+        'filename="marked\N{SPEAKER}.wav"',
+        'filename="marked\N{RIGHT-TO-LEFT OVERRIDE}vaw.exe"',
+        'filename="marked\N{LINE SEPARATOR}.wav"',
+        'filename="marked' + "x" * 3000 + '"',
+        "filename=marked.wav",
+        'filename="marked."',
+        'filename="marked "',
+    ],
+)
+def test_B31_B32_no_name_of_the_callers_travels(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, parameters: str
+) -> None:
+    """Nor does its type. The log does not know the name either."""
+    answer = submit(gateway, file(f'name="file"; {parameters}', "Content-Type: text/marked"))
+    assert answer.status == 200
+    assert gateway.row(request_id(answer))["state"] == "settled"
+    (exchange,) = upstream.journal
+    assert exchange.file.headers == (
+        ("Content-Disposition", 'form-data; name="file"; filename="audio.wav"'),
+        ("Content-Type", "audio/wav"),
+    )
+    assert exchange.file.data == CLIP
+    assert b"marked" not in exchange.body
+    gateway.wait_for_log(request_id(answer))
+    assert "marked" not in gateway.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("a%22b", "a%22b"),
+        ("a'b", "a'b"),
+        ("a;b", "a;b"),
+        ("a b", "a b"),
+        ("model[]", "model[]"),
+        ("chunking_strategy[type]", "chunking_strategy[type]"),
+        ('a\\"b', "a%22b"),
+        (
+            "gr\N{LATIN SMALL LETTER O WITH DIAERESIS}\N{SNOWMAN}",
+            "gr\N{LATIN SMALL LETTER O WITH DIAERESIS}\N{SNOWMAN}",
+        ),
+    ],
+)
+def test_B34_a_strange_name_travels(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, name: str, written: str
+) -> None:
+    assert submit(gateway, field(name) + WHOLE).status == 200
+    assert [part.name for part in upstream.journal[0].form()] == [written, "model", "file"]
+
+
+@pytest.mark.parametrize("encoding", ["binary", "8bit", "7BIT"])
+def test_B37_an_encoding_that_changes_nothing(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, encoding: str
+) -> None:
+    assert submit(gateway, file(NAMED_FILE, f"Content-Transfer-Encoding: {encoding}")).status == 200
+    assert upstream.journal[0].file.data == CLIP
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"a\nb",
+        b"a\r\nb\tc",
+        "\N{BYTE ORDER MARK}x".encode(),
+        "\N{GRINNING FACE}\N{RIGHT-TO-LEFT OVERRIDE}".encode(),
+    ],
+)
+def test_B42_a_strange_value_travels(gateway: GatewayProcess, upstream: ScriptedUpstream, value: bytes) -> None:
+    assert submit(gateway, field("prompt", value) + WHOLE).status == 200
+    assert upstream.journal[0].form()[0].data == value
+
+
+# -- caps -------------------------------------------------------------------------------------------------------------
+
+
+def cpu_seconds(gateway: GatewayProcess) -> float:
+    """The processor's time that the gateway has taken so far."""
+    assert gateway.process is not None
+    fields = Path(f"/proc/{gateway.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        field("x") * 10_000 + WHOLE,
+        headed(DISPOSITION, b"X: " + b"x" * 1_000_000),
+        headed(DISPOSITION, *[b"X: 1"] * 100_000),
+        headed(DISPOSITION + b"; x=1" * 200_000),
+        WHOLE + b"\r\n--test-boundary\r\n" * 200_000,
+    ],
+    ids=["parts", "header", "headers", "parameters", "boundaries"],
+)
+def test_B38_a_cap_costs_little(gateway: GatewayProcess, upstream: ScriptedUpstream, body: bytes) -> None:
+    """Ten such forms; well below what reading them to their end would take."""
+    before = cpu_seconds(gateway)
+    for _ in range(10):
+        refused(submit(gateway, body), 400, "invalid_multipart")
+    assert cpu_seconds(gateway) - before < 2
+
+
+def test_B38_as_many_parts_and_headers_as_may_be(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    headers = [f"X-{number}: {'x' * 4000}" for number in range(7)]
+    assert submit(gateway, field("x") * 253 + part('name="y"', b"1", *headers) + WHOLE).status == 200
+    assert len(upstream.journal[0].form()) == 256
