@@ -48,6 +48,7 @@ class Refusal(Exception):
         self.headers = headers
         self.body = body
         self.model: str | None = None
+        self.reason: str | None = None
 
     def envelope(self) -> bytes:
         """The JSON body; the provider's own where it was already of this shape."""
@@ -76,13 +77,30 @@ class Refusal(Exception):
 # -- the caller -------------------------------------------------------------------------------------------------------
 
 
-def invalid_api_key() -> Refusal:
-    """One text for a key that is missing, malformed, unknown, revoked or expired, so that nothing can be probed."""
-    return Refusal(
+def invalid_api_key(reason: str) -> Refusal:
+    """One text for a key that is missing, malformed, unknown, revoked or expired, so that nothing can be probed.
+
+    The reason is for the log alone.
+    """
+    refusal = Refusal(
         401,
         "invalid_api_key",
         "Missing or invalid API key. Send a key of this gateway as 'Authorization: Bearer sk-agw-...'.",
         headers=((b"www-authenticate", b"Bearer"),),
+    )
+    refusal.reason = reason
+    return refusal
+
+
+def too_many_bad_keys(retry_after: float) -> Refusal:
+    """In place of the 401: a repeat with the same key cannot help, whenever it comes."""
+    return Refusal(
+        429,
+        "too_many_bad_keys",
+        "Too many requests without a good API key came from your address. Send a key of this gateway.",
+        kind="rate_limit_error",
+        retry=False,
+        retry_after=retry_after,
     )
 
 

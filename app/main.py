@@ -49,6 +49,7 @@ from app.gateway.limits import Limits
 from app.gateway.pipeline import Pipeline
 from app.gateway.relay import Relay
 from app.gateway.report import Grouping, Period, UsageSum
+from app.gateway.throttle import Throttle
 from app.policy.terms import Tags
 from app.wire import identifier
 
@@ -82,6 +83,7 @@ class _Parts:
     changes: LedgerDesk
     provider: AiohttpProvider
     directory: KeyDirectory
+    throttle: Throttle
     budgets: Budgets
     delivery: NoticeDelivery
     entrance: Entrance
@@ -93,11 +95,9 @@ class _Parts:
         """Everything open; in the end closed in the reverse order, whatever happens."""
         async with AsyncExitStack() as stack:
             stack.enter_context(self.lock)
-            orphans = self.ledger.start()
+            self.ledger.start()
             stack.callback(self.reader.close)
             stack.push_async_callback(self.ledger.stop)
-            if orphans:
-                _log.warning("%d requests were left held by a gateway that was stopped; now unknown", orphans)
             await self.provider.open()
             stack.push_async_callback(self.provider.close)
             await self.delivery.open()
@@ -116,11 +116,14 @@ def _assembled(settings: Config, environ: Mapping[str, str], lines: LineWriter) 
     lock = database.lock()
     reader = LedgerReader(database)
     ledger = LedgerWriter(database)
+    if orphans := ledger.open():
+        _log.warning("%d requests were left held by a gateway that was stopped; now unknown", orphans)
     server = settings.server
     spools = SpoolFolder(settings.ledger.path.parent, server.spool_memory_bytes, server.spool_total_bytes)
     provider = AiohttpProvider(settings.upstream, settings.upstream.api_key(environ), settings.timeouts)
     _refuse_names_in_both(settings, database)
     directory = KeyDirectory(configured_keys(settings, environ), reader, settings.limits.terms)
+    throttle = Throttle(server.max_bad_keys)
     budgets = Budgets(reader, settings.alerts.thresholds)
     entrance = Entrance(server.max_requests, server.max_file_bytes, Limits(), budgets)
     relay = Relay(provider, settings.upstream.framing, settings.timeouts, spools)
@@ -132,12 +135,14 @@ def _assembled(settings: Config, environ: Mapping[str, str], lines: LineWriter) 
         changes=LedgerDesk(database, "changes"),
         provider=provider,
         directory=directory,
+        throttle=throttle,
         budgets=budgets,
         delivery=NoticeDelivery(reader, ledger, _webhook(settings, environ)),
         entrance=entrance,
         relay=relay,
         pipeline=Pipeline(
             directory=directory,
+            throttle=throttle,
             entrance=entrance,
             budgets=budgets,
             intake=Intake(settings.models, server.max_file_bytes, spools),
@@ -150,13 +155,13 @@ def _assembled(settings: Config, environ: Mapping[str, str], lines: LineWriter) 
 
 
 def _add_routes(app: FastAPI, settings: Config, admin_key: SecretStr | None, parts: _Parts) -> None:
-    identify = identified(parts.directory)
+    identify = identified(parts.directory, parts.throttle)
     app.include_router(models_router(settings.models, settings.upstream.name, identify))
     app.include_router(usage_router(partial(_own_usage, parts.reports), identify))
     if admin_key is not None:
         administer = partial(_administer, settings, parts.changes)
         sums, audit = partial(_sums, parts.reports), partial(_audit, parts.reports)
-        app.include_router(admin_router(admin_key, administer, sums, audit))
+        app.include_router(admin_router(admin_key, parts.throttle, administer, sums, audit))
     app.include_router(system_router(lambda: parts.ledger.writable and not parts.relay.key_in_trouble))
     for path, endpoint in _audio_endpoints(parts.pipeline, settings.timeouts).items():
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))

@@ -12,7 +12,7 @@ from app.errors import Refusal
 Made = tuple[Callable[[], Refusal], int, str, str | None, bool | None]
 
 CALLERS_FAULT: list[Made] = [
-    (errors.invalid_api_key, 401, "invalid_api_key", None, None),
+    (lambda: errors.invalid_api_key("no key"), 401, "invalid_api_key", None, None),
     (lambda: errors.bad_request("No."), 400, "bad_request", None, None),
     (lambda: errors.unknown_url("GET", "/v2"), 404, "unknown_url", None, None),
     (lambda: errors.method_not_allowed("PUT", {"POST", "GET"}), 405, "method_not_allowed", None, None),
@@ -84,6 +84,14 @@ def test_a_limit_of_the_provider_is_a_rate_limit_error() -> None:
     assert dict(refusal.all_headers())[b"retry-after"] == b"3"
 
 
+def test_too_many_bad_keys_are_a_rate_limit_error_that_is_not_to_be_repeated() -> None:
+    refusal = errors.too_many_bad_keys(0.2)
+    assert (refusal.status, told(refusal)["code"]) == (429, "too_many_bad_keys")
+    assert told(refusal)["type"] == "rate_limit_error"
+    headers = dict(refusal.all_headers())
+    assert (headers[b"retry-after"], headers[b"x-should-retry"]) == (b"1", b"false")
+
+
 def test_an_error_of_the_provider_keeps_its_status_and_its_own_body() -> None:
     body = b'{"error": {"message": "no", "type": "t", "param": null, "code": "c"}, "more": 1}'
     refusal = errors.upstream_refused(422, "", body)
@@ -141,7 +149,7 @@ def test_a_refusal_can_be_told_not_to_invite_a_repetition() -> None:
 
 
 def test_headers_of_the_refusals_that_have_their_own() -> None:
-    assert (b"www-authenticate", b"Bearer") in errors.invalid_api_key().all_headers()
+    assert (b"www-authenticate", b"Bearer") in errors.invalid_api_key("no key").all_headers()
     assert (b"allow", b"GET, POST") in errors.method_not_allowed("PUT", {"POST", "GET"}).all_headers()
     assert errors.internal_error().all_headers() == ((b"content-type", b"application/json"),)
 

@@ -1,8 +1,9 @@
 """The HTTP server: uvicorn on uvloop and httptools; its connections are those of `http1`.
 
-A stop that was asked for by signal is a success: the process ends with status 0.
+A stop that was asked for by signal is a success: the process ends with status 0. A second signal ends the grace.
 """
 
+import asyncio
 import gc
 import logging
 import resource
@@ -17,12 +18,13 @@ from app.config import ServerSettings, TimeoutSettings
 
 BACKLOG = 2048
 COLLECTOR_THRESHOLDS = (20_000, 20, 100)
+POLL_SECONDS = 0.1
 
 
 def serve(
     application: Any, settings: ServerSettings, timeouts: TimeoutSettings, new_request_id: Callable[[], str]
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is in flight within the grace; SystemExit if it cannot start."""
+    """Serve until SIGTERM or SIGINT, then finish what is in flight within the grace; SystemExit(1) if that fails."""
     config = uvicorn.Config(
         application,
         host=settings.host,
@@ -38,7 +40,10 @@ def serve(
         backlog=BACKLOG,
     )
     logging.getLogger("uvicorn.error").addFilter(_is_news)
-    _Server(config).run()
+    try:
+        _Server(config).run()
+    except SystemExit as stopped:  # uvicorn's own status for a start that failed is 3
+        raise SystemExit(1) from stopped
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -47,11 +52,26 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn raises the signal again after a graceful stop, which would end the process as if it had been killed."""
+    """uvicorn raises the signal again after a graceful stop, which would end the process as if it had been killed; at a
+    second one it goes without closing anything.
+    """
+
+    _grace_is_over = False
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        super().handle_exit(sig, frame)
-        self._captured_signals.clear()
+        self._grace_is_over = self.should_exit
+        self.should_exit = True
+
+    async def _wait_tasks_to_complete(self) -> None:
+        """Until all is done; TimeoutError, as at the end of the grace, when a second signal comes."""
+        waiting = asyncio.ensure_future(super()._wait_tasks_to_complete())
+        try:
+            while not waiting.done():
+                if self._grace_is_over:
+                    raise TimeoutError
+                await asyncio.wait((waiting,), timeout=POLL_SECONDS)
+        finally:
+            waiting.cancel()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -14,11 +14,13 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from app import errors
+from app.api.access import watching
 from app.api.usage import UsageList
 from app.errors import Refusal
 from app.gateway import auth
 from app.gateway.administration import Administration, AuditEntry, CallerRecord, Fault, Impossible, KeyRecord
 from app.gateway.report import Grouping, Period, UsageSum
+from app.gateway.throttle import Throttle
 from app.wire.headers import Headers
 
 T = TypeVar("T")
@@ -63,7 +65,9 @@ class Rotation(Body):
     expires_in_hours: float | None = Field(None, gt=0, le=MAX_HOURS)
 
 
-def admin_router(admin_key: SecretStr, administer: Administer[Any], sums: Sums, audit: Audit) -> APIRouter:
+def admin_router(
+    admin_key: SecretStr, throttle: Throttle, administer: Administer[Any], sums: Sums, audit: Audit
+) -> APIRouter:
     """The routes, behind the admin key."""
 
     class AdminRoute(APIRoute):
@@ -73,9 +77,10 @@ def admin_router(admin_key: SecretStr, administer: Administer[Any], sums: Sums, 
             handle = super().get_route_handler()
 
             async def handle_admitted(request: Request) -> Response:
-                secret = auth.secret_in(Headers(request.scope["headers"]))
-                if not hmac.compare_digest(secret.encode(), admin_key.get_secret_value().encode()):
-                    raise errors.invalid_api_key()
+                with watching(throttle, request.scope):
+                    secret = auth.secret_in(Headers(request.scope["headers"]))
+                    if not hmac.compare_digest(secret.encode(), admin_key.get_secret_value().encode()):
+                        raise errors.invalid_api_key("not the admin key")
                 return await handle(request)
 
             return handle_admitted

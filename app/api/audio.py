@@ -10,6 +10,7 @@ from typing import Self
 from starlette.types import Message, Receive, Scope, Send
 
 from app import errors
+from app.api.access import address_of
 from app.api.edge import send_refusal
 from app.config import Task, TimeoutSettings
 from app.errors import Refusal
@@ -35,7 +36,8 @@ class AudioEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = RequestBody(receive, self._timeouts.body_idle)
         headers = Headers(scope["headers"])
-        call = Call(scope["state"]["request_id"], self._task, headers, body, time.time_ns() // 1_000_000)
+        request_id, received_ms = scope["state"]["request_id"], time.time_ns() // 1_000_000
+        call = Call(request_id, self._task, headers, body, received_ms, address_of(scope))
         caller = CallerSide(send)
         try:
             await self._pipeline.handle(call, caller.send_answer)

@@ -126,6 +126,10 @@ class Account:
                 await self.fail(Failed(errors.upstream_error(), may_have_billed=True), stream.status)
             elif not ended:
                 raise Failed(errors.upstream_cut(), may_have_billed=True)
+        except asyncio.CancelledError:
+            if not (ended or error_told):
+                yield _frame(errors.shutting_down())
+            raise
         except (Failed, Refusal) as error:
             if isinstance(error, Failed) and self.outcome is None:
                 await self.fail(error, stream.status)

@@ -70,8 +70,12 @@ class KeyDirectory:
 async def identify(headers: Headers, directory: KeyDirectory, now_ms: int) -> Caller:
     """The caller whose key these headers carry; Refusal 401 for every other."""
     key = await directory.find(secret_in(headers))
-    if key is None or key.revoked or (key.expires_ms is not None and key.expires_ms <= now_ms):
-        raise errors.invalid_api_key()
+    if key is None:
+        raise errors.invalid_api_key("no such key")
+    if key.revoked:
+        raise errors.invalid_api_key(f"the key {key.id} of {key.caller} is revoked")
+    if key.expires_ms is not None and key.expires_ms <= now_ms:
+        raise errors.invalid_api_key(f"the key {key.id} of {key.caller} has expired")
     return Caller(key.caller, key.id, key.terms.over(directory.defaults))
 
 
@@ -85,4 +89,4 @@ def secret_in(headers: Headers) -> str:
         return words[1]
     if len(words) == 1 and words[0].lower() != "bearer":
         return words[0]
-    raise errors.invalid_api_key()
+    raise errors.invalid_api_key("no key" if not words else "no key in a form that is known")

@@ -11,7 +11,8 @@ from app.wire.headers import Headers
 class Call:
     """One request. `id` is its `x-request-id` and its row in the ledger, and sorts by time.
 
-    `body` raises a Refusal when the caller goes away or is too slow; its chunks have any size.
+    `body` raises a Refusal when the caller goes away or is too slow; its chunks have any size. `address` is the peer's,
+    empty where it has none.
     """
 
     id: str
@@ -19,6 +20,7 @@ class Call:
     headers: Headers
     body: AsyncIterator[bytes]
     received_ms: int
+    address: str = ""
 
     @property
     def declared_bytes(self) -> int | None:

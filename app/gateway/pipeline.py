@@ -18,6 +18,7 @@ from app.gateway.call import Call
 from app.gateway.entry import Entrance
 from app.gateway.intake import Intake
 from app.gateway.relay import Relay
+from app.gateway.throttle import Throttle
 
 Deliver = Callable[[Answer], Awaitable[None]]
 
@@ -54,6 +55,7 @@ class Pipeline:
     def __init__(
         self,
         directory: KeyDirectory,
+        throttle: Throttle,
         entrance: Entrance,
         budgets: Budgets,
         intake: Intake,
@@ -63,6 +65,7 @@ class Pipeline:
         upstream: str,
     ) -> None:
         self._directory = directory
+        self._throttle = throttle
         self._entrance = entrance
         self._budgets = budgets
         self._intake = intake
@@ -95,7 +98,8 @@ class Pipeline:
         return refusal.without_retry() if outcome is not None and outcome.state is State.UNKNOWN else refusal
 
     async def _answer(self, call: Call, trail: Trail, deliver: Deliver) -> None:
-        trail.caller = caller = await auth.identify(call.headers, self._directory, _now_ms())
+        with self._throttle.watching(call.id, call.address, time.monotonic_ns()):
+            trail.caller = caller = await auth.identify(call.headers, self._directory, _now_ms())
         trail.limits = self._entrance.paced(caller, time.monotonic_ns())
         with self._entrance.slot(call, caller) as slot, closing(await self._intake.read(call, caller, slot)) as upload:
             trail.permit = permit = admission.admit(

@@ -2,12 +2,10 @@
 
 import itertools
 import random
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.stubs.callers import BusyCallers
@@ -60,45 +58,6 @@ def check_nothing_lost(gateway: GatewayProcess, seen: list[tuple[str, dict[str, 
     settled = [row["input_tokens"] for row in rows.values() if row["state"] == "settled"]
     assert len(settled) == len(set(settled))
     assert {row["state"] for row in rows.values()} <= {"settled", "unknown", "released"}
-
-
-def test_no_answer_that_a_caller_saw_is_missing_after_kill_9(tmp_path: Path) -> None:
-    gateway, seen = kill_often(tmp_path, times=8, seed=1)
-    assert len(seen) > 50
-    check_nothing_lost(gateway, seen)
-
-
-def test_rows_left_held_are_unknown_at_the_next_start(tmp_path: Path) -> None:
-
-    gate = threading.Event()
-    with ScriptedUpstream() as upstream, GatewayProcess(tmp_path, upstream.base_url) as gateway:
-        upstream.default = json_answer("late").but(gate=gate)
-        asking = threading.Thread(target=_ask_and_lose, args=(gateway,))
-        asking.start()
-        upstream.wait_until(lambda: upstream.journal and upstream.journal[0].complete)
-        (held,) = gateway.rows()
-        assert held["state"] == "held"
-        gateway.kill()
-        asking.join()
-        gateway.start()
-        (row,) = gateway.rows()
-        assert (row["state"], row["error"]) == ("unknown", "gateway_stopped")
-        assert row["cost_nano_usd"] == row["bound_nano_usd"] > 0
-        assert gateway.usage()[0]["unknown"] == 1
-        gate.set()
-        assert httpx.get(f"{gateway.host}/readyz").status_code == 200
-
-
-def _ask_and_lose(gateway: GatewayProcess) -> None:
-
-    with pytest.raises(httpx.TransportError):
-        httpx.post(
-            f"{gateway.base_url}/audio/transcriptions",
-            headers={"authorization": gateway.key},
-            data={"model": "whisper-1"},
-            files={"file": ("a.wav", SILENCE)},
-            timeout=30,
-        )
 
 
 @pytest.mark.soak

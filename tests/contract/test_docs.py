@@ -18,6 +18,7 @@ from app.adapters.ledger.schema import TABLES
 from app.api.admin import admin_router
 from app.cli import app as command_line
 from app.gateway.report import Grouping
+from app.gateway.throttle import Throttle
 from app.policy.terms import Terms
 from tests.contract.tree import ROOT, documents, is_variable, settings, text_files, variables_in
 
@@ -225,7 +226,7 @@ def test_the_options_of_the_terms_are_those_of_the_commands() -> None:
 def test_the_table_of_admin_routes_is_complete() -> None:
     async def unused(*_: Any) -> Any: ...
 
-    routes = admin_router(SecretStr("unused"), unused, unused, unused).routes
+    routes = admin_router(SecretStr("unused"), Throttle(1), unused, unused, unused).routes
     made = {
         f"{method} {route.path}" for route in routes if isinstance(route, APIRoute) for method in route.methods or ()
     }

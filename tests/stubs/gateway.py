@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -38,7 +39,8 @@ def clean_environment(**more: str) -> dict[str, str]:
 class GatewayProcess:
     """`audio-gateway serve` in `folder`. The caller `team` stands in its settings; `key` is that caller's.
 
-    With an `admin_key` its admin API is on. `more` are further environment variables.
+    With an `admin_key` its admin API is on. `more` are further environment variables. `program` may be changed
+    before the start, to run it under another program.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class GatewayProcess:
         self.ledger = folder / "ledger.db"
         self.config = folder / "config.toml"
         self.log = folder / "gateway.log"
+        self.program: Sequence[str] = COMMAND
         self.process: subprocess.Popen[bytes] | None = None
         self._more = more if admin_key is None else {**more, "AUDIO_GATEWAY_ADMIN_KEY": admin_key}
         self.config.write_text(f"""
@@ -93,7 +96,7 @@ key_sha256 = "{apikey.digest(self.key)}"
         """Start it and wait until it is ready."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*COMMAND, "serve", "--config", str(self.config)], env=self.environment, stdout=log, stderr=log
+                [*self.program, "serve", "--config", str(self.config)], env=self.environment, stdout=log, stderr=log
             )
         deadline = time.monotonic() + 20
         while not self._ready():
@@ -107,6 +110,10 @@ key_sha256 = "{apikey.digest(self.key)}"
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=40)
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
 
     def kill(self) -> None:
         assert self.process is not None

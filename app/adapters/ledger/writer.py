@@ -20,6 +20,7 @@ from typing import Final
 import apsw
 
 from app.adapters.ledger.database import Database, immediate
+from app.adapters.ledger.schema import VERSION
 from app.errors import Refusal
 from app.gateway.accounting import Outcome
 from app.gateway.admission import Hold, LedgerUnavailable
@@ -90,9 +91,14 @@ class _Write:
 
 _STOP: Final = _Write("", (), lasting=False)
 
+# Tried when nothing else waits after a failure, so that it shows when the ledger can be written again.
+_PROBE: Final = _Write("a probe", ((f"PRAGMA user_version = {VERSION}", ()),), lasting=True)
+
 
 class LedgerWriter:
-    """Takes writes from the event loop and commits them together. `start` and `stop` belong to the loop's thread."""
+    """Takes writes from the event loop and commits them together. `start` and `stop` belong to the loop's thread,
+    and `open` comes before them.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -103,15 +109,17 @@ class LedgerWriter:
         self._seq = 0
         self.writable = True
 
-    def start(self) -> int:
-        """Close what a killed process left held, and begin; the number of rows that were closed; LedgerUnusable."""
-        self._loop = asyncio.get_running_loop()
+    def open(self) -> int:
+        """Close what a killed process left held; the number of rows that were closed; LedgerUnusable."""
         self._connection = self._database.connect()
         with self._database.explained(), immediate(self._connection):
             self._connection.execute(_CLOSE_ORPHANS, (_now_ms(), self._next_seq()))
-            orphans = self._connection.changes()
+            return self._connection.changes()
+
+    def start(self) -> None:
+        """Begin to write what is handed in."""
+        self._loop = asyncio.get_running_loop()
         self._thread.start()
-        return orphans
 
     async def stop(self) -> None:
         """Write what is waiting, and end."""
@@ -251,7 +259,8 @@ class LedgerWriter:
 
     def _done(self) -> None:
         if not self.writable:
-            _log.warning("the ledger can be written again; %d late outcomes written", len(self._unwritten))
+            late = sum(write is not _PROBE for write in self._unwritten)
+            _log.warning("the ledger can be written again; %d late outcomes written", late)
         self.writable = True
         self._unwritten = []
 
@@ -259,7 +268,7 @@ class LedgerWriter:
         if self.writable:
             _log.error("the ledger cannot be written: %s", error)
         self.writable = False
-        self._unwritten = [write for write in writes if write.lasting]
+        self._unwritten = [write for write in writes if write.lasting and write is not _PROBE] or [_PROBE]
         self._tell(writes, LedgerUnavailable(str(error)))
 
     def _tell(self, writes: list[_Write], error: LedgerUnavailable | None) -> None:

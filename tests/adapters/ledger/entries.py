@@ -56,6 +56,7 @@ def outcome(held: Hold, state: State = State.SETTLED, **changes: Any) -> Outcome
 async def writing(database: Database) -> AsyncIterator[LedgerWriter]:
     """A writer on this ledger, started and in the end stopped."""
     writer = LedgerWriter(database)
+    writer.open()
     writer.start()
     try:
         yield writer

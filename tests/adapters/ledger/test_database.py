@@ -1,6 +1,5 @@
 """Opening the file: made when it is not there, and one clear line for everything that is wrong with it."""
 
-import asyncio
 import multiprocessing
 import os
 import sqlite3
@@ -126,12 +125,12 @@ def test_a_damaged_page_is_told_before_the_gateway_serves(database: Database, ta
         file.seek(4096 * (root - 1))
         file.write(os.urandom(4096))
     with pytest.raises(LedgerUnusable, match="the database is damaged; restore a backup"):
-        asyncio.run(begin(database))
+        begin(database)
 
 
-async def begin(database: Database) -> None:
+def begin(database: Database) -> None:
     LedgerReader(database)
-    LedgerWriter(database).start()
+    LedgerWriter(database).open()
 
 
 def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:

@@ -205,6 +205,7 @@ def test_a_write_that_can_never_be_written_is_set_aside_and_the_others_go_on(
 def test_a_stop_writes_what_is_waiting(database: Database) -> None:
     async def scenario() -> None:
         writer = LedgerWriter(database)
+        writer.open()
         writer.start()
         holds = [hold() for _ in range(100)]
         waiting = [asyncio.ensure_future(writer.hold(each)) for each in holds]
@@ -222,10 +223,12 @@ def test_what_a_killed_gateway_left_held_is_unknown_at_the_next_start(database: 
             await writer.hold(hold())
             await record(writer, hold())
         writer = LedgerWriter(database)
-        assert writer.start() == 1
+        assert writer.open() == 1
+        writer.start()
         await writer.stop()
         writer = LedgerWriter(database)
-        assert writer.start() == 0
+        assert writer.open() == 0
+        writer.start()
         await writer.stop()
 
     asyncio.run(scenario())

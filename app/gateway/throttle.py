@@ -1,0 +1,59 @@
+"""Bad keys: each is told of in the log, and an address that brings too many of them is told to stop.
+
+Good keys are never held up, whatever else comes from their address: a whole company may stand behind one.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv6Address, IPv6Network, ip_address
+
+from app import errors
+from app.errors import Refusal
+from app.policy.ratelimit import Rate, pace
+
+MAX_ADDRESSES = 10_000
+NS_PER_SECOND = 1_000_000_000
+
+_log = logging.getLogger("audio_gateway.auth")
+
+
+class Throttle:
+    """Counts the bad keys of each address; of the latest 10,000 addresses, so that strangers take no more memory."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._rate = Rate(per_minute, per_minute)
+        self._arrivals: dict[str, int] = {}
+
+    @contextmanager
+    def watching(self, request_id: str, address: str, now_ns: int) -> Iterator[None]:
+        """Around the look at a key: Refusal 429 in place of 401 once the address has brought too many bad ones."""
+        try:
+            yield
+        except Refusal as refusal:
+            if refusal.status != 401:
+                raise
+            wait_ns = self._counted(_origin(address), now_ns)
+            if wait_ns:
+                raise errors.too_many_bad_keys(wait_ns / NS_PER_SECOND) from refusal
+            _log.info("request %s from %s is refused: %s", request_id, address, refusal.reason)
+            raise
+
+    def _counted(self, origin: str, now_ns: int) -> int:
+        """Nanoseconds until the next bad key is counted; 0 if this one is. Whoever came last is forgotten last."""
+        told = pace(self._rate, self._arrivals.pop(origin, 0), now_ns)
+        self._arrivals[origin] = told.tat_ns
+        if len(self._arrivals) > MAX_ADDRESSES:
+            del self._arrivals[next(iter(self._arrivals))]
+        return told.wait_ns
+
+
+def _origin(address: str) -> str:
+    """What one customer of a network has: an IPv4 address, or the /64 of an IPv6 one (RFC 6177)."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return ""
+    if not isinstance(parsed, IPv6Address):
+        return address
+    return str(parsed.ipv4_mapped or IPv6Network((int(parsed), 64), strict=False))
