@@ -1,0 +1,96 @@
+"""Disks that fail under a running gateway and are mended: a limit on its files, a full file system, failing calls."""
+
+import os
+import resource
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+from tests.stubs.gateway import GatewayProcess
+from tests.system import tools
+
+ROOM_FOR_THE_LOG = 64 * 1024
+
+
+class Disk(Protocol):
+    """The disk of one gateway. `fail` and `mend` may come any number of times, in turn."""
+
+    def fail(self) -> None: ...
+
+    def mend(self) -> None: ...
+
+
+class LimitedFiles:
+    """No file of the process may grow: its writes fail with EFBIG."""
+
+    def __init__(self, gateway: GatewayProcess) -> None:
+        self._gateway = gateway
+
+    def fail(self) -> None:
+        self._limit(ROOM_FOR_THE_LOG)
+
+    def mend(self) -> None:
+        self._limit(resource.RLIM_INFINITY)
+
+    def _limit(self, size: int) -> None:
+        assert self._gateway.process is not None
+        resource.prlimit(self._gateway.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+class FullFileSystem:
+    """No block is left on the file system: ENOSPC."""
+
+    def __init__(self, folder: Path) -> None:
+        self._filler = folder / "filler"
+
+    def fail(self) -> None:
+        with self._filler.open("ab", buffering=0) as file:
+            for size in (64 * 1024, 1024, 1):
+                fill(file.fileno(), size)
+
+    def mend(self) -> None:
+        self._filler.unlink(missing_ok=True)
+
+
+def fill(file: int, size: int) -> None:
+    """Write pieces of this size until none has room."""
+    with suppress(OSError):
+        while True:
+            os.write(file, bytes(size))
+
+
+class FailingCalls:
+    """These system calls of the process fail with this error."""
+
+    def __init__(self, gateway: GatewayProcess, calls: str, error: str) -> None:
+        self._gateway = gateway
+        self._options = ("-f", "-e", f"trace={calls}", "-e", f"inject={calls}:error={error}")
+        self._tracer: subprocess.Popen[str] | None = None
+
+    def fail(self) -> None:
+        assert self._gateway.process is not None
+        command = [tools.path_of("strace"), *self._options, "-p", str(self._gateway.process.pid)]
+        self._tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert self._tracer.stderr is not None
+        line = self._tracer.stderr.readline()
+        assert "attached" in line, line
+
+    def mend(self) -> None:
+        if self._tracer is not None:
+            self._tracer.terminate()
+            self._tracer.communicate(timeout=30)
+            self._tracer = None
+
+
+@contextmanager
+def small_file_system(folder: Path, size: str) -> Iterator[None]:
+    """A file system of its own in this folder, gone in the end."""
+    folder.mkdir()
+    mounted = tools.run("mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder)
+    assert mounted.returncode == 0, mounted.stderr
+    try:
+        yield
+    finally:
+        tools.run("umount", "--lazy", folder)

@@ -1,0 +1,448 @@
+"""G110, G112, G113, G124: the ledger's disk fails, its file is locked, damaged, foreign or not there at all.
+
+Nothing complete goes upstream without a hold on disk, no answer comes down without its row, nothing is recreated.
+"""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from time import monotonic, sleep
+
+import httpx
+import pytest
+
+from app.adapters.ledger.schema import APPLICATION_ID, VERSION
+from tests.behaviour.caller import CLIP, connect, error_of, fence, form, post, post_bytes, request_id
+from tests.faults.asking import PATIENCE, STREAM, Asking
+from tests.faults.disks import Disk, FailingCalls, FullFileSystem, LimitedFiles, small_file_system
+from tests.stubs.gateway import ADMIN_KEY, NO_TLS, GatewayProcess
+from tests.stubs.raw import RawResponse, multipart
+from tests.stubs.upstream import TOKENS, Exchange, ScriptedUpstream, json_answer, sse_answer
+
+NOBODY = 65534
+
+
+def readiness(gateway: GatewayProcess) -> int:
+    return httpx.get(f"{gateway.host}/readyz", timeout=30, **NO_TLS).status_code
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = monotonic() + PATIENCE
+    while not condition():
+        assert monotonic() < deadline
+        sleep(0.02)
+
+
+def is_refused_before_the_provider_could_work(answer: RawResponse) -> None:
+    error = error_of(answer)
+    assert (answer.status, error["code"], error["type"]) == (503, "ledger_unavailable", "server_error")
+    assert (answer.header("retry-after"), answer.header("x-should-retry")) == ("5", None)
+
+
+def is_withheld(answer: RawResponse) -> None:
+    assert (answer.status, error_of(answer)["code"]) == (500, "ledger_unavailable")
+    assert (answer.header("retry-after"), answer.header("x-should-retry")) == (None, "false")
+    assert b"late" not in answer.body
+
+
+def gated(upstream: ScriptedUpstream) -> threading.Event:
+    """From now on the provider answers when this is set."""
+    gate = threading.Event()
+    upstream.default = json_answer("late", TOKENS).but(gate=gate)
+    return gate
+
+
+def at_the_provider(gateway: GatewayProcess, upstream: ScriptedUpstream, number: int = 1) -> Exchange:
+    """The whole form has gone up, so its hold is on disk."""
+    exchange = upstream.wait_for(number)
+    upstream.wait_until(lambda: exchange.complete)
+    assert gateway.rows("state = 'held'")
+    return exchange
+
+
+# -- a disk that takes no more ----------------------------------------------------------------------------------------
+
+SYSTEM = pytest.mark.system
+DISKS = [
+    "limit",
+    pytest.param("full", marks=SYSTEM),
+    pytest.param("pwrite64:ENOSPC", marks=SYSTEM),
+    pytest.param("fsync,fdatasync:EIO", marks=SYSTEM),
+]
+
+
+@pytest.fixture(scope="module", params=DISKS)
+def served(
+    request: pytest.FixtureRequest, shared_upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[GatewayProcess, Disk]]:
+    """A gateway and its disk."""
+    folder = tmp_path_factory.mktemp("gateway")
+    with ExitStack() as stack:
+        gateway = GatewayProcess(folder, shared_upstream.base_url, admin_key=ADMIN_KEY)
+        disk: Disk = LimitedFiles(gateway)
+        if request.param == "full":
+            stack.enter_context(small_file_system(folder / "data", "4m"))
+            gateway.ledger = folder / "data" / "ledger.db"
+            disk = FullFileSystem(folder / "data")
+        elif request.param != "limit":
+            disk = FailingCalls(gateway, *request.param.split(":"))
+        stack.enter_context(gateway)
+        yield gateway, disk
+
+
+@pytest.fixture
+def failing(served: tuple[GatewayProcess, Disk], upstream: ScriptedUpstream) -> Iterator[tuple[GatewayProcess, Disk]]:
+    """They, with a disk that is well; it is so again in the end, and the gateway has found out."""
+    gateway, disk = served
+    yield gateway, disk
+    disk.mend()
+    wait_until(lambda: readiness(gateway) == 200)
+
+
+def test_G110_before_the_provider_could_work_a_request_is_refused(
+    failing: tuple[GatewayProcess, Disk], upstream: ScriptedUpstream
+) -> None:
+    gateway, disk = failing
+    disk.fail()
+    answer = post(gateway, form())
+    is_refused_before_the_provider_could_work(answer)
+    assert readiness(gateway) == 503
+    assert gateway.rows(f"id = '{request_id(answer)}'") == []
+    assert not [each for each in upstream.journal if each.complete]
+    disk.mend()
+    wait_until(lambda: readiness(gateway) == 200)
+    assert post(gateway, form()).status == 200
+    messages = [str(line["message"]) for line in gateway.log_lines("log") if line["logger"] == "audio_gateway.ledger"]
+    assert messages[-2].startswith("the ledger cannot be written: ")
+    assert messages[-1].startswith("the ledger can be written again")
+
+
+def test_G110_G124_I144_an_answer_that_cannot_be_recorded_is_withheld_and_recorded_later(
+    failing: tuple[GatewayProcess, Disk], upstream: ScriptedUpstream
+) -> None:
+    gateway, disk = failing
+    gate = gated(upstream)
+    with Asking(gateway) as asking:
+        at_the_provider(gateway, upstream)
+        disk.fail()
+        gate.set()
+        is_withheld(asking.answer)
+    row = gateway.row(request_id(asking.answer))
+    assert (row["state"], row["cost_nano_usd"]) == ("held", 0)
+    disk.mend()
+    row = gateway.wait_for_row(request_id(asking.answer), "settled", PATIENCE)
+    assert (row["total_tokens"], row["source"]) == (59, "upstream")
+    assert row["cost_nano_usd"] > 0
+
+
+def test_G110_G124_I144_a_stream_that_cannot_be_recorded_ends_in_an_error_before_its_last_event(
+    failing: tuple[GatewayProcess, Disk], upstream: ScriptedUpstream
+) -> None:
+    gateway, disk = failing
+    gate = threading.Event()
+    upstream.default = sse_answer(["a", "b"], TOKENS).but(tail_gate=gate)
+    with Asking(gateway, STREAM) as asking:
+        at_the_provider(gateway, upstream)
+        disk.fail()
+        gate.set()
+        answer = asking.answer
+    assert (answer.status, answer.complete) == (200, False)
+    assert b'"code": "ledger_unavailable"' in answer.body
+    assert b"transcript.text.done" not in answer.body
+    disk.mend()
+    assert gateway.wait_for_row(request_id(answer), "settled", PATIENCE)["total_tokens"] == 59
+
+
+def test_G110_a_mended_disk_is_found_out_without_a_request(
+    failing: tuple[GatewayProcess, Disk], upstream: ScriptedUpstream
+) -> None:
+    """Whoever sends requests only where readiness is 200 would otherwise never send one again."""
+    gateway, disk = failing
+    disk.fail()
+    assert post(gateway, form("gpt-9")).status == 404
+    wait_until(lambda: readiness(gateway) == 503)
+    disk.mend()
+    wait_until(lambda: readiness(gateway) == 200)
+
+
+def test_G110_callers_are_known_and_told_so_while_nothing_can_be_written(
+    failing: tuple[GatewayProcess, Disk], upstream: ScriptedUpstream
+) -> None:
+    gateway, disk = failing
+    disk.fail()
+    models = httpx.get(f"{gateway.base_url}/models", headers={"authorization": gateway.key}, timeout=30, **NO_TLS)
+    made = gateway.admin("POST", "/callers", {"name": "never"})
+    assert models.status_code == 200
+    assert (made.status_code, made.json()["error"]["code"]) == (503, "ledger_unavailable")
+    disk.mend()
+    assert gateway.admin("GET", "/callers/never").status_code == 404
+    assert gateway.admin("POST", "/callers", {"name": f"later-{id(disk)}"}).status_code == 201
+
+
+def test_G110_what_was_never_recorded_is_unknown_after_a_kill(tmp_path: Path) -> None:
+    with ScriptedUpstream() as upstream, GatewayProcess(tmp_path, upstream.base_url) as gateway:
+        disk, gate = LimitedFiles(gateway), gated(upstream)
+        with Asking(gateway) as asking:
+            at_the_provider(gateway, upstream)
+            disk.fail()
+            gate.set()
+            is_withheld(asking.answer)
+        gateway.kill()
+        gateway.start()
+        row = gateway.row(request_id(asking.answer))
+        assert (row["state"], row["cost_nano_usd"]) == ("unknown", row["bound_nano_usd"])
+
+
+def test_G110_a_file_that_cannot_be_kept_until_its_model_comes_is_refused(tmp_path: Path) -> None:
+    with ScriptedUpstream() as upstream, GatewayProcess(tmp_path, upstream.base_url) as gateway:
+        disk = LimitedFiles(gateway)
+        file_first = list(reversed(form(audio=CLIP + bytes(600_000))))
+        disk.fail()
+        answer = post(gateway, file_first)
+        assert (answer.status, error_of(answer)["code"]) == (503, "overloaded")
+        assert answer.header("retry-after") is not None
+        assert upstream.journal == []
+        disk.mend()
+        assert post(gateway, file_first).status == 200
+
+
+@pytest.mark.system
+def test_G110_a_full_disk_stops_the_start_in_clear_words(tmp_path: Path) -> None:
+    with small_file_system(tmp_path / "data", "64k"):
+        FullFileSystem(tmp_path / "data").fail()
+        gateway = GatewayProcess(tmp_path, "http://127.0.0.1:9/v1")
+        gateway.ledger = tmp_path / "data" / "ledger.db"
+        for words in (("serve",), ("keys", "create", "alice")):
+            done = gateway.command(*words)
+            assert (done.returncode, done.stdout) == (1, "")
+            assert done.stderr.startswith(f"audio-gateway: ledger {gateway.ledger}: ")
+            assert done.stderr.count("\n") == 1
+            assert "full" in done.stderr or "No space left" in done.stderr
+
+
+# -- a lock -----------------------------------------------------------------------------------------------------------
+
+
+def test_G112_a_ledger_that_somebody_keeps_locked_is_a_503_with_a_time_to_come_back(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    gate = gated(upstream)
+    with ExitStack() as stack:
+        settling = stack.enter_context(Asking(gateway))
+        at_the_provider(gateway, upstream)
+        other = stack.enter_context(closing(sqlite3.connect(gateway.ledger)))
+        other.execute("BEGIN IMMEDIATE")
+        gate.set()
+        holding = stack.enter_context(Asking(gateway))
+        command = gateway.command("keys", "create", "never")
+        made = gateway.admin("POST", "/callers", {"name": "never"})
+        is_withheld(settling.answer)
+        is_refused_before_the_provider_could_work(holding.answer)
+        assert readiness(gateway) == 503
+        assert (made.status_code, made.json()["error"]["code"]) == (503, "ledger_unavailable")
+        assert made.headers["retry-after"] == "5"
+        assert (command.returncode, command.stdout) == (1, "")
+        assert command.stderr.endswith("another program has kept it locked for too long\n")
+        assert not [each for each in upstream.journal[1:] if each.complete]
+        other.execute("ROLLBACK")
+    assert gateway.wait_for_row(request_id(settling.answer), "settled", PATIENCE)["total_tokens"] == 59
+    wait_until(lambda: readiness(gateway) == 200)
+    assert post(gateway, form()).status == 200
+    assert gateway.rows("state = 'held'") == []
+
+
+def test_G112_a_lock_that_ends_in_time_delays_and_refuses_nothing(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    with closing(sqlite3.connect(gateway.ledger)) as other, connect(gateway) as caller:
+        other.execute("BEGIN IMMEDIATE")
+        caller.send(post_bytes(gateway, multipart(form())))
+        upstream.wait_for(1)
+        fence(gateway)
+        other.execute("ROLLBACK")
+        answer = caller.read_response()
+    assert (answer.status, gateway.row(request_id(answer))["state"]) == (200, "settled")
+
+
+# -- a file that is no ledger, or no longer one -----------------------------------------------------------------------
+
+
+def marked(path: Path, application_id: int, version: int) -> None:
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE recipes (name TEXT)")
+        other.execute(f"PRAGMA application_id = {application_id}")
+        other.execute(f"PRAGMA user_version = {version}")
+        other.commit()
+
+
+def parent_is_a_file(path: Path) -> None:
+    path.parent.rmdir()
+    path.parent.write_text("x")
+
+
+def damaged(path: Path) -> None:
+    """The header is good; every page behind it is noise."""
+    marked(path, APPLICATION_ID, VERSION)
+    path.write_bytes(path.read_bytes()[:100] + os.urandom(8092))
+
+
+NO_LEDGERS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "G113-text": (lambda path: path.write_text("caller,cost\nalice,1\n" * 100), "this file is not a database"),
+    "G113-noise": (lambda path: path.write_bytes(os.urandom(8192)), "this file is not a database"),
+    "G113-damaged": (damaged, "the database is damaged; restore a backup"),
+    "G113-of-another-program": (lambda path: marked(path, 0, 0), "this is another program's database"),
+    "G113-of-another-marked-program": (lambda path: marked(path, 77, 1), "this is another program's database"),
+    "G113-of-a-newer-gateway": (
+        lambda path: marked(path, APPLICATION_ID, VERSION + 1),
+        f"made by a newer gateway (schema {VERSION + 1}); upgrade this one",
+    ),
+    "G113-a-folder": (lambda path: path.mkdir(), "it cannot be opened"),
+    "G113-its-folder-is-a-file": (parent_is_a_file, "File exists"),
+}
+
+
+@pytest.mark.parametrize("case", NO_LEDGERS)
+def test_a_file_that_is_no_ledger_stops_the_start_and_is_left_as_it_is(tmp_path: Path, case: str) -> None:
+    make, words = NO_LEDGERS[case]
+    gateway = GatewayProcess(tmp_path, "http://127.0.0.1:9/v1")
+    gateway.ledger = tmp_path / "data" / "ledger.db"
+    gateway.ledger.parent.mkdir()
+    make(gateway.ledger)
+    before = gateway.ledger.read_bytes() if gateway.ledger.is_file() else None
+    is_stopped(gateway.command("serve"), gateway, words)
+    assert before is None or gateway.ledger.read_bytes() == before
+
+
+def is_stopped(done: "subprocess.CompletedProcess[str]", gateway: GatewayProcess, words: str) -> None:
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"audio-gateway: ledger {gateway.ledger}: ")
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("table", ["requests_held", "resolutions"])
+def test_G113_a_damaged_page_that_the_start_reads_stops_it(tmp_path: Path, table: str) -> None:
+    with GatewayProcess(tmp_path, "http://127.0.0.1:9/v1") as gateway:
+        assert gateway.stop() == 0
+        damage(gateway.ledger, table)
+        is_stopped(gateway.command("serve"), gateway, "the database is damaged; restore a backup")
+
+
+def test_G113_a_folder_that_is_not_there_is_made(tmp_path: Path) -> None:
+    gateway = GatewayProcess(tmp_path, "http://127.0.0.1:9/v1")
+    gateway.ledger = tmp_path / "new" / "folder" / "ledger.db"
+    with gateway:
+        assert gateway.ledger.is_file()
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter, as those that pytest makes are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+        for path in Path(name).glob("**/"):
+            path.chmod(0o755)
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["a ledger", "no ledger yet"])
+def test_G113_a_folder_in_which_it_may_not_write_stops_the_start(open_folder: Path, there: bool) -> None:
+    gateway = GatewayProcess(open_folder, "http://127.0.0.1:9/v1")
+    gateway.ledger = open_folder / "data" / "ledger.db"
+    gateway.ledger.parent.mkdir()
+    if there:
+        assert gateway.command("keys", "create", "alice").returncode == 0
+    for path in (*gateway.ledger.parent.iterdir(), gateway.ledger.parent):
+        path.chmod(path.stat().st_mode & ~0o222)
+    command = [*as_nobody(), sys.executable, "-P", "-m", "app", "serve", "--config", str(gateway.config)]
+    environment = {**gateway.environment, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"audio-gateway: ledger {gateway.ledger}: ")
+    assert done.stderr.count("\n") == 1
+    assert "Permission denied" in done.stderr or "read-only" in done.stderr or "may this user write" in done.stderr
+
+
+def as_nobody() -> list[str]:
+    """No mode stops root; so root becomes a user who may read everything and write nothing."""
+    if os.getuid() != 0:
+        return []
+    kept = "-all,+dac_read_search"
+    user = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"]
+    return ["setpriv", *user, f"--inh-caps={kept}", f"--ambient-caps={kept}", f"--bounding-set={kept}"]
+
+
+def damage(ledger: Path, *tables: str) -> None:
+    """Overwrite the first page of each of these, in the file itself, and make every reader look again."""
+    with closing(sqlite3.connect(ledger, timeout=30)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        size = other.execute("PRAGMA page_size").fetchone()[0]
+        wanted = ", ".join(f"'{table}'" for table in tables)
+        roots = other.execute(f"SELECT rootpage FROM sqlite_schema WHERE name IN ({wanted})").fetchall()
+        assert len(roots) == len(tables)
+        with ledger.open("r+b") as file:
+            for (root,) in roots:
+                file.seek(size * (root - 1))
+                file.write(b"\xff" * size)
+        other.execute("INSERT INTO refusals VALUES ('2026-01-01', 'x', 'x', 'x', 'x', 'x', 1)")
+        other.commit()
+
+
+def test_G113_a_ledger_that_is_damaged_under_a_running_gateway_is_a_503(tmp_path: Path) -> None:
+    with (
+        ScriptedUpstream() as upstream,
+        GatewayProcess(tmp_path, upstream.base_url, admin_key=ADMIN_KEY) as gateway,
+    ):
+        key = gateway.create_caller("alice")
+        assert gateway.transcribe(key, CLIP).status_code == 200
+        upstream.journal.clear()
+        damage(gateway.ledger, "requests", "keys")
+        is_refused_before_the_provider_could_work(post(gateway, form()))  # a caller of the settings: its hold fails
+        for answer in (
+            gateway.transcribe(key, CLIP),  # a caller of the ledger: its key cannot be looked up
+            gateway.admin("GET", "/callers"),
+        ):
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "ledger_unavailable")
+            assert answer.headers["retry-after"] == "5"
+        assert readiness(gateway) == 503
+        assert httpx.get(f"{gateway.host}/healthz", timeout=30, **NO_TLS).status_code == 200
+        assert not [each for each in upstream.journal if each.complete]
+        assert any("malformed" in str(line["message"]) for line in gateway.log_lines("log"))
+        assert "Traceback" not in gateway.log.read_text()
+
+
+def remove(ledger: Path, kept: Path) -> None:
+    ledger.rename(kept)
+
+
+def replace(ledger: Path, kept: Path) -> None:
+    """As somebody does who restores a backup under a running gateway."""
+    kept.hardlink_to(ledger)
+    other = ledger.with_name("backup.db")
+    with closing(sqlite3.connect(ledger)) as running, closing(sqlite3.connect(other)) as backup:
+        running.backup(backup)
+    other.rename(ledger)
+
+
+@pytest.mark.parametrize("take_away", [remove, replace])
+def test_G113_a_ledger_that_is_taken_away_under_a_running_gateway_is_a_503_until_it_is_back(
+    tmp_path: Path, take_away: Callable[[Path, Path], None]
+) -> None:
+    """Rows that are written to a file without a name would be lost with the process."""
+    with ScriptedUpstream() as upstream, GatewayProcess(tmp_path, upstream.base_url) as gateway:
+        take_away(gateway.ledger, tmp_path / "kept.db")
+        is_refused_before_the_provider_could_work(post(gateway, form()))
+        assert not [each for each in upstream.journal if each.complete]
+        assert readiness(gateway) == 503
+        assert gateway.ledger.exists() == (take_away is replace)
+        (tmp_path / "kept.db").rename(gateway.ledger)
+        wait_until(lambda: readiness(gateway) == 200)
+        assert post(gateway, form()).status == 200
+        (line,) = [each for each in gateway.log_lines("log") if "cannot be written" in str(each["message"])]
+        assert line["level"] == "error"
