@@ -1,8 +1,6 @@
 """What is refused, with which status, code and param, how early, and that nothing of it goes upstream."""
 
-import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 
 import pytest
 from openai import (
@@ -17,7 +15,6 @@ from openai import (
 from app.wire import apikey
 from tests.behaviour.caller import (
     CLIP,
-    TRANSCRIPTIONS,
     begin,
     connect,
     error_of,
@@ -27,7 +24,7 @@ from tests.behaviour.caller import (
     sdk,
 )
 from tests.stubs.gateway import GatewayProcess
-from tests.stubs.raw import RawResponse, chunked, multipart, request
+from tests.stubs.raw import RawResponse, chunked, multipart
 from tests.stubs.upstream import ScriptedUpstream
 
 UNKNOWN_KEY = apikey.mint(bytes(range(24)))
@@ -120,76 +117,6 @@ def test_the_default_limit_is_that_of_openai(gateway: GatewayProcess) -> None:
         answer = caller.read_response()
     assert refused(answer) == (413, "request_too_large", "file")
     assert "26214400 bytes (25 MiB)" in error_of(answer)["message"]
-
-
-# -- the key ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def bad_keys(gateway: GatewayProcess) -> dict[str, str | None]:
-    revoked, expired = new_key(gateway, "revoked-team"), new_key(gateway, "expired-team", "--expires", "1m")
-    for key in (revoked, expired):
-        assert sdk(gateway, key).models.list().data
-    assert gateway.command("keys", "revoke", "revoked-team").returncode == 0
-    with closing(sqlite3.connect(gateway.ledger)) as ledger, ledger:
-        ledger.execute("UPDATE keys SET expires_ms = created_ms - 1 WHERE caller = 'expired-team'")
-    return {
-        "missing": None,
-        "empty": "",
-        "a scheme alone": "Bearer",
-        "another scheme": "Basic " + UNKNOWN_KEY,
-        "three words": "Bearer a b",
-        "malformed": "Bearer sk-1",
-        "a wrong checksum": "Bearer " + gateway.key[:-1] + ("a" if gateway.key[-1] != "a" else "b"),
-        "unknown": "Bearer " + UNKNOWN_KEY,
-        "not ASCII": "Bearer sk-agw-\xe9",
-        "revoked": "Bearer " + revoked,
-        "expired": "Bearer " + expired,
-    }
-
-
-BAD_KEYS = (
-    "missing",
-    "empty",
-    "a scheme alone",
-    "another scheme",
-    "three words",
-    "malformed",
-    "a wrong checksum",
-    "unknown",
-    "not ASCII",
-    "revoked",
-    "expired",
-)
-
-
-@pytest.mark.parametrize("kind", BAD_KEYS)
-@pytest.mark.parametrize(
-    ("method", "path"), [("POST", TRANSCRIPTIONS), ("GET", "/v1/models"), ("GET", "/v1/models/x"), ("GET", "/v1/usage")]
-)
-def test_every_bad_key_gets_the_same_answer_before_the_body(
-    gateway: GatewayProcess, bad_keys: dict[str, str | None], kind: str, method: str, path: str
-) -> None:
-    value = bad_keys[kind]
-    headers = [("Content-Type", "multipart/form-data; boundary=test-boundary")]
-    headers += [("Content-Length", "1000000"), ("Expect", "100-continue")] if method == "POST" else []
-    headers += [("Authorization", value)] if value is not None else []
-    with connect(gateway) as caller:
-        caller.send(request(method, path, headers))
-        answer = caller.read_response()
-    assert refused(answer) == (401, "invalid_api_key", None)
-    assert answer.interim == []
-    assert answer.header("www-authenticate") == "Bearer"
-    text = "Missing or invalid API key. Send a key of this gateway as 'Authorization: Bearer sk-agw-...'."
-    assert error_of(answer)["message"] == text
-
-
-@pytest.mark.parametrize(("method", "path"), [("POST", TRANSCRIPTIONS), ("GET", "/v1/models")])
-def test_two_keys_are_none(gateway: GatewayProcess, method: str, path: str) -> None:
-    with connect(gateway) as caller:
-        good = ("Authorization", f"Bearer {gateway.key}")
-        caller.send(request(method, path, [good, good]))
-        assert refused(caller.read_response()) == (400, "bad_request", None)
 
 
 # -- through the SDK --------------------------------------------------------------------------------------------------

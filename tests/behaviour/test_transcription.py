@@ -234,13 +234,6 @@ def test_the_python_sdk_translates(gateway: GatewayProcess, upstream: ScriptedUp
     assert (exchange.field("prompt"), exchange.field("temperature")) == ("formal", "0.5")
 
 
-@pytest.mark.parametrize("dress", ["Bearer {}", "bearer {}", "BEARER   {}", "{}"])
-def test_a_key_is_good_in_each_of_its_dresses(gateway: GatewayProcess, upstream: ScriptedUpstream, dress: str) -> None:
-    answer = post(gateway, form(), headers=[("Authorization", dress.format(gateway.key))])
-    assert (answer.status, answer.json()) == (200, {"text": "hello"})
-    assert gateway.row(request_id(answer))["caller"] == "team"
-
-
 # -- the headers of an answer -----------------------------------------------------------------------------------------
 
 
@@ -333,49 +326,6 @@ def test_fields_behind_a_file_that_came_before_its_model(gateway: GatewayProcess
     sent = upstream.journal[0].form()
     assert [(part.name, part.data) for part in sent] == [(part.name, part.data) for part in parts]
     assert sent[1].content_type == "audio/wav"
-
-
-def test_nothing_of_the_callers_head_or_framing_reaches_the_upstream(
-    gateway: GatewayProcess, upstream: ScriptedUpstream
-) -> None:
-    headers = [
-        ("Cookie", "secret-cookie=1"),
-        ("OpenAI-Organization", "secret-org"),
-        ("X-Forwarded-For", "203.0.113.77"),
-        ("Forwarded", "for=203.0.113.77"),
-        ("Proxy-Authorization", "Basic secret"),
-        ("User-Agent", "secret-agent/1"),
-        ("Accept", "application/x-secret"),
-        ("Accept-Encoding", "gzip"),
-        ("X-Request-ID", "secret-id"),
-        ("Host", "secret.example"),
-        ("Api-Key", "secret"),
-    ]
-    part_headers = (
-        ("Content-Disposition", 'form-data; name="file"; filename="../secret name.exe"; filename*=UTF-8\'\'secret.exe'),
-        ("Content-Type", "application/x-secret"),
-        ("X-Secret", "1"),
-    )
-    answer = post(gateway, [Part("model", b"whisper-1"), Part("file", CLIP, headers=part_headers)], headers=headers)
-    assert answer.status == 200
-    assert request_id(answer) != "secret-id"
-    (exchange,) = upstream.journal
-    assert {name.lower() for name, _ in exchange.headers} == {
-        "host",
-        "authorization",
-        "accept",
-        "accept-encoding",
-        "user-agent",
-        "content-type",
-        "transfer-encoding",
-    }
-    assert exchange.header("host") == f"127.0.0.1:{upstream.port}"
-    assert exchange.header("authorization") == f"Bearer {PROVIDER_KEY}"
-    assert exchange.header("accept-encoding") == "identity"
-    assert "secret" not in "".join(value for _, value in exchange.headers)
-    assert b"secret" not in exchange.body.replace(CLIP, b"")
-    assert b"test-boundary" not in exchange.body
-    assert gateway.key.encode() not in exchange.body
 
 
 # -- other settings of the upstream -----------------------------------------------------------------------------------

@@ -57,10 +57,10 @@ class Ended(Exception):
 
 
 class RawConnection:
-    """One TCP connection; bytes that came beyond an answer stay for the next one."""
+    """One TCP connection, from a port of `source`; bytes that came beyond an answer stay for the next one."""
 
-    def __init__(self, host: str, port: int, timeout: float = 10) -> None:
-        self.socket = socket.create_connection((host, port), timeout)
+    def __init__(self, host: str, port: int, timeout: float = 10, source: str = "") -> None:
+        self.socket = socket.create_connection((host, port), timeout, (source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = bytearray()
 
