@@ -1,7 +1,5 @@
 """Rates, places and the ceiling of the process, decided before the body is read."""
 
-import asyncio
-import random
 import threading
 import time
 from pathlib import Path
@@ -17,13 +15,6 @@ from tests.stubs.upstream import ScriptedUpstream, error_answer, json_answer, no
 FORM = multipart([Part("model", b"whisper-1"), Part("file", SILENCE, "a.wav")])
 FORM_TYPE = ("Content-Type", "multipart/form-data; boundary=test-boundary")
 PATH = "/v1/audio/transcriptions"
-ANY_REPLY = [
-    json_answer("hello"),
-    json_answer("late").but(delay=0.02),
-    error_answer(400, "bad", "No."),
-    no_answer(),
-    sse_answer(["a", "b"]).but(cut_after=60),
-]
 
 
 def head_only(gateway: GatewayProcess, key: str, *headers: tuple[str, str]) -> RawResponse:
@@ -110,71 +101,6 @@ def test_a_refused_caller_is_not_asked_for_the_body(upstream: ScriptedUpstream, 
         connection.send(request("POST", PATH, [*good, ("Content-Length", str(len(FORM)))]))
         connection.send(FORM)
         assert connection.read_response().interim == [100]
-
-
-async def places_taken(gateway: GatewayProcess, upstream: ScriptedUpstream, key: str, places: int) -> list[int]:
-    """The statuses when one request more than there are places comes, while all places are taken."""
-    gate, begun = threading.Event(), len(upstream.journal)
-    upstream.default = json_answer("late").but(gate=gate)
-    async with httpx.AsyncClient(timeout=30, headers={"authorization": f"Bearer {key}"}) as client:
-
-        async def one() -> int:
-            answer = await client.post(gateway.host + PATH, content=FORM, headers=dict([FORM_TYPE]))
-            if answer.status_code != 200:
-                assert int(answer.headers["retry-after-ms"]) == 1000 * int(answer.headers["retry-after"])
-                gate.set()
-            return answer.status_code
-
-        waiting = [asyncio.create_task(one()) for _ in range(places)]
-        await asyncio.to_thread(upstream.wait_until, lambda: len(upstream.journal) >= begun + places)
-        last = await one()
-        gate.set()
-        return [*await asyncio.gather(*waiting), last]
-
-
-def test_the_place_above_the_last_is_refused_and_all_are_freed(
-    upstream: ScriptedUpstream, gateway: GatewayProcess
-) -> None:
-    key = gateway.create_caller("three", concurrency=3)
-    assert asyncio.run(places_taken(gateway, upstream, key, 3)) == [200, 200, 200, 429]
-    chance = random.Random(4)
-    upstream.default = lambda _: chance.choice(ANY_REPLY)
-    ways = [ask, ask, ask, ask_with_no_audio, leave_in_the_upload, leave_before_the_answer]
-    for _ in range(100):
-        chance.choice(ways)(gateway, key)
-    deadline = time.monotonic() + 10
-    while gateway.rows("caller = 'three' AND state = 'held'"):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    assert asyncio.run(places_taken(gateway, upstream, key, 3)) == [200, 200, 200, 429]
-    states = {row["state"] for row in gateway.rows("caller = 'three'")}
-    assert states == {"settled", "released", "unknown"}
-
-
-def ask(gateway: GatewayProcess, key: str) -> None:
-    with RawConnection("127.0.0.1", gateway.port) as connection:
-        connection.send(whole(key))
-        assert connection.read_response().status > 0
-
-
-def ask_with_no_audio(gateway: GatewayProcess, key: str) -> None:
-    assert gateway.transcribe(key, b"no audio").status_code in (400, 429)
-
-
-def leave_in_the_upload(gateway: GatewayProcess, key: str) -> None:
-    with RawConnection("127.0.0.1", gateway.port) as connection:
-        connection.send(whole(key)[: -len(FORM) // 2])
-        connection.reset()
-
-
-def leave_before_the_answer(gateway: GatewayProcess, key: str) -> None:
-    with RawConnection("127.0.0.1", gateway.port) as connection:
-        connection.send(whole(key))
-        connection.reset()
-
-
-def whole(key: str) -> bytes:
-    return request("POST", PATH, [("Authorization", key), FORM_TYPE], FORM)
 
 
 def test_the_ceiling_of_the_process_leaves_health_alone(tmp_path: Path) -> None:
