@@ -32,11 +32,13 @@ class LimitedFiles:
         self._limit(ROOM_FOR_THE_LOG)
 
     def mend(self) -> None:
-        self._limit(resource.RLIM_INFINITY)
+        self._limit(None)
 
-    def _limit(self, size: int) -> None:
+    def _limit(self, size: int | None) -> None:
         assert self._gateway.process is not None
-        resource.prlimit(self._gateway.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+        pid = self._gateway.process.pid
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard if size is None else size, hard))
 
 
 class FullFileSystem:

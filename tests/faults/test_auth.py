@@ -182,7 +182,8 @@ def test_H128_after_too_many_bad_keys_an_address_is_told_to_stop_and_good_keys_s
     stopped = guess_until_told_to_stop(strict, "/v1/models")
     error = error_of(stopped)
     assert (stopped.status, error["code"], error["type"]) == (429, "too_many_bad_keys", "rate_limit_error")
-    assert (stopped.header("retry-after"), stopped.header("x-should-retry")) == ("3", "false")
+    assert stopped.header("x-should-retry") == "false"
+    assert 1 <= int(stopped.header("retry-after") or 0) <= 3
     for method, path in ROUTES:
         again = ask(strict, method, path, bearer(UNKNOWN_KEY))
         assert again.status in (401, 429)  # one more bad key is taken every three seconds

@@ -112,6 +112,7 @@ async def at_once(
         return await asyncio.gather(*(one() for _ in range(count)))
 
 
+@pytest.mark.timeout(600)
 def test_I137_ten_of_a_hundred_at_once_pass_a_budget_for_ten(
     upstream: ScriptedUpstream, gateway: GatewayProcess, bound: int
 ) -> None:
