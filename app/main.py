@@ -27,6 +27,7 @@ from app.adapters.ledger import (
     standings,
     usage_sums,
 )
+from app.adapters.ledger.migration import migrate
 from app.adapters.notices import NoticeDelivery, Webhook
 from app.adapters.spool import SpoolFolder
 from app.adapters.telemetry import LineWriter, RequestJournal
@@ -114,6 +115,7 @@ class _Parts:
 def _assembled(settings: Config, environ: Mapping[str, str], lines: LineWriter) -> _Parts:
     database = Database(settings.ledger.path, settings.ledger.synchronous)
     lock = database.lock()
+    _bring_up_to_date(database)
     reader = LedgerReader(database)
     ledger = LedgerWriter(database)
     if orphans := ledger.open():
@@ -247,6 +249,16 @@ def _refuse_names_in_both(settings: Config, database: Database) -> None:
         both = configured & {record.name for record in LedgerCallers(connection).all()}
     if both:
         raise InvalidConfig(f"callers.{min(both)}: a caller of this name is in the ledger too; rename one of them")
+
+
+def _bring_up_to_date(database: Database) -> None:
+    if (done := migrate(database)) is not None:
+        _log.warning(
+            "the ledger was brought from schema %d to %d; as it was before, it is in %s",
+            done.before,
+            done.after,
+            done.kept,
+        )
 
 
 def _webhook(settings: Config, environ: Mapping[str, str]) -> Webhook | None:
