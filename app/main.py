@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import secrets
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -40,6 +39,7 @@ from app.api.edge import Edge
 from app.api.models import models_router
 from app.api.system import system_router
 from app.api.usage import OwnUsage, usage_router
+from app.clock import now_ms
 from app.config import Config, InvalidConfig, Task, TimeoutSettings
 from app.gateway.administration import Administration, AuditEntry
 from app.gateway.auth import Caller, Key, KeyDirectory
@@ -194,13 +194,14 @@ def configured_keys(settings: Config, environ: Mapping[str, str]) -> tuple[Key, 
 
 def new_request_id() -> str:
     """A fresh id, which sorts by time and is also the id of the request's row."""
-    return identifier.time_ordered("req_", time.time_ns() // 1_000_000, secrets.token_bytes(identifier.RANDOM_BYTES))
+    return identifier.time_ordered("req_", now_ms(), secrets.token_bytes(identifier.RANDOM_BYTES))
 
 
 def administration(settings: Config, connection: Connection, actor: str) -> Administration:
     """What can be changed about callers, by this actor."""
     models = frozenset(model.id for model in settings.models)
-    return Administration(LedgerCallers(connection), models, frozenset(each.name for each in settings.callers), actor)
+    configured = {each.name: each.terms for each in settings.callers}
+    return Administration(LedgerCallers(connection), models, configured, actor)
 
 
 async def _administer(settings: Config, desk: LedgerDesk, change: Callable[[Administration], T]) -> T:
@@ -214,7 +215,7 @@ async def _sums(desk: LedgerDesk, grouping: Grouping, period: Period, caller: st
 async def _own_usage(desk: LedgerDesk, caller: Caller, grouping: Grouping, period: Period, tags: Tags) -> OwnUsage:
     def own_usage(connection: Connection) -> OwnUsage:
         sums = usage_sums(connection, grouping, period, caller.name, tags)
-        return OwnUsage(sums, standings(connection, caller.name, caller.terms.budgets, _now_ms()))
+        return OwnUsage(sums, standings(connection, caller.name, caller.terms.budgets, now_ms()))
 
     return await desk.run(own_usage)
 
@@ -264,7 +265,3 @@ def _bring_up_to_date(database: Database) -> None:
 def _webhook(settings: Config, environ: Mapping[str, str]) -> Webhook | None:
     url = settings.alerts.webhook_url
     return None if url is None else Webhook(url, settings.alerts.signing_secret(environ))
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

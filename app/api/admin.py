@@ -94,7 +94,7 @@ def admin_router(
             raise Refusal(error.fault.value, _CODES[error.fault], str(error)) from error
         return result
 
-    @router.get("/callers", summary="All callers of the ledger")
+    @router.get("/callers", summary="All callers")
     async def list_callers() -> dict[str, Any]:
         records = await done(lambda administration: administration.callers())
         return {"object": "list", "data": [shown(record) for record in records]}
@@ -156,10 +156,11 @@ def admin_router(
 
 
 def shown(record: CallerRecord) -> dict[str, Any]:
-    """A caller as JSON: `{"name", "created_ms", "terms", "keys": [...]}`, with no key in it."""
+    """A caller as JSON: `{"name", "origin", "created_ms", "terms", "keys": [...]}`, with no key in it."""
     now_ms = time.time_ns() // 1_000_000
     return {
         "name": record.name,
+        "origin": record.origin,
         "created_ms": record.created_ms,
         "terms": record.terms.document(),
         "keys": [_key(key, now_ms) for key in record.keys],

@@ -27,6 +27,7 @@ ALL_TERMS: dict[str, Any] = {
     "tags": {"team": "search"},
 }
 HOUR_MS = 3_600_000
+CONFIGURED = Terms.read({"rpm": 5})
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def book(connection: apsw.Connection) -> LedgerCallers:
 
 @pytest.fixture
 def administration(book: LedgerCallers) -> Administration:
-    return Administration(book, MODELS, frozenset({"configured"}), "cli:root")
+    return Administration(book, MODELS, {"configured": CONFIGURED}, "cli:root")
 
 
 def found(database: Database, secret: str) -> Key | None:
@@ -190,14 +191,14 @@ def test_old_keys_end_with_the_overlap_or_before(database: Database, administrat
 def test_changes_at_once_lose_none_of_each_other(database: Database) -> None:
     parts: list[dict[str, Any]] = [{"rpm": 1}, {"concurrency": 2}, {"budgets": ["1usd"]}, {"tags": {"a": "b"}}]
     with closing(database.connect()) as connection:
-        Administration(LedgerCallers(connection), MODELS, frozenset(), "root").create("alice", {})
+        Administration(LedgerCallers(connection), MODELS, {}, "root").create("alice", {})
     for _ in range(10):
         start = threading.Barrier(len(parts))
 
         def change(part: dict[str, Any], start: threading.Barrier = start) -> None:
             with closing(database.connect()) as connection:
                 start.wait()
-                Administration(LedgerCallers(connection), MODELS, frozenset(), "root").update("alice", part)
+                Administration(LedgerCallers(connection), MODELS, {}, "root").update("alice", part)
 
         threads = [threading.Thread(target=change, args=(part,)) for part in parts]
         for thread in threads:
@@ -205,7 +206,7 @@ def test_changes_at_once_lose_none_of_each_other(database: Database) -> None:
         for thread in threads:
             thread.join()
         with closing(database.connect()) as connection:
-            administration = Administration(LedgerCallers(connection), MODELS, frozenset(), "root")
+            administration = Administration(LedgerCallers(connection), MODELS, {}, "root")
             assert administration.caller("alice").terms.document() == {
                 "rpm": 1,
                 "concurrency": 2,
