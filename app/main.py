@@ -113,6 +113,8 @@ class _Parts:
 
 
 def _assembled(settings: Config, environ: Mapping[str, str], lines: LineWriter) -> _Parts:
+    provider = AiohttpProvider(settings.upstream, settings.upstream.api_key(environ), settings.timeouts)
+    keys = configured_keys(settings, environ)
     database = Database(settings.ledger.path, settings.ledger.synchronous)
     lock = database.lock()
     _bring_up_to_date(database)
@@ -122,9 +124,8 @@ def _assembled(settings: Config, environ: Mapping[str, str], lines: LineWriter) 
         _log.warning("%d requests were left held by a gateway that was stopped; now unknown", orphans)
     server = settings.server
     spools = SpoolFolder(settings.ledger.path.parent, server.spool_memory_bytes, server.spool_total_bytes)
-    provider = AiohttpProvider(settings.upstream, settings.upstream.api_key(environ), settings.timeouts)
     _refuse_names_in_both(settings, database)
-    directory = KeyDirectory(configured_keys(settings, environ), reader, settings.limits.terms)
+    directory = KeyDirectory(keys, reader, settings.limits.terms)
     throttle = Throttle(server.max_bad_keys)
     budgets = Budgets(reader, settings.alerts.thresholds)
     entrance = Entrance(server.max_requests, server.max_file_bytes, Limits(), budgets)
