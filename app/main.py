@@ -40,10 +40,11 @@ from app.api.models import models_router
 from app.api.system import system_router
 from app.api.usage import OwnUsage, usage_router
 from app.clock import now_ms
-from app.config import Config, InvalidConfig, Task, TimeoutSettings
+from app.config import Config, InvalidConfig, TimeoutSettings
 from app.gateway.administration import Administration, AuditEntry
 from app.gateway.auth import Caller, Key, KeyDirectory
 from app.gateway.budgets import Budgets
+from app.gateway.call import ALIASES, ENDPOINTS
 from app.gateway.entry import Entrance
 from app.gateway.intake import Intake
 from app.gateway.limits import Limits
@@ -59,8 +60,6 @@ T = TypeVar("T")
 LAST_SECONDS = 2.0
 
 _log = logging.getLogger("audio_gateway")
-
-_TASKS: dict[str, Task] = {"/v1/audio/transcriptions": "transcribe", "/v1/audio/translations": "translate"}
 
 
 def create_app(settings: Config, environ: Mapping[str, str], lines: LineWriter) -> ASGIApp:
@@ -172,8 +171,8 @@ def _add_routes(app: FastAPI, settings: Config, admin_key: SecretStr | None, par
 
 def _audio_endpoints(pipeline: Pipeline, timeouts: TimeoutSettings) -> dict[str, ASGIApp]:
     """Both tasks, each by its path and by its alias."""
-    endpoints: dict[str, ASGIApp] = {path: AudioEndpoint(pipeline, task, timeouts) for path, task in _TASKS.items()}
-    return endpoints | {openapi.ALIASES[path]: endpoint for path, endpoint in endpoints.items()}
+    endpoints = {task: AudioEndpoint(pipeline, task, timeouts) for task in ENDPOINTS}
+    return {paths[task]: endpoint for paths in (ENDPOINTS, ALIASES) for task, endpoint in endpoints.items()}
 
 
 def _application(docs: bool, lifespan: Lifespan[FastAPI]) -> FastAPI:

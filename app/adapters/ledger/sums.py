@@ -4,11 +4,10 @@ from datetime import date
 
 import apsw
 
+from app.gateway.call import ENDPOINTS
 from app.gateway.report import Grouping, Period, Standing, UsageSum
 from app.policy.budget import Amounts, Budget, first_day, next_day
 from app.policy.terms import Tags
-
-ENDPOINTS = {"transcribe": "/v1/audio/transcriptions", "translate": "/v1/audio/translations"}
 
 _ENDPOINT = "CASE task " + " ".join(f"WHEN '{task}' THEN '{path}'" for task, path in ENDPOINTS.items()) + " END"
 
