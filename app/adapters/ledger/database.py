@@ -94,10 +94,10 @@ class Database:
         try:
             with self._lock_path.open() as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
         except BlockingIOError:
             return True
+        except OSError:  # none has been there yet, or it is not for this user to see
+            return False
         return False
 
     @property
