@@ -71,7 +71,7 @@ def admin_router(
     admin_key: SecretStr, throttle: Throttle, administer: Administer[Any], sums: Sums, audit: Audit
 ) -> APIRouter:
     """The routes, behind the admin key."""
-    router = APIRouter(prefix="/admin/v1", tags=["admin"], route_class=_behind(admin_key))
+    router = APIRouter(prefix="/admin/v1", tags=["admin"], route_class=_behind(admin_key, throttle))
     done = partial(_done, administer)
     _add_callers(router, done)
     _add_keys(router, done)
@@ -79,7 +79,7 @@ def admin_router(
     return router
 
 
-def _behind(admin_key: SecretStr) -> type[APIRoute]:
+def _behind(admin_key: SecretStr, throttle: Throttle) -> type[APIRoute]:
     class AdminRoute(APIRoute):
         """Looks at the key before anything else: FastAPI would read and check the body before any dependency."""
 
