@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import secrets
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from app.adapters.ledger import (
     standings,
     usage_sums,
 )
+from app.adapters.ledger.migration import migrate
 from app.adapters.notices import NoticeDelivery, Webhook
 from app.adapters.spool import SpoolFolder
 from app.adapters.telemetry import LineWriter, RequestJournal
@@ -39,10 +39,12 @@ from app.api.edge import Edge
 from app.api.models import models_router
 from app.api.system import system_router
 from app.api.usage import OwnUsage, usage_router
-from app.config import Config, InvalidConfig, Task, TimeoutSettings
+from app.clock import now_ms
+from app.config import Config, InvalidConfig, TimeoutSettings
 from app.gateway.administration import Administration, AuditEntry
 from app.gateway.auth import Caller, Key, KeyDirectory
 from app.gateway.budgets import Budgets
+from app.gateway.call import ALIASES, ENDPOINTS
 from app.gateway.entry import Entrance
 from app.gateway.intake import Intake
 from app.gateway.limits import Limits
@@ -58,8 +60,6 @@ T = TypeVar("T")
 LAST_SECONDS = 2.0
 
 _log = logging.getLogger("audio_gateway")
-
-_TASKS: dict[str, Task] = {"/v1/audio/transcriptions": "transcribe", "/v1/audio/translations": "translate"}
 
 
 def create_app(settings: Config, environ: Mapping[str, str], lines: LineWriter) -> ASGIApp:
@@ -112,17 +112,19 @@ class _Parts:
 
 
 def _assembled(settings: Config, environ: Mapping[str, str], lines: LineWriter) -> _Parts:
+    provider = AiohttpProvider(settings.upstream, settings.upstream.api_key(environ), settings.timeouts)
+    keys = configured_keys(settings, environ)
     database = Database(settings.ledger.path, settings.ledger.synchronous)
     lock = database.lock()
+    _bring_up_to_date(database)
     reader = LedgerReader(database)
     ledger = LedgerWriter(database)
     if orphans := ledger.open():
         _log.warning("%d requests were left held by a gateway that was stopped; now unknown", orphans)
     server = settings.server
     spools = SpoolFolder(settings.ledger.path.parent, server.spool_memory_bytes, server.spool_total_bytes)
-    provider = AiohttpProvider(settings.upstream, settings.upstream.api_key(environ), settings.timeouts)
     _refuse_names_in_both(settings, database)
-    directory = KeyDirectory(configured_keys(settings, environ), reader, settings.limits.terms)
+    directory = KeyDirectory(keys, reader, settings.limits.terms)
     throttle = Throttle(server.max_bad_keys)
     budgets = Budgets(reader, settings.alerts.thresholds)
     entrance = Entrance(server.max_requests, server.max_file_bytes, Limits(), budgets)
@@ -169,8 +171,8 @@ def _add_routes(app: FastAPI, settings: Config, admin_key: SecretStr | None, par
 
 def _audio_endpoints(pipeline: Pipeline, timeouts: TimeoutSettings) -> dict[str, ASGIApp]:
     """Both tasks, each by its path and by its alias."""
-    endpoints: dict[str, ASGIApp] = {path: AudioEndpoint(pipeline, task, timeouts) for path, task in _TASKS.items()}
-    return endpoints | {openapi.ALIASES[path]: endpoint for path, endpoint in endpoints.items()}
+    endpoints = {task: AudioEndpoint(pipeline, task, timeouts) for task in ENDPOINTS}
+    return {paths[task]: endpoint for paths in (ENDPOINTS, ALIASES) for task, endpoint in endpoints.items()}
 
 
 def _application(docs: bool, lifespan: Lifespan[FastAPI]) -> FastAPI:
@@ -192,13 +194,14 @@ def configured_keys(settings: Config, environ: Mapping[str, str]) -> tuple[Key, 
 
 def new_request_id() -> str:
     """A fresh id, which sorts by time and is also the id of the request's row."""
-    return identifier.time_ordered("req_", time.time_ns() // 1_000_000, secrets.token_bytes(identifier.RANDOM_BYTES))
+    return identifier.time_ordered("req_", now_ms(), secrets.token_bytes(identifier.RANDOM_BYTES))
 
 
 def administration(settings: Config, connection: Connection, actor: str) -> Administration:
     """What can be changed about callers, by this actor."""
     models = frozenset(model.id for model in settings.models)
-    return Administration(LedgerCallers(connection), models, frozenset(each.name for each in settings.callers), actor)
+    configured = {each.name: each.terms for each in settings.callers}
+    return Administration(LedgerCallers(connection), models, configured, actor)
 
 
 async def _administer(settings: Config, desk: LedgerDesk, change: Callable[[Administration], T]) -> T:
@@ -212,7 +215,7 @@ async def _sums(desk: LedgerDesk, grouping: Grouping, period: Period, caller: st
 async def _own_usage(desk: LedgerDesk, caller: Caller, grouping: Grouping, period: Period, tags: Tags) -> OwnUsage:
     def own_usage(connection: Connection) -> OwnUsage:
         sums = usage_sums(connection, grouping, period, caller.name, tags)
-        return OwnUsage(sums, standings(connection, caller.name, caller.terms.budgets, _now_ms()))
+        return OwnUsage(sums, standings(connection, caller.name, caller.terms.budgets, now_ms()))
 
     return await desk.run(own_usage)
 
@@ -249,10 +252,16 @@ def _refuse_names_in_both(settings: Config, database: Database) -> None:
         raise InvalidConfig(f"callers.{min(both)}: a caller of this name is in the ledger too; rename one of them")
 
 
+def _bring_up_to_date(database: Database) -> None:
+    if (done := migrate(database)) is not None:
+        _log.warning(
+            "the ledger was brought from schema %d to %d; as it was before, it is in %s",
+            done.before,
+            done.after,
+            done.kept,
+        )
+
+
 def _webhook(settings: Config, environ: Mapping[str, str]) -> Webhook | None:
     url = settings.alerts.webhook_url
     return None if url is None else Webhook(url, settings.alerts.signing_secret(environ))
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

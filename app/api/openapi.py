@@ -4,12 +4,9 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from app.config import Task
+from app.gateway.call import ALIASES, ENDPOINTS
 from app.wire.container import FORMATS
-
-ALIASES = {
-    "/v1/audio/transcriptions": "/v1/speech/transcriptions",
-    "/v1/audio/translations": "/v1/speech/translations",
-}
 
 _STATUSES = {
     400: "The form, a field or the file is not as it must be; `param` names it.",
@@ -90,12 +87,13 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
         **streamed["response_format"],
         "enum": [*streamed["response_format"]["enum"], "diarized_json"],
     }
-    for path, summary, fields in (
-        ("/v1/audio/transcriptions", "Transcribe audio", streamed),
-        ("/v1/audio/translations", "Translate audio into English text", _FIELDS),
-    ):
-        for each in (path, ALIASES[path]):
-            document["paths"][each] = {"post": _operation(each, summary, fields, alias=each != path)}
+    told: dict[Task, tuple[str, dict[str, dict[str, Any]]]] = {
+        "transcribe": ("Transcribe audio", streamed),
+        "translate": ("Translate audio into English text", _FIELDS),
+    }
+    for task, (summary, fields) in told.items():
+        for path in (ENDPOINTS[task], ALIASES[task]):
+            document["paths"][path] = {"post": _operation(path, summary, fields, alias=path == ALIASES[task])}
     for path in ("/healthz", "/readyz"):
         document["paths"][path]["get"]["security"] = []
     for operations in document["paths"].values():

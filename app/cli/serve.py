@@ -41,7 +41,10 @@ def serve(config: ConfigFile = None) -> None:
 
 
 def check(config: ConfigFile = None) -> None:
-    """Tell whether the settings are good, without starting."""
+    """Tell whether the settings are good, without starting.
+
+    Example: audio-gateway check --config config.toml
+    """
     settings = loaded(config)
     with explained():
         configured_keys(settings, os.environ)

@@ -23,6 +23,7 @@ import apsw
 
 from app.adapters.ledger.database import Database, immediate
 from app.adapters.ledger.schema import VERSION
+from app.clock import now_ms
 from app.errors import Refusal
 from app.gateway.accounting import Outcome
 from app.gateway.admission import Hold, LedgerUnavailable
@@ -126,7 +127,7 @@ class LedgerWriter:
         self._connection = self._database.connect()
         self._file = self._database.path.stat()
         with self._database.explained(), immediate(self._connection):
-            self._connection.execute(_CLOSE_ORPHANS, (_now_ms(), self._next_seq()))
+            self._connection.execute(_CLOSE_ORPHANS, (now_ms(), self._next_seq()))
             return self._connection.changes()
 
     def start(self) -> None:
@@ -327,7 +328,3 @@ def _resolve(waiters: "list[asyncio.Future[None]]", error: LedgerUnavailable | N
             waiter.set_result(None)
         else:
             waiter.set_exception(error)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
