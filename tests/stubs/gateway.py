@@ -182,7 +182,8 @@ key_sha256 = "{apikey.digest(self.key)}"
 
     def log_lines(self, event: str = "request") -> list[dict[str, Any]]:
         """The JSON lines of its log with this event."""
-        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        whole, _, _ = self.log.read_text().rpartition("\n")  # the last line may still be under way
+        lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
         return [line for line in lines if line["event"] == event]
 
     def wait_for_log(self, request_id: str, timeout: float = 5) -> dict[str, Any]:
