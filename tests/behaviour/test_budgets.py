@@ -4,13 +4,13 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import httpx
 import pytest
 
 from tests.behaviour.test_kill import SILENCE
 from tests.stubs.gateway import ADMIN_KEY, NO_TLS, GatewayProcess
+from tests.stubs.invariants import most_over
 from tests.stubs.upstream import ScriptedUpstream, json_answer
 
 ROUNDS = 50
@@ -43,20 +43,6 @@ def bound(gateway: GatewayProcess) -> int:
 def caller_with(gateway: GatewayProcess, name: str, budget_nano_usd: int) -> str:
     """A new caller with this budget; the key."""
     return gateway.create_caller(name, budgets=[f"{budget_nano_usd / 1e9:.9f}usd/month"])
-
-
-def most_over(rows: list[dict[str, Any]], limit: int) -> int:
-    """The most by which settled + held passed the limit at any prefix of the writes, in the order of their commits."""
-    writes: list[tuple[int, int, int]] = []
-    for row in rows:
-        writes.append((row["held_seq"], 0, row["bound_nano_usd"]))
-        if row["closed_seq"]:
-            writes.append((row["closed_seq"], row["cost_nano_usd"], -row["bound_nano_usd"]))
-    settled = held = most = 0
-    for _, spent, holding in sorted(writes):
-        settled, held = settled + spent, held + holding
-        most = max(most, settled + held - limit)
-    return most
 
 
 async def ask(client: httpx.AsyncClient, gateway: GatewayProcess) -> Seen:
