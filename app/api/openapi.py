@@ -96,21 +96,26 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
             document["paths"][path] = {"post": _operation(path, summary, fields, alias=path == ALIASES[task])}
     for path in ("/healthz", "/readyz"):
         document["paths"][path]["get"]["security"] = []
-    for operations in document["paths"].values():
+    for path, operations in document["paths"].items():
         for operation in operations.values():
-            _tell_errors(operation)
+            _tell_errors(path, operation)
     components["schemas"].pop("HTTPValidationError", None)
     components["schemas"].pop("ValidationError", None)
     return document
 
 
-def _tell_errors(operation: dict[str, Any]) -> None:
+def _tell_errors(path: str, operation: dict[str, Any]) -> None:
     """FastAPI's own 422 never leaves the gateway: a bad value is a 400 in the envelope, as every other error."""
     responses = operation["responses"]
     if responses.pop("422", None) is not None:
         responses["400"] = _ERROR_RESPONSE | {"description": "A value is not as it must be."}
     if operation.get("security") != []:
         responses.setdefault("401", _ERROR_RESPONSE | {"description": _STATUSES[401]})
+        responses.setdefault("503", _ERROR_RESPONSE | {"description": _STATUSES[503]})
+    if path == "/admin/v1/callers" and "201" in responses:
+        responses["409"] = _ERROR_RESPONSE | {"description": "There is a caller of this name already."}
+    if "{" in path:
+        responses["404"] = _ERROR_RESPONSE | {"description": "Nothing of this name."}
 
 
 def _operation(path: str, summary: str, fields: dict[str, dict[str, Any]], *, alias: bool) -> dict[str, Any]:
