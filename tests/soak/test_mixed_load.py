@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.behaviour.test_budgets import at_once
 
+from tests.faults.test_limits import at_once
 from tests.soak.acts import MAX_FILE_BYTES, Caller
 from tests.soak.vitals import Vitals, vitals, wait_for
 from tests.soak.weather import MoodyProvider
