@@ -75,7 +75,7 @@ def create_app(settings: Config, environ: Mapping[str, str], lines: LineWriter, 
     if settings.metrics.enabled:
         gauges = parts.gauges(ready, serving, lines, settings.ledger.path)
         render = scrape(parts.observers.requests, parts.observers.commits, gauges)
-        app.include_router(metrics_router(render, admin_key, open=settings.metrics.open))
+        app.include_router(metrics_router(render, admin_key, parts.throttle, open=settings.metrics.open))
     refusals.install(app)
     openapi.describe(app)
     return Edge(app, _audio_endpoints(parts.pipeline, settings.timeouts), new_request_id, lines.request_id.set)

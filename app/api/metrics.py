@@ -11,7 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app import errors
+from app.api.access import watching
 from app.gateway import auth
+from app.gateway.throttle import Throttle
 from app.wire.headers import Headers
 
 Render = Callable[[], tuple[bytes, str]]
@@ -20,14 +22,15 @@ Render = Callable[[], tuple[bytes, str]]
 _FORWARDING = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 
 
-def metrics_router(render: Render, admin_key: SecretStr | None, *, open: bool) -> APIRouter:
+def metrics_router(render: Render, admin_key: SecretStr | None, throttle: Throttle, *, open: bool) -> APIRouter:
     """The route. `render` gives the text and its content type; it runs on a thread of its own."""
     router = APIRouter(tags=["system"])
 
     @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
     async def metrics(request: Request) -> Response:
         if not (open or is_local(request)):
-            _check_admin(request, admin_key)
+            with watching(throttle, request.scope):
+                _check_admin(request, admin_key)
         text, content_type = await asyncio.to_thread(render)
         return Response(text, media_type=content_type)
 
@@ -50,4 +53,4 @@ def _check_admin(request: Request, admin_key: SecretStr | None) -> None:
     """Refusal 401 without the admin key, also where there is none."""
     secret = auth.secret_in(Headers(request.scope["headers"]))
     if admin_key is None or not hmac.compare_digest(secret.encode(), admin_key.get_secret_value().encode()):
-        raise errors.invalid_api_key()
+        raise errors.invalid_api_key("not the admin key")
