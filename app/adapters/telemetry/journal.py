@@ -6,9 +6,9 @@ No line holds audio, a transcript, a prompt or a key.
 import logging
 import time
 
-from app.gateway.call import ENDPOINTS
 from app.adapters.telemetry.formats import Line
 from app.adapters.telemetry.lines import LineWriter
+from app.gateway.call import ENDPOINTS
 from app.gateway.pipeline import Journal, Trail
 from app.units import seconds_of, usd_text
 

@@ -14,11 +14,12 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from app.gateway.call import ENDPOINTS
 from app.adapters.telemetry.durations import durations
 from app.adapters.telemetry.families import Distribution, counter, gauge, histogram
+from app.config import Task
 from app.gateway.accounting import Account, Outcome, State
 from app.gateway.auth import Caller
+from app.gateway.call import ENDPOINTS
 from app.gateway.pipeline import Trail
 from app.units import NANO_PER_USD, Tokens, seconds_of
 
@@ -75,7 +76,7 @@ class RequestMetrics(Collector):
 
     def __init__(self, upstream: str) -> None:
         self._upstream = upstream
-        self._requests: defaultdict[tuple[str, str, str, int, str], int] = defaultdict(int)
+        self._requests: defaultdict[tuple[str, str, Task, int, str], int] = defaultdict(int)
         self._charged: defaultdict[tuple[str, str], Charged] = defaultdict(Charged)
         self._outcomes: dict[State, int] = {state: 0 for state in State if state is not State.HELD}
         self._failures = dict.fromkeys(_FAILURES, 0)

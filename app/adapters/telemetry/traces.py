@@ -30,9 +30,9 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusC
 from opentelemetry.util.types import AttributeValue
 
 from app import __version__
-from app.gateway.call import ENDPOINTS
 from app.gateway.accounting import Account, Outcome
 from app.gateway.admission import Hold
+from app.gateway.call import ENDPOINTS
 from app.gateway.pipeline import Trail
 from app.wire.tracecontext import TraceContext, trace_context
 
