@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import IO, TypeVar
 
 from apsw import Connection
@@ -28,14 +29,16 @@ from app.adapters.ledger import (
 )
 from app.adapters.ledger.migration import migrate
 from app.adapters.notices import NoticeDelivery, Webhook
+from app.adapters.server import Serving
 from app.adapters.spool import SpoolFolder
-from app.adapters.telemetry import LineWriter, RequestJournal
+from app.adapters.telemetry import Gauges, LineWriter, Observers, observing, scrape
 from app.adapters.upstream import AiohttpProvider
 from app.api import openapi, refusals
 from app.api.access import identified
 from app.api.admin import admin_router
 from app.api.audio import AudioEndpoint
 from app.api.edge import Edge
+from app.api.metrics import metrics_router
 from app.api.models import models_router
 from app.api.system import system_router
 from app.api.usage import OwnUsage, usage_router
@@ -62,14 +65,20 @@ LAST_SECONDS = 2.0
 _log = logging.getLogger("audio_gateway")
 
 
-def create_app(settings: Config, environ: Mapping[str, str], lines: LineWriter) -> ASGIApp:
+def create_app(settings: Config, environ: Mapping[str, str], lines: LineWriter, serving: Serving) -> ASGIApp:
     """The gateway as an ASGI application; InvalidConfig or LedgerUnusable if it cannot be set up."""
     parts = _assembled(settings, environ, lines)
     app = _application(settings.server.docs, parts.running)
-    _add_routes(app, settings, settings.admin.key(environ), parts)
+    admin_key = settings.admin.key(environ)
+    ready = partial(_ready, parts, serving)
+    _add_routes(app, settings, admin_key, parts, ready)
+    if settings.metrics.enabled:
+        gauges = parts.gauges(ready, serving, lines, settings.ledger.path)
+        render = scrape(parts.observers.requests, parts.observers.commits, gauges)
+        app.include_router(metrics_router(render, admin_key, parts.throttle, open=settings.metrics.open))
     refusals.install(app)
     openapi.describe(app)
-    return Edge(app, _audio_endpoints(parts.pipeline, settings.timeouts), new_request_id)
+    return Edge(app, _audio_endpoints(parts.pipeline, settings.timeouts), new_request_id, lines.request_id.set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,22 @@ class _Parts:
     entrance: Entrance
     relay: Relay
     pipeline: Pipeline
+    spools: SpoolFolder
+    observers: Observers
+
+    def gauges(self, ready: Callable[[], bool], serving: Serving, lines: LineWriter, path: Path) -> Gauges:
+        """What a scrape reads."""
+        return Gauges(
+            ready=ready,
+            serving=serving,
+            lines=lines,
+            entrance=self.entrance,
+            budgets=self.budgets,
+            spools=self.spools,
+            ledger=self.ledger,
+            ledger_path=path,
+            requests=self.observers.requests,
+        )
 
     @asynccontextmanager
     async def running(self, _: FastAPI) -> AsyncIterator[None]:
@@ -102,6 +127,7 @@ class _Parts:
             stack.push_async_callback(self.provider.close)
             await self.delivery.open()
             stack.push_async_callback(self.delivery.close)
+            stack.push_async_callback(self.observers.close)
             # Requests that were cancelled at the end of the grace still close their rows.
             stack.push_async_callback(self.entrance.emptied, LAST_SECONDS)
             stack.push_async_callback(self.changes.close)
@@ -118,7 +144,8 @@ def _assembled(settings: Config, environ: Mapping[str, str], lines: LineWriter) 
     lock = database.lock()
     _bring_up_to_date(database)
     reader = LedgerReader(database)
-    ledger = LedgerWriter(database)
+    told = observing(settings, lines)
+    ledger = LedgerWriter(database, told.commits.committed)
     if orphans := ledger.open():
         _log.warning("%d requests were left held by a gateway that was stopped; now unknown", orphans)
     server = settings.server
@@ -150,13 +177,22 @@ def _assembled(settings: Config, environ: Mapping[str, str], lines: LineWriter) 
             intake=Intake(settings.models, server.max_file_bytes, spools),
             relay=relay,
             ledger=ledger,
-            journal=RequestJournal(lines),
+            journal=told.journal,
             upstream=settings.upstream.name,
+            onward=told.onward,
         ),
+        spools=spools,
+        observers=told,
     )
 
 
-def _add_routes(app: FastAPI, settings: Config, admin_key: SecretStr | None, parts: _Parts) -> None:
+def _ready(parts: _Parts, serving: Serving) -> bool:
+    return parts.ledger.writable and not parts.relay.key_in_trouble and not serving.draining
+
+
+def _add_routes(
+    app: FastAPI, settings: Config, admin_key: SecretStr | None, parts: _Parts, ready: Callable[[], bool]
+) -> None:
     identify = identified(parts.directory, parts.throttle)
     app.include_router(models_router(settings.models, settings.upstream.name, identify))
     app.include_router(usage_router(partial(_own_usage, parts.reports), identify))
@@ -164,7 +200,7 @@ def _add_routes(app: FastAPI, settings: Config, admin_key: SecretStr | None, par
         administer = partial(_administer, settings, parts.changes)
         sums, audit = partial(_sums, parts.reports), partial(_audit, parts.reports)
         app.include_router(admin_router(admin_key, parts.throttle, administer, sums, audit))
-    app.include_router(system_router(lambda: parts.ledger.writable and not parts.relay.key_in_trouble))
+    app.include_router(system_router(ready))
     for path, endpoint in _audio_endpoints(parts.pipeline, settings.timeouts).items():
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
 
@@ -176,9 +212,18 @@ def _audio_endpoints(pipeline: Pipeline, timeouts: TimeoutSettings) -> dict[str,
 
 
 def _application(docs: bool, lifespan: Lifespan[FastAPI]) -> FastAPI:
-    """FastAPI without its own error pages, with its documentation served from here rather than from somebody's CDN."""
+    """FastAPI without its own error pages and its own telemetry, which the environment could turn on and which tells of
+    bodies; with its documentation served from here rather than from somebody's CDN.
+    """
     make = FastAPIOffline if docs else partial(FastAPI, docs_url=None, openapi_url=None)
-    return make(redoc_url=None, title="audio-gateway", version=__version__, lifespan=lifespan, redirect_slashes=False)
+    return make(
+        redoc_url=None,
+        title="audio-gateway",
+        version=__version__,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
+    )
 
 
 def configured_keys(settings: Config, environ: Mapping[str, str]) -> tuple[Key, ...]:

@@ -17,9 +17,12 @@ from app.config import (
     InvalidConfig,
     LedgerSettings,
     LimitSettings,
+    LogSettings,
+    MetricsSettings,
     Section,
     ServerSettings,
     TimeoutSettings,
+    TraceSettings,
     load,
 )
 from app.policy.budget import Budget, Unit, Window
@@ -155,6 +158,9 @@ def test_all_sections_are_known_here() -> None:
         LimitSettings,
         AdminSettings,
         AlertSettings,
+        MetricsSettings,
+        TraceSettings,
+        LogSettings,
     ]
 
 

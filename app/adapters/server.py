@@ -21,8 +21,32 @@ COLLECTOR_THRESHOLDS = (20_000, 20, 100)
 POLL_SECONDS = 0.1
 
 
+class Serving:
+    """What the server tells of itself; nothing before it serves."""
+
+    def __init__(self) -> None:
+        self._server: uvicorn.Server | None = None
+
+    def begins(self, server: uvicorn.Server) -> None:
+        self._server = server
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return 0 if self._server is None else len(self._server.server_state.connections)
+
+    @property
+    def draining(self) -> bool:
+        """Whether it has been told to stop and only finishes what is in flight."""
+        return self._server is not None and self._server.should_exit
+
+
 def serve(
-    application: Any, settings: ServerSettings, timeouts: TimeoutSettings, new_request_id: Callable[[], str]
+    application: Any,
+    settings: ServerSettings,
+    timeouts: TimeoutSettings,
+    new_request_id: Callable[[], str],
+    serving: Serving,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight within the grace; SystemExit(1) if that fails."""
     config = uvicorn.Config(
@@ -40,8 +64,10 @@ def serve(
         backlog=BACKLOG,
     )
     logging.getLogger("uvicorn.error").addFilter(_is_news)
+    server = _Server(config)
+    serving.begins(server)
     try:
-        _Server(config).run()
+        server.run()
     except SystemExit as stopped:  # uvicorn's own status for a start that failed is 3
         raise SystemExit(1) from stopped
 

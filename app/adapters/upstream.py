@@ -22,6 +22,7 @@ from pydantic import SecretStr
 
 from app import __version__
 from app.config import InvalidConfig, Task, TimeoutSettings, Upstream
+from app.errors import Header
 from app.gateway import provider
 from app.wire.headers import Headers
 from app.wire.redaction import Redaction
@@ -78,11 +79,20 @@ class AiohttpProvider:
         """The bytes without the key."""
         return self._redaction(text)
 
-    def post(self, task: Task, content_type: str, body: AsyncIterator[bytes], length: int | None) -> "_Exchange":
+    def post(
+        self,
+        task: Task,
+        content_type: str,
+        body: AsyncIterator[bytes],
+        length: int | None,
+        onward: tuple[Header, ...] = (),
+    ) -> "_Exchange":
         """The answer to one form, while the context is open; TransportFailure if none comes."""
         headers: dict[str, str] = {hdrs.CONTENT_TYPE: content_type}
         if length is not None:
             headers[hdrs.CONTENT_LENGTH] = str(length)
+        for name, value in onward:
+            headers[name.decode()] = value.decode()
         sent = _Sent(body)
         return _Exchange(self._response(task, headers, sent), sent, self.redact)
 

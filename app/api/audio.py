@@ -15,7 +15,7 @@ from app.api.edge import send_refusal
 from app.config import Task, TimeoutSettings
 from app.errors import Refusal
 from app.gateway.accounting import Answer, AnswerCut
-from app.gateway.call import Call
+from app.gateway.call import Arrival, Call
 from app.gateway.deadline import Deadline
 from app.gateway.pipeline import Pipeline
 from app.wire.headers import Headers
@@ -34,10 +34,11 @@ class AudioEndpoint:
         self._timeouts = timeouts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = RequestBody(receive, self._timeouts.body_idle)
+        arrival = Arrival()
+        body = RequestBody(receive, self._timeouts.body_idle, arrival)
         headers = Headers(scope["headers"])
         request_id, received_ms = scope["state"]["request_id"], time.time_ns() // 1_000_000
-        call = Call(request_id, self._task, headers, body, received_ms, address_of(scope))
+        call = Call(request_id, self._task, headers, body, received_ms, address_of(scope), arrival)
         caller = CallerSide(send)
         try:
             await self._pipeline.handle(call, caller.send_answer)
@@ -64,12 +65,11 @@ class AudioEndpoint:
 class RequestBody:
     """The caller's body, read only when it is asked for: an early refusal then costs the caller nothing."""
 
-    def __init__(self, receive: Receive, idle_seconds: float) -> None:
+    def __init__(self, receive: Receive, idle_seconds: float, arrival: Arrival) -> None:
         self._receive = receive
         self._idle_seconds = idle_seconds
+        self._arrival = arrival
         self._deadline = Deadline()
-        self._waited = 0.0
-        self._received = 0
         self.begun = False
         self.complete = False
 
@@ -87,7 +87,7 @@ class RequestBody:
                 self._deadline.close()
             body: bytes = message.get("body", b"")
             if body:
-                self._received += len(body)
+                self._arrival.received += len(body)
                 return body
         raise StopAsyncIteration
 
@@ -103,7 +103,8 @@ class RequestBody:
     async def _next(self) -> Message:
         """What comes next, waited for as long as the body's pace so far allows, and never beyond the idle time."""
         self.begun = True
-        patience = SLOW_START_SECONDS + self._received / LOWEST_BYTES_PER_SECOND - self._waited
+        arrival = self._arrival
+        patience = SLOW_START_SECONDS + arrival.received / LOWEST_BYTES_PER_SECOND - arrival.waited
         began = time.monotonic()
         try:
             with self._deadline.within(min(patience, self._idle_seconds)):
@@ -113,7 +114,7 @@ class RequestBody:
                 f"less than {LOWEST_BYTES_PER_SECOND} bytes a second, or nothing for {self._idle_seconds:g} s"
             ) from error
         finally:
-            self._waited += time.monotonic() - began
+            arrival.waited += time.monotonic() - began
 
 
 class CallerSide:

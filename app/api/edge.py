@@ -12,21 +12,30 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app import errors
 from app.errors import Refusal
 
-HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
+# What the person on call needs most when all connections are taken.
+HEALTH_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 _log = logging.getLogger("audio_gateway.api")
 
 
 class Edge:
-    """Wraps the whole application. The request's id is in `scope["state"]["request_id"]`.
+    """Wraps the whole application. The request's id is in `scope["state"]["request_id"]`, and `announce` is told of it
+    in the request's own context, for its log.
 
     `posts` are the endpoints, by path, that get their POST requests past the application.
     """
 
-    def __init__(self, application: ASGIApp, posts: Mapping[str, ASGIApp], new_request_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        application: ASGIApp,
+        posts: Mapping[str, ASGIApp],
+        new_request_id: Callable[[], str],
+        announce: Callable[[str], object],
+    ) -> None:
         self._application = application
         self._posts = posts
         self._new_request_id = new_request_id
+        self._announce = announce
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -36,6 +45,7 @@ class Edge:
         # Paths are matched as they came: what is percent-encoded is another path, whatever it may mean.
         scope["path"] = scope["raw_path"].decode("latin-1")
         scope.setdefault("state", {})["request_id"] = request_id
+        self._announce(request_id)
         started = False
 
         async def send_with_id(message: Message) -> None:

@@ -2,12 +2,13 @@
 
 import logging
 import os
+import sys
 
 import typer
 
 from app import __version__
 from app.adapters import server
-from app.adapters.telemetry import LineWriter, LogLines
+from app.adapters.telemetry import LineWriter, LogLines, chosen
 from app.cli.settings import ConfigFile, explained, loaded
 from app.config import InvalidConfig
 from app.main import configured_keys, create_app, new_request_id
@@ -21,10 +22,11 @@ def serve(config: ConfigFile = None) -> None:
     settings = loaded(config)
     server.forbid_core_dumps()
     server.allow_many_files()
-    lines = LineWriter()
-    logging.basicConfig(level=logging.INFO, handlers=[LogLines(lines)])
+    lines, serving = LineWriter(sys.stdout, chosen(settings.logs.format, sys.stdout)), server.Serving()
+    logging.basicConfig(level=settings.logs.number, handlers=[LogLines(lines)])
+    logging.captureWarnings(True)
     with explained():
-        application = create_app(settings, os.environ, lines)
+        application = create_app(settings, os.environ, lines, serving)
     lines.start()
     upstream = settings.upstream
     logging.getLogger("audio_gateway").info(
@@ -35,7 +37,7 @@ def serve(config: ConfigFile = None) -> None:
         settings.ledger.path,
     )
     try:
-        server.serve(application, settings.server, settings.timeouts, new_request_id)
+        server.serve(application, settings.server, settings.timeouts, new_request_id, serving)
     finally:
         lines.stop()
 

@@ -9,6 +9,7 @@ stops the start with one line that says where it stands and why.
     upstream     the speech provider
     catalogue    models and their prices
     callers      callers in the settings
+    telemetry    metrics, traces, the log
     secret       keys out of files and the environment
 """
 
@@ -24,6 +25,7 @@ from app.config.sections import (
     ServerSettings,
     TimeoutSettings,
 )
+from app.config.telemetry import LogFormat, LogSettings, MetricsSettings, TraceSettings
 from app.config.upstream import DEFAULT_UPSTREAM, Upstream
 
 __all__ = [
@@ -39,12 +41,16 @@ __all__ = [
     "InvalidConfig",
     "LedgerSettings",
     "LimitSettings",
+    "LogFormat",
+    "LogSettings",
+    "MetricsSettings",
     "Model",
     "PriceTable",
     "Section",
     "ServerSettings",
     "Task",
     "TimeoutSettings",
+    "TraceSettings",
     "Upstream",
     "load",
 ]

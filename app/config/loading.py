@@ -21,6 +21,7 @@ from app.config.sections import (
     ServerSettings,
     TimeoutSettings,
 )
+from app.config.telemetry import LogSettings, MetricsSettings, TraceSettings
 from app.config.upstream import DEFAULT_UPSTREAM, Upstream
 
 ENV_PREFIX = "AUDIO_GATEWAY_"
@@ -41,6 +42,9 @@ class Config(BaseSettings):
     limits: LimitSettings = LimitSettings()
     admin: AdminSettings = AdminSettings()
     alerts: AlertSettings = AlertSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    traces: TraceSettings = TraceSettings()
+    logs: LogSettings = LogSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -76,14 +76,18 @@ class AnswerCut(Exception):
 
 
 class Account:
-    """One admitted request's row. `outcome` is None while it is held."""
+    """One admitted request's row. `outcome` is None while it is held; `closed` is when it was fixed, in seconds of the
+    monotonic clock. `answer_bytes` is how much of the provider's answer has gone to the caller.
+    """
 
     def __init__(self, permit: Permit, upload: Upload, form: OutboundForm, book: OutcomeBook) -> None:
         self._permit = permit
         self._upload = upload
-        self._form = form
+        self.form = form
         self._book = book
         self.outcome: Outcome | None = None
+        self.closed: float | None = None
+        self.answer_bytes = 0
 
     async def answer(self, reply: Whole | Stream) -> Answer:
         """The caller's answer: a whole one after its settlement, a stream with its settlement inside."""
@@ -91,6 +95,7 @@ class Account:
         if isinstance(reply, Stream):
             return Answer(reply.status, headers, self._relayed(reply))
         await self._settle(reply, usage_of(reply.document))
+        self.answer_bytes = len(reply.body)
         return Answer(reply.status, headers, reply.body)
 
     async def fail(self, failed: Failed, status: int | None = None) -> None:
@@ -108,7 +113,7 @@ class Account:
     def abandon(self) -> None:
         """Close the row of a request that was cut off from within: at a shutdown, or by an error of ours."""
         if self.outcome is None:
-            state = State.UNKNOWN if self._form.closing_released else State.RELEASED
+            state = State.UNKNOWN if self.form.closing_released else State.RELEASED
             asyncio.ensure_future(self._close(state, 500, "interrupted", None, None, None)).add_done_callback(_ignore)
 
     async def _relayed(self, stream: Stream) -> AsyncIterator[bytes]:
@@ -121,6 +126,7 @@ class Account:
                 if not ended and (done is not None or is_end_marker(event)):
                     ended = True
                     await self._settle(stream, usage_of(done))
+                self.answer_bytes += len(event.raw)
                 yield event.raw
             if error_told and not ended:
                 await self.fail(Failed(errors.upstream_error(), may_have_billed=True), stream.status)
@@ -157,7 +163,7 @@ class Account:
         """Fix the outcome and write it; the awaitable ends with the commit."""
         assert self.outcome is None
         charge, tokens, source = self._charge(state, told)
-        done_ms = time.time_ns() // 1_000_000
+        done_ms, self.closed = time.time_ns() // 1_000_000, time.monotonic()
         self.outcome = Outcome(
             id=self._permit.hold.id,
             state=state,
@@ -167,10 +173,10 @@ class Account:
             tokens=tokens,
             source=source,
             file_bytes=self._upload.tally.file_bytes,
-            response_format=_known_format(self._form.text("response_format")),
-            stream=self._form.text("stream").lower() in ("true", "1"),
+            response_format=_known_format(self.form.text("response_format")),
+            stream=self.form.text("stream").lower() in ("true", "1"),
             upstream_request_id=upstream_id,
-            sent_ms=self._form.sent_ms,
+            sent_ms=self.form.sent_ms,
             answered_ms=answered_ms,
             done_ms=done_ms,
             notices=self._permit.reservation.close(charge, done_ms),

@@ -147,7 +147,19 @@ class Budgets:
     @property
     def held(self) -> int:
         """How many holds there are: 0 at idle."""
-        return sum(tab.sums[Window.TOTAL].holds for tab in self._tabs.values())
+        return sum(tab.sums[Window.TOTAL].holds for tab in list(self._tabs.values()))
+
+    def used(self, caller: Caller, now_ms: int) -> Iterator[tuple[Budget, float]]:
+        """How much of each of the caller's budgets is spent or held, 1 being all, if his tab has been read."""
+        tab = self._tabs.get(caller.name)
+        if tab is None:
+            return
+        for budget in caller.terms.budgets:
+            each = tab.sums[budget.window]
+            if each.begun < first_day(budget.window, now_ms):
+                yield budget, 0.0
+            else:
+                yield budget, (each.settled.of(budget.unit) + each.held.of(budget.unit)) / budget.limit
 
     def _sums(self, caller: str, now_ms: int) -> dict[Window, Sum]:
         """The caller's current windows; one that has passed is left to the requests that it still counts."""

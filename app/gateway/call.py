@@ -1,7 +1,8 @@
 """What every stage is handed: one request as it came in, before a byte of its body has been read."""
 
+import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.config import Task
 from app.wire.headers import Headers
@@ -10,12 +11,20 @@ ENDPOINTS: dict[Task, str] = {"transcribe": "/v1/audio/transcriptions", "transla
 ALIASES: dict[Task, str] = {"transcribe": "/v1/speech/transcriptions", "translate": "/v1/speech/translations"}
 
 
+@dataclass(slots=True)
+class Arrival:
+    """How many bytes of a body have come so far, and how long the caller was waited for, in seconds."""
+
+    received: int = 0
+    waited: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request. `id` is its `x-request-id` and its row in the ledger, and sorts by time.
 
     `body` raises a Refusal when the caller goes away or is too slow; its chunks have any size. `address` is the peer's,
-    empty where it has none.
+    empty where it has none. `began` is the request's first moment on the monotonic clock, in seconds.
     """
 
     id: str
@@ -24,6 +33,8 @@ class Call:
     body: AsyncIterator[bytes]
     received_ms: int
     address: str = ""
+    arrival: Arrival = field(default_factory=Arrival)
+    began: float = field(default_factory=time.monotonic)
 
     @property
     def declared_bytes(self) -> int | None:

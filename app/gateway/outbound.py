@@ -21,7 +21,11 @@ Allow = Callable[[float | None], None]
 
 
 class OutboundForm:
-    """One request's body on its way upstream, and the marks it leaves: what was sent, when, and why it broke off."""
+    """One request's body on its way upstream, and the marks it leaves: what was sent, when, and why it broke off.
+
+    `began`, `asked`, `connected`, `released` (the closing boundary) and `answered` are moments on the monotonic clock;
+    `pushed` is how long the provider took to take the bytes in. All in seconds.
+    """
 
     def __init__(self, upload: Upload, permit: Permit, boundary: str, timeouts: TimeoutSettings) -> None:
         self._upload = upload
@@ -35,6 +39,13 @@ class OutboundForm:
         self.closing_released = False
         self.refusal: Refusal | None = None
         self.sent_ms: int | None = None
+        self.sent_bytes = 0
+        self.began = time.monotonic()
+        self.asked: float | None = None
+        self.connected: float | None = None
+        self.released: float | None = None
+        self.answered: float | None = None
+        self.pushed = 0.0
 
     def text(self, name: str) -> str:
         """The last value of this field among those that have passed; empty if there was none."""
@@ -62,16 +73,23 @@ class OutboundForm:
 
     async def body(self, content: AsyncIterator[bytes], allow: Allow) -> AsyncIterator[bytes]:
         """The content and its tail. A Refusal that ends it is kept: the HTTP client wraps what a body raises."""
+        self.connected = time.monotonic()
         try:
             async for chunk in content:
                 self._mark_sent()
+                self.sent_bytes += len(chunk)
                 allow(self._timeouts.write_idle)
+                began = time.monotonic()
                 yield chunk
+                self.pushed += time.monotonic() - began
                 allow(None)
             await self._committed()
             allow(self._timeouts.first_byte)
+            tail = self._tail + self._writer.close()
+            self.sent_bytes += len(tail)
             self.closing_released = True
-            yield self._tail + self._writer.close()
+            self.released = time.monotonic()
+            yield tail
         except Refusal as refusal:
             self.refusal = refusal
             raise

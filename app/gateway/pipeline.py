@@ -30,14 +30,18 @@ class Ledger(HoldBook, OutcomeBook, Protocol):
 
 
 class Journal(Protocol):
-    """Where one line is written for every request."""
+    """Who is told of every request when it has ended."""
 
     def request(self, trail: "Trail") -> None: ...
 
 
 @dataclass(slots=True)
 class Trail:
-    """How far a request came, for its line in the journal: None is what it did not reach."""
+    """How far a request came, for the journal: None is what it did not reach.
+
+    `read` is when its form had told all that admission needs, `replied` when its answer was handed on, in seconds of
+    the monotonic clock.
+    """
 
     call: Call
     caller: Caller | None = None
@@ -47,6 +51,12 @@ class Trail:
     status: int | None = None
     error: str | None = None
     model: str | None = None
+    read: float | None = None
+    replied: float | None = None
+
+
+def nothing_onward(_: Call) -> tuple[Header, ...]:
+    return ()
 
 
 class Pipeline:
@@ -63,6 +73,7 @@ class Pipeline:
         ledger: Ledger,
         journal: Journal,
         upstream: str,
+        onward: Callable[[Call], tuple[Header, ...]] = nothing_onward,
     ) -> None:
         self._directory = directory
         self._throttle = throttle
@@ -73,6 +84,7 @@ class Pipeline:
         self._ledger = ledger
         self._journal = journal
         self._upstream = upstream
+        self._onward = onward
 
     async def handle(self, call: Call, deliver: Deliver) -> None:
         """Have the answer to this call delivered; a Refusal for whatever it is refused for."""
@@ -102,15 +114,16 @@ class Pipeline:
             trail.caller = caller = await auth.identify(call.headers, self._directory, _now_ms())
         trail.limits = self._entrance.paced(caller, time.monotonic_ns())
         with self._entrance.slot(call, caller) as slot, closing(await self._intake.read(call, caller, slot)) as upload:
+            trail.read = time.monotonic()
             trail.permit = permit = admission.admit(
                 call, caller, slot, upload, self._upstream, self._budgets, self._ledger, _now_ms()
             )
             form = self._relay.form(upload, permit)
             async with accounting.account(permit, upload, form, self._ledger) as account:
                 trail.account = account
-                async with self._relay.exchange(form, call.task) as reply:
+                async with self._relay.exchange(form, call.task, self._onward(call)) as reply:
                     answer = await account.answer(reply)
-                    trail.status = answer.status
+                    trail.status, trail.replied = answer.status, time.monotonic()
                     await deliver(Answer(answer.status, (*answer.headers, *trail.limits), answer.body))
 
 

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from app.config import Task
+from app.errors import Header
 from app.wire.headers import Headers
 
 
@@ -40,10 +41,18 @@ class Response(Protocol):
 
 
 class Provider(Protocol):
-    """The connection to the provider. Leaving the context before the body went out whole aborts the request."""
+    """The connection to the provider. Leaving the context before the body went out whole aborts the request.
+
+    `onward` are headers of ours that go with it.
+    """
 
     def post(
-        self, task: Task, content_type: str, body: AsyncIterator[bytes], length: int | None
+        self,
+        task: Task,
+        content_type: str,
+        body: AsyncIterator[bytes],
+        length: int | None,
+        onward: tuple[Header, ...] = (),
     ) -> AbstractAsyncContextManager[Response]: ...
 
     def redact(self, text: bytes) -> bytes:

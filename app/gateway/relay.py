@@ -19,7 +19,7 @@ from functools import partial
 
 from app import errors
 from app.config import Task, TimeoutSettings
-from app.errors import Refusal
+from app.errors import Header, Refusal
 from app.gateway import verdict
 from app.gateway.admission import Permit
 from app.gateway.deadline import Deadline
@@ -89,13 +89,15 @@ class Relay:
         return time.monotonic() < self._key_trouble_until
 
     @asynccontextmanager
-    async def exchange(self, form: OutboundForm, task: Task) -> AsyncIterator[Whole | Stream]:
-        """Send the form and give the answer; Failed if there is none that can be used."""
+    async def exchange(
+        self, form: OutboundForm, task: Task, onward: tuple[Header, ...] = ()
+    ) -> AsyncIterator[Whole | Stream]:
+        """Send the form, and `onward` among its headers, and give the answer; Failed if none that can be used comes."""
         deadline = Deadline(self._timeouts.total)
         async with AsyncExitStack() as stack:
             stack.callback(deadline.close)
-            response = await self._open(form, task, deadline, stack)
-            answered_ms = time.time_ns() // 1_000_000
+            response = await self._open(form, task, onward, deadline, stack)
+            answered_ms, form.answered = time.time_ns() // 1_000_000, time.monotonic()
             if not is_success(response.status):
                 raise await self._refused(form, response)
             self._key_trouble_until = 0.0
@@ -105,12 +107,17 @@ class Relay:
             else:
                 yield await self._whole(form, response, answered_ms, deadline)
 
-    async def _open(self, form: OutboundForm, task: Task, deadline: Deadline, stack: AsyncExitStack) -> Response:
+    async def _open(
+        self, form: OutboundForm, task: Task, onward: tuple[Header, ...], deadline: Deadline, stack: AsyncExitStack
+    ) -> Response:
         """The answer's head. A success counts as one only when the whole form has been taken."""
         try:
             with deadline.within(None):
                 length, body = await self._framed(form, deadline.allow, stack)
-                response = await stack.enter_async_context(self._provider.post(task, form.content_type, body, length))
+                form.asked = time.monotonic()
+                response = await stack.enter_async_context(
+                    self._provider.post(task, form.content_type, body, length, onward)
+                )
                 if is_success(response.status):
                     await form.ended.wait()
                     if not form.closing_released:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from openai import AsyncOpenAI, OpenAI
@@ -104,3 +105,11 @@ def fence(gateway: GatewayProcess) -> None:
         for _ in range(10):
             caller.send(request("GET", "/healthz"))
             assert caller.read_response().status == 200
+
+
+def wait_for_text(file: Path, text: str) -> None:
+    """Return when this text stands in a file that somebody writes."""
+    deadline = time.monotonic() + 20
+    while text not in (found := file.read_text()):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.02)

@@ -179,7 +179,8 @@ def test_every_name_with_an_underscore_is_one_of_the_code(document: Path) -> Non
     named = {
         name for text in _INLINE.findall(prose(document)) for name in re.findall(r"\b[a-z0-9]+(?:_[a-z0-9]+)+\b", text)
     }
-    assert named - words_of_the_code() == set()
+    metrics = {name for name in named if name.startswith("audio_gateway_")}  # test_deploy.py looks at these
+    assert named - metrics - words_of_the_code() == set()
 
 
 def words_of_the_code() -> set[str]:

@@ -11,11 +11,14 @@ from app.config import (
     Config,
     LedgerSettings,
     LimitSettings,
+    LogSettings,
+    MetricsSettings,
     Model,
     PriceTable,
     Section,
     ServerSettings,
     TimeoutSettings,
+    TraceSettings,
     Upstream,
 )
 
@@ -62,6 +65,9 @@ def settings() -> dict[str, set[str]]:
         "limits": LimitSettings,
         "admin": AdminSettings,
         "alerts": AlertSettings,
+        "metrics": MetricsSettings,
+        "traces": TraceSettings,
+        "logs": LogSettings,
     }
     assert set(sections) == set(Config.model_fields)
     sections["price"] = PriceTable

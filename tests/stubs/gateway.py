@@ -29,8 +29,11 @@ COMMAND = (sys.executable, "-m", "app")
 
 
 def free_port() -> int:
-    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        return int(listener.getsockname()[1])
+    """A port that nobody has, below those that systems give to clients: one of them could take it before its server."""
+    while True:
+        port = 10_000 + secrets.randbelow(20_000)
+        with contextlib.suppress(OSError), contextlib.closing(socket.create_server(("127.0.0.1", port))):
+            return port
 
 
 def clean_environment(**more: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
@@ -95,6 +95,9 @@ _OF_THE_PLACE = (
 
 Value = str | int | None
 
+# Told, on the writer's thread, of how many writes each transaction had and how many seconds it took.
+Committed = Callable[[int, float], None]
+
 
 @dataclass(frozen=True, slots=True)
 class _Write:
@@ -118,8 +121,9 @@ class LedgerWriter:
     and `open` comes before them.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, committed: Committed = lambda writes, seconds: None) -> None:
         self._database = database
+        self._committed = committed
         self._queue: queue.SimpleQueue[_Write] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="ledger-writer")
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -210,6 +214,11 @@ class LedgerWriter:
         values = (next_ms, delivered_ms, notice_id)
         self._queue.put(_Write(f"the mark on {notice_id}", ((_MARK_NOTICE, values),), lasting=False))
 
+    @property
+    def late(self) -> int:
+        """How many outcomes could not be written yet."""
+        return len(self._unwritten)
+
     def _next_seq(self) -> int:
         """The place of a write among all writes: they are committed in the order in which they are handed in."""
         self._seq = max(self._seq + 1, time.time_ns())
@@ -278,11 +287,13 @@ class LedgerWriter:
             raise OSError("another file has taken its place; put it back, or restart the gateway")
         if self._connection.in_transaction:  # one that could not even be rolled back
             self._connection.execute("ROLLBACK")
+        began = time.monotonic()
         with immediate(self._connection):
             for sql, values in _statements(writes):
                 self._connection.execute(sql, values)
             if not self.writable:  # an outcome without its hold changes nothing, and would prove nothing
                 self._connection.execute(_TOUCH)
+        self._committed(len(writes), time.monotonic() - began)
 
     def _done(self) -> None:
         if not self.writable:

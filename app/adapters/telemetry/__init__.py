@@ -1,0 +1,34 @@
+"""What the gateway tells about itself. None of it may delay a request, or fail one.
+
+    lines      the log's writer, off the event loop
+    formats    a line as JSON, or for people
+    journal    one line for every request
+    durations  where the time of a request went
+    families   Prometheus: sums as plain numbers, made into series when asked for
+    metrics    Prometheus: what is counted as requests end
+    gauges     Prometheus: what is read from the parts when it is asked for
+    traces     OpenTelemetry: one span a stage (extra `otel`, imported only when it is on)
+    observers  whoever is told of requests, as the settings want it
+
+No line, metric or span holds audio, a transcript, a prompt or a key.
+"""
+
+from app.adapters.telemetry.formats import chosen
+from app.adapters.telemetry.gauges import Gauges
+from app.adapters.telemetry.journal import Journals
+from app.adapters.telemetry.lines import MAX_WAITING_LINES, LineWriter, LogLines
+from app.adapters.telemetry.metrics import RequestMetrics, scrape
+from app.adapters.telemetry.observers import Observers, observing
+
+__all__ = [
+    "MAX_WAITING_LINES",
+    "Gauges",
+    "Journals",
+    "LineWriter",
+    "LogLines",
+    "Observers",
+    "RequestMetrics",
+    "chosen",
+    "observing",
+    "scrape",
+]

@@ -1,0 +1,74 @@
+"""Prometheus: what the parts of the gateway say of themselves at the moment when it is asked for."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from app import __version__
+from app.adapters.ledger import LedgerWriter
+from app.adapters.server import Serving
+from app.adapters.spool import SpoolFolder
+from app.adapters.telemetry.families import counter, gauge
+from app.adapters.telemetry.lines import LineWriter
+from app.adapters.telemetry.metrics import RequestMetrics
+from app.gateway.budgets import Budgets
+from app.gateway.entry import Entrance
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges(Collector):
+    """The parts, each read once for each scrape. `callers` are those whose budgets are told."""
+
+    ready: Callable[[], bool]
+    serving: Serving
+    lines: LineWriter
+    entrance: Entrance
+    budgets: Budgets
+    spools: SpoolFolder
+    ledger: LedgerWriter
+    ledger_path: Path
+    requests: RequestMetrics
+
+    def collect(self) -> Iterator[Metric]:
+        yield _one("ready", "1 while /readyz says that it is", self.ready())
+        yield _one("connections", "Open connections of callers", self.serving.connections)
+        yield _one("requests_in_flight", "Requests of known callers under way", self.entrance.in_flight)
+        yield _one("holds", "Requests whose most is held in budgets", self.budgets.held)
+        yield _one("spool_bytes", "Bytes of uploads kept until their model is known", self.spools.used_bytes)
+        yield _one("ledger_writable", "0 since a transaction of the ledger failed", self.ledger.writable)
+        yield _one("ledger_late_outcomes", "Outcomes that could not be written yet", self.ledger.late)
+        yield counter("log_lines_dropped", "Lines that the log's sink did not take", (), {(): self.lines.dropped})
+        yield gauge("build_info", "Always 1", ("version",), {(__version__,): 1})
+        yield self._budgets()
+        yield from self._disk()
+
+    def _budgets(self) -> Metric:
+        now_ms = time.time_ns() // 1_000_000
+        used = {
+            (caller.name, str(budget)): share
+            for caller in list(self.requests.callers.values())
+            for budget, share in self.budgets.used(caller, now_ms)
+        }
+        told = "How much of a budget is spent or held: 1 is all of it"
+        return gauge("budget_used_ratio", told, ("caller", "budget"), used)
+
+    def _disk(self) -> Iterator[Metric]:
+        path = self.ledger_path
+        try:
+            usage = shutil.disk_usage(path.parent)
+            files = (path, path.with_name(f"{path.name}-wal"))
+            size = sum(file.stat().st_size for file in files if file.exists())
+        except OSError:
+            return
+        yield _one("disk_free_bytes", "Free on the ledger's disk", usage.free)
+        yield _one("disk_size_bytes", "Size of the ledger's disk", usage.total)
+        yield _one("ledger_size_bytes", "Size of the ledger, with its write-ahead log", size)
+
+
+def _one(name: str, told: str, value: float) -> Metric:
+    return gauge(name, told, (), {(): value})

@@ -1,0 +1,90 @@
+"""One line in the log for every request, however it ended, and whoever else is told of it.
+
+No line holds audio, a transcript, a prompt or a key.
+"""
+
+import logging
+import time
+
+from app.adapters.telemetry.formats import Line
+from app.adapters.telemetry.lines import LineWriter
+from app.gateway.call import ENDPOINTS
+from app.gateway.pipeline import Journal, Trail
+from app.units import seconds_of, usd_text
+
+_log = logging.getLogger("audio_gateway.telemetry")
+
+
+class Journals:
+    """Several journals as one. A fault in one of them costs neither the others nor the request anything."""
+
+    def __init__(self, *journals: Journal) -> None:
+        self._journals = journals
+
+    def request(self, trail: Trail) -> None:
+        for journal in self._journals:
+            try:
+                journal.request(trail)
+            except Exception:
+                _log.exception("a request could not be reported")
+
+
+class RequestJournal:
+    """One line for every request, however it ended."""
+
+    def __init__(self, lines: LineWriter, level: int = logging.INFO) -> None:
+        """`level` is the lowest that is written, as `logging` numbers them."""
+        self._lines = lines
+        self._level = level
+
+    def request(self, trail: Trail) -> None:
+        failed = (trail.status or 500) >= 500
+        if self._level > (logging.WARNING if failed else logging.INFO):
+            return
+        line: Line = {
+            "level": "warning" if failed else "info",
+            "event": "request",
+            "request_id": trail.call.id,
+            "endpoint": ENDPOINTS[trail.call.task],
+            "status": trail.status,
+            "error": trail.error,
+        }
+        if trail.caller is not None:
+            line |= {"caller": trail.caller.name, "key_id": trail.caller.key_id}
+        self._lines.write(line | _admitted(trail) | {"total_ms": _now_ms() - trail.call.received_ms})
+
+
+def _admitted(trail: Trail) -> Line:
+    """What is known of a request that was admitted."""
+    if trail.permit is None:
+        return {"model": trail.model} if trail.model else {}
+    hold, outcome = trail.permit.hold, trail.account.outcome if trail.account else None
+    line: Line = {
+        "model": hold.model,
+        "upstream": hold.upstream,
+        "container": hold.container,
+        "hold_usd": usd_text(hold.bound.cost),
+        "admitted_ms": hold.admitted_ms - hold.received_ms,
+    }
+    if outcome is None:
+        return line
+    tokens = outcome.tokens
+    return line | {
+        "state": outcome.state,
+        "error": outcome.error or trail.error,
+        "source": outcome.source,
+        "audio_seconds": seconds_of(outcome.charge.audio),
+        "input_tokens": tokens.input if tokens else None,
+        "output_tokens": tokens.output if tokens else None,
+        "total_tokens": tokens.total if tokens else None,
+        "cost_usd": usd_text(outcome.charge.cost),
+        "file_bytes": outcome.file_bytes,
+        "response_format": outcome.response_format,
+        "stream": outcome.stream,
+        "upstream_request_id": outcome.upstream_request_id,
+        "upstream_ms": outcome.answered_ms - outcome.sent_ms if outcome.answered_ms and outcome.sent_ms else None,
+    }
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

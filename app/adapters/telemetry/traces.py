@@ -1,0 +1,189 @@
+"""OpenTelemetry: the spans of each request, made when it has ended, from the times that its stages left.
+
+    POST /v1/audio/...      the request, as the caller sees it
+    ├── receive             key, limits, the form up to the file's head
+    ├── admit               the hold in the caller's budgets
+    ├── transcribe MODEL    the exchange with the provider, as its own trace knows it
+    │   ├── upload          a connection, and the form
+    │   ├── wait            until the provider begins to answer
+    │   └── answer          the answer, as it comes
+    └── settle              until the row is on disk, and the answer handed on
+
+Names follow the semantic conventions for HTTP and for generative AI. No span holds audio, a transcript, a prompt, a
+file's name or a key. Spans are exported on a thread of the SDK's; those that a dead collector does not take are lost.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Mapping
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, TraceState
+from opentelemetry.util.types import AttributeValue
+
+from app import __version__
+from app.gateway.accounting import Account, Outcome
+from app.gateway.admission import Hold
+from app.gateway.call import ENDPOINTS
+from app.gateway.pipeline import Trail
+from app.wire.tracecontext import TraceContext, trace_context
+
+STOP_SECONDS = 2.0
+EXPORT_SECONDS = 5.0
+
+Attributes = Mapping[str, AttributeValue]
+
+
+class Traces:
+    """A journal that makes spans. `close` sends what is left, for a short time."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._exporter = OTLPSpanExporter(endpoint, timeout=EXPORT_SECONDS)
+        self._processor = BatchSpanProcessor(self._exporter)
+        self._ids = _GivenIds()
+        resource = Resource.create({"service.name": "audio-gateway", "service.version": __version__})
+        provider = TracerProvider(ParentBased(ALWAYS_ON), resource, shutdown_on_exit=False, id_generator=self._ids)
+        provider.add_span_processor(self._processor)
+        self._tracer = provider.get_tracer("audio_gateway", __version__)
+
+    async def close(self) -> None:
+        """End within `STOP_SECONDS`, whatever the collector does."""
+        closing = threading.Thread(target=self._processor.shutdown, name="traces-end", daemon=True)
+        closing.start()
+        await asyncio.to_thread(closing.join, STOP_SECONDS)
+
+    def request(self, trail: Trail) -> None:
+        context = trace_context(trail.call.id, trail.call.headers)
+        if context.sampled:
+            _Request(self._tracer, self._ids, context, trail).tell(time.monotonic())
+
+
+class _GivenIds(RandomIdGenerator):
+    """Random ids, but for a trace and a span whose ids are known before it is made."""
+
+    def __init__(self) -> None:
+        self.trace_id: int | None = None
+        self.span_id: int | None = None
+
+    def generate_trace_id(self) -> int:
+        given, self.trace_id = self.trace_id, None
+        return given or super().generate_trace_id()
+
+    def generate_span_id(self) -> int:
+        given, self.span_id = self.span_id, None
+        return given or super().generate_span_id()
+
+
+class _Request:
+    """The spans of one request."""
+
+    def __init__(self, tracer: trace.Tracer, ids: _GivenIds, context: TraceContext, trail: Trail) -> None:
+        self._tracer = tracer
+        self._ids = ids
+        self._context = context
+        self._trail = trail
+
+    def tell(self, now: float) -> None:
+        """Make the spans of a request that ends `now`, in seconds of the monotonic clock."""
+        trail, account = self._trail, self._trail.account
+        self._ids.trace_id = self._context.trace_id
+        name = f"POST {ENDPOINTS[trail.call.task]}"
+        request = self._started(
+            self._caller(), name, trail.call.began, SpanKind.SERVER, _of_request(trail), self._context.server
+        )
+        if (trail.status or 500) >= 500:
+            request.set_status(StatusCode.ERROR)
+        inside = trace.set_span_in_context(request)
+        self._stage(inside, "receive", trail.call.began, trail.read or now)
+        if account is not None and trail.permit is not None:
+            self._stage(inside, "admit", trail.read, account.form.began)
+            self._exchange(inside, trail.permit.hold, account, now)
+            closed, replied = account.closed, trail.replied or now
+            self._stage(inside, "settle", closed, replied if closed is None or closed < replied else now)
+        request.end(self._at(now))
+
+    def _exchange(self, inside: Context, hold: Hold, account: Account, now: float) -> None:
+        """The span that the provider's own trace has as its parent, and what it consists of."""
+        form, end = account.form, account.closed or now
+        if form.asked is None:
+            return
+        attributes = _of_exchange(hold, account.outcome)
+        name = f"{hold.task} {hold.upstream_model}"
+        exchange = self._started(inside, name, form.asked, SpanKind.CLIENT, attributes, self._context.client)
+        if "error.type" in attributes:
+            exchange.set_status(StatusCode.ERROR)
+        below = trace.set_span_in_context(exchange)
+        self._stage(below, "upload", form.asked, form.released or form.answered or end)
+        self._stage(below, "wait", form.released, form.answered or end)
+        self._stage(below, "answer", form.answered, end)
+        exchange.end(self._at(end))
+
+    def _stage(self, inside: Context, name: str, begin: float | None, end: float) -> None:
+        if begin is not None:
+            self._started(inside, name, begin).end(self._at(max(begin, end)))
+
+    def _started(
+        self,
+        inside: Context | None,
+        name: str,
+        begin: float,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes | None = None,
+        span_id: int | None = None,
+    ) -> trace.Span:
+        self._ids.span_id = span_id
+        return self._tracer.start_span(name, inside, kind, attributes, start_time=self._at(begin))
+
+    def _caller(self) -> Context:
+        """The context of the caller's span, if he has told one."""
+        told = self._context
+        if told.parent is None:
+            return Context()
+        state = TraceState.from_header([told.state])
+        parent = SpanContext(told.trace_id, told.parent, True, TraceFlags(TraceFlags.SAMPLED), state)
+        return trace.set_span_in_context(NonRecordingSpan(parent), Context())
+
+    def _at(self, moment: float) -> int:
+        """Nanoseconds since the epoch."""
+        call = self._trail.call
+        return call.received_ms * 1_000_000 + round((moment - call.began) * 1_000_000_000)
+
+
+def _of_request(trail: Trail) -> Attributes:
+    attributes: dict[str, AttributeValue] = {
+        "http.request.method": "POST",
+        "http.route": ENDPOINTS[trail.call.task],
+        "http.response.status_code": trail.status or 500,
+        "audio_gateway.request_id": trail.call.id,
+    }
+    if trail.caller is not None:
+        attributes["audio_gateway.caller"] = trail.caller.name
+    if trail.error is not None or trail.status is None:
+        attributes["error.type"] = trail.error or "internal_error"
+    return attributes
+
+
+def _of_exchange(hold: Hold, outcome: Outcome | None) -> Attributes:
+    attributes: dict[str, AttributeValue] = {
+        "gen_ai.operation.name": hold.task,
+        "gen_ai.provider.name": hold.upstream,
+        "gen_ai.request.model": hold.upstream_model,
+    }
+    if outcome is None:
+        return attributes
+    attributes["audio_gateway.state"] = outcome.state
+    attributes["audio_gateway.audio_seconds"] = outcome.charge.audio / 1000
+    if outcome.tokens is not None:
+        attributes["gen_ai.usage.input_tokens"] = outcome.tokens.input
+        attributes["gen_ai.usage.output_tokens"] = outcome.tokens.output
+    if outcome.error is not None:
+        attributes["error.type"] = outcome.error
+    return attributes

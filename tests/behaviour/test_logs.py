@@ -1,0 +1,70 @@
+"""The log of a real gateway: one line for every request, every line with the request that it speaks of."""
+
+import json
+import re
+from pathlib import Path
+
+from tests.behaviour.caller import CLIP, wait_for_text
+from tests.stubs.gateway import GatewayProcess
+from tests.stubs.upstream import ScriptedUpstream, error_answer, no_answer
+
+
+def test_every_line_is_an_object_and_uvicorns_are_among_them(gateway: GatewayProcess) -> None:
+    assert gateway.transcribe(gateway.key, CLIP).status_code == 200
+    lines = [json.loads(line) for line in gateway.log.read_text().splitlines()]
+    assert all({"time", "level", "event"} <= set(line) for line in lines)
+    assert "uvicorn.error" in {line.get("logger") for line in lines}
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"]) for line in lines)
+
+
+def test_what_is_logged_on_behalf_of_a_request_carries_its_id(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    upstream.reply(error_answer(401, "invalid_api_key", "no"))
+    answer = gateway.transcribe(gateway.key, CLIP)
+    assert answer.status_code == 502
+    wait_for_text(gateway.log, "the provider answers 401")
+    told = [line for line in gateway.log_lines("log") if "the provider answers 401" in str(line["message"])]
+    assert [(line["level"], line["request_id"]) for line in told] == [("error", answer.headers["x-request-id"])]
+    other = gateway.transcribe(gateway.key, CLIP)
+    assert gateway.wait_for_log(other.headers["x-request-id"])["level"] == "info"
+    started = [line for line in gateway.log_lines("log") if "request_id" not in line]
+    assert started != []
+
+
+def test_one_line_for_each_request_and_its_level_says_whose_fault_it_was(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    upstream.reply(no_answer())
+    failed = gateway.transcribe(gateway.key, CLIP).headers["x-request-id"]
+    refused = gateway.transcribe(gateway.key, CLIP, "no-such-model").headers["x-request-id"]
+    good = gateway.transcribe(gateway.key, CLIP).headers["x-request-id"]
+    gateway.wait_for_log(good)
+    told = {line["request_id"]: line["level"] for line in gateway.log_lines()}
+    assert (told[failed], told[refused], told[good]) == ("warning", "info", "info")
+    assert len(told) == len(gateway.log_lines())
+
+
+def test_a_level_leaves_out_what_is_below_it(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    with GatewayProcess(tmp_path, upstream.base_url, '[logs]\nlevel = "warning"') as gateway:
+        assert gateway.transcribe(gateway.key, CLIP).status_code == 200
+        upstream.reply(no_answer())
+        failed = gateway.transcribe(gateway.key, CLIP)
+        assert failed.status_code == 502
+        gateway.wait_for_log(failed.headers["x-request-id"])
+        assert gateway.stop() == 0
+        lines = [json.loads(line) for line in gateway.log.read_text().splitlines()]
+        assert [(line["level"], line["event"]) for line in lines] == [("warning", "request")]
+
+
+def test_for_people_a_request_is_a_line_of_words(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    with GatewayProcess(tmp_path, upstream.base_url, '[logs]\nformat = "console"') as gateway:
+        answer = gateway.transcribe(gateway.key, CLIP)
+        wait_for_text(gateway.log, answer.headers["x-request-id"])
+        (line,) = [each for each in gateway.log.read_text().splitlines() if answer.headers["x-request-id"] in each]
+    assert re.match(
+        r"\d\d:\d\d:\d\d\.\d{3} INFO    request request_id=req_\w+ endpoint=/v1/audio/transcriptions ", line
+    )
+    assert " status=200 " in line
+    assert " caller=team " in line
+    assert "None" not in line
