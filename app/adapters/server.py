@@ -7,7 +7,9 @@ import asyncio
 import gc
 import logging
 import resource
+import resource
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -22,9 +24,16 @@ POLL_SECONDS = 0.1
 
 
 def serve(
-    application: Any, settings: ServerSettings, timeouts: TimeoutSettings, new_request_id: Callable[[], str]
+    application: Any,
+    settings: ServerSettings,
+    timeouts: TimeoutSettings,
+    new_request_id: Callable[[], str],
+    tls: ssl.SSLContext | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is in flight within the grace; SystemExit(1) if that fails."""
+    """Serve until SIGTERM or SIGINT, then finish what is in flight within the grace; SystemExit(1) if that fails.
+
+    Forwarding headers are believed of the proxies alone that the settings name.
+    """
     config = uvicorn.Config(
         application,
         host=settings.host,
@@ -34,7 +43,9 @@ def serve(
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(settings.forwarded_allow_ips),
+        forwarded_allow_ips=list(settings.forwarded_allow_ips),
+        ssl_context_factory=None if tls is None else lambda *_: tls,
         timeout_keep_alive=timeouts.keep_alive,
         timeout_graceful_shutdown=max(1, round(timeouts.grace)),
         backlog=BACKLOG,

@@ -14,6 +14,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("serve")(serve.serve)
+app.command("reload")(serve.reload)
 app.command("check")(serve.check)
 app.command("demo")(demo.demo)
 app.command("audit")(ledger.audit)

@@ -17,7 +17,7 @@ from app.cli.tables import Format
 from app.config import Config
 from app.gateway.administration import Administration, CallerRecord, Fault, Impossible
 from app.gateway.report import Standing
-from app.main import administration
+from app.generation import administration
 from app.policy.budget import amount_text
 from app.policy.terms import Terms
 

@@ -17,7 +17,7 @@ from app.cli.tables import Format
 from app.config import Config
 from app.gateway.administration import CallerRecord
 from app.gateway.report import Grouping, Period, Standing, UsageSum
-from app.main import administration
+from app.generation import administration
 from app.policy.terms import Tags, Terms, read_tags
 
 app = typer.Typer(help="Requests, tokens, audio and cost; the rows themselves.", invoke_without_command=True)

@@ -58,14 +58,14 @@ def test_uncommented_it_has_every_section() -> None:
     assert set(uncommented()) | {"callers"} == set(Config.model_fields)
 
 
-@pytest.mark.parametrize("name", ["limits", "admin", "alerts"])
+@pytest.mark.parametrize("name", ["limits", "admin", "alerts", "tls"])
 def test_every_setting_of_a_section_without_defaults_stands_there(name: str) -> None:
     section = TEXT[TEXT.index(f"\n[{name}]\n") :].split("\n\n\n")[0]
     told = set(re.findall(r"^#     (\w+) = ", section, re.MULTILINE)) | set(uncommented()[name])
     assert told == settings()[name]
 
 
-@pytest.mark.parametrize("name", ["server", "timeouts", "ledger"])
+@pytest.mark.parametrize("name", ["server", "cors", "timeouts", "ledger"])
 def test_every_setting_of_a_section_stands_there_uncommented(name: str) -> None:
     assert set(uncommented()[name]) == settings()[name]
 
@@ -103,7 +103,7 @@ def test_the_example_of_a_key_file_is_good(tmp_path: Path) -> None:
     assert config.load(written(tmp_path, text), {}).upstream.api_key_file == Path("/run/secrets/onerouter_api_key")
 
 
-@pytest.mark.parametrize("name", ["limits", "admin"])
+@pytest.mark.parametrize("name", ["limits", "admin", "tls"])
 def test_the_examples_of_a_section_without_defaults_are_good(name: str, tmp_path: Path) -> None:
     (example,) = (run for run in examples() if set(tomllib.loads(run)) == settings()[name])
     loaded = config.load(written(tmp_path, f"[{name}]\n{example}"), {})

@@ -9,6 +9,7 @@ from app.config import (
     AlertSettings,
     CallerSettings,
     Config,
+    CorsSettings,
     LedgerSettings,
     LimitSettings,
     Model,
@@ -16,6 +17,7 @@ from app.config import (
     Section,
     ServerSettings,
     TimeoutSettings,
+    TlsSettings,
     Upstream,
 )
 
@@ -54,6 +56,8 @@ def settings() -> dict[str, set[str]]:
     """The settings of each section, array tables and the price of a model included."""
     sections: dict[str, type[Section]] = {
         "server": ServerSettings,
+        "tls": TlsSettings,
+        "cors": CorsSettings,
         "timeouts": TimeoutSettings,
         "ledger": LedgerSettings,
         "upstreams": Upstream,

@@ -181,8 +181,10 @@ key_sha256 = "{apikey.digest(self.key)}"
         raise AssertionError(f"no row {request_id} became {state}: {self.rows()}")
 
     def log_lines(self, event: str = "request") -> list[dict[str, Any]]:
-        """The JSON lines of its log with this event."""
-        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        """The JSON lines of its log with this event, without one that is just being written."""
+        lines = [
+            json.loads(line) for line in self.log.read_text().rpartition("\n")[0].splitlines() if line.startswith("{")
+        ]
         return [line for line in lines if line["event"] == event]
 
     def wait_for_log(self, request_id: str, timeout: float = 5) -> dict[str, Any]:

@@ -47,15 +47,17 @@ class Database:
         """Turn errors of the database into LedgerUnusable."""
         try:
             yield
-        except apsw.Error as error:
+        except (apsw.Error, OSError) as error:
             raise LedgerUnusable(f"ledger {self.path}: {_reason(error)}") from error
 
     def lock(self) -> IO[str]:
-        """The right to serve from this ledger, until the file is closed: who has it closes what others left held."""
-        path = self.path.with_name(self.path.name + ".lock")
+        """The right to serve from this ledger, until the file is closed: who has it closes what others left held.
+
+        The file holds the pid of its holder, for `holder`.
+        """
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = path.open("w")
+            self._lock_path.parent.mkdir(parents=True, exist_ok=True)
+            lock = self._lock_path.open("a+")
         except OSError as error:
             raise LedgerUnusable(f"ledger {self.path}: {error.strerror}") from error
         try:
@@ -63,7 +65,37 @@ class Database:
         except BlockingIOError as error:
             lock.close()
             raise LedgerUnusable(f"ledger {self.path}: another gateway is serving from it") from error
+        with self.explained():
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
         return lock
+
+    def holder(self) -> int:
+        """The pid of the gateway that serves from this ledger; LedgerUnusable if none does that can be signalled."""
+        if not self.served:
+            raise LedgerUnusable(f"ledger {self.path}: no gateway is serving from it")
+        with self.explained():
+            told = self._lock_path.read_text("utf-8").strip()
+        if not (told.isdecimal() and _has_open(int(told), self._lock_path)):
+            raise LedgerUnusable(f"ledger {self.path}: its gateway runs as another user, or in another container")
+        return int(told)
+
+    @property
+    def served(self) -> bool:
+        """Whether a gateway has the lock now."""
+        try:
+            with self._lock_path.open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    @property
+    def _lock_path(self) -> Path:
+        return self.path.with_name(self.path.name + ".lock")
 
     def _prepare(self, connection: apsw.Connection) -> None:
         if not _is_new(connection):
@@ -85,6 +117,16 @@ class Database:
             raise LedgerUnusable(f"ledger {self.path}: this is another program's database; name another path")
         if version > VERSION:
             raise LedgerUnusable(f"ledger {self.path}: made by a newer gateway (schema {version}); upgrade this one")
+
+
+def _has_open(pid: int, file: Path) -> bool:
+    """Whether this process has the file open. A pid of another container would be a stranger's here."""
+    if not Path("/proc/self/fd").exists():  # no Linux, and no containers
+        return True
+    try:
+        return any(each.samefile(file) for each in Path(f"/proc/{pid}/fd").iterdir() if each.exists())
+    except OSError:
+        return False
 
 
 def _is_new(connection: apsw.Connection) -> bool:

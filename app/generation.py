@@ -1,0 +1,206 @@
+"""What one reading of the settings makes: keys, models, prices, the provider's connection, the routes.
+
+A reload makes all of it anew and puts it in the place of what was there, as a whole: a request is answered by the
+generation that it began with. What outlasts a reload, such as the holds of budgets, is `Lasting`.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from apsw import Connection
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from pydantic import SecretStr
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from app import __version__
+from app.adapters.ledger import (
+    Database,
+    LedgerCallers,
+    LedgerDesk,
+    LedgerReader,
+    LedgerWriter,
+    standings,
+    usage_sums,
+)
+from app.adapters.notices import Webhook
+from app.adapters.spool import SpoolFolder
+from app.adapters.telemetry import RequestJournal
+from app.adapters.upstream import AiohttpProvider
+from app.api import openapi, refusals
+from app.api.access import identified
+from app.api.admin import admin_router
+from app.api.audio import AudioEndpoint
+from app.api.browser import Cors, StrictTransport, documentation
+from app.api.current import Occupied
+from app.api.models import models_router
+from app.api.system import system_router
+from app.api.usage import OwnUsage, usage_router
+from app.config import Config, InvalidConfig, Task
+from app.gateway.administration import Administration, AuditEntry
+from app.gateway.auth import Caller, Key, KeyDirectory
+from app.gateway.budgets import Budgets
+from app.gateway.entry import Entrance
+from app.gateway.intake import Intake
+from app.gateway.pipeline import Pipeline
+from app.gateway.relay import Relay
+from app.gateway.report import Grouping, Period, UsageSum
+from app.gateway.throttle import Throttle
+from app.policy.terms import Tags
+
+T = TypeVar("T")
+
+_TITLE = "audio-gateway"
+_TASKS: dict[str, Task] = {"/v1/audio/transcriptions": "transcribe", "/v1/audio/translations": "translate"}
+
+
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """What is there from the start of the process to its end: the ledger, and all that is counted in memory."""
+
+    database: Database
+    reader: LedgerReader
+    ledger: LedgerWriter
+    reports: LedgerDesk
+    changes: LedgerDesk
+    throttle: Throttle
+    budgets: Budgets
+    entrance: Entrance
+    spools: SpoolFolder
+    journal: RequestJournal
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One reading of the settings at work. The provider's connections belong to it: they have its address and key."""
+
+    settings: Config
+    provider: AiohttpProvider
+    webhook: Webhook | None
+    application: Occupied
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """The way of a request under these settings."""
+
+    directory: KeyDirectory
+    relay: Relay
+    pipeline: Pipeline
+
+
+def generation(settings: Config, environ: Mapping[str, str], lasting: Lasting) -> Generation:
+    """All that these settings make; InvalidConfig or LedgerUnusable if that cannot be. Nothing of it is at work yet."""
+    _refuse_names_in_both(settings, lasting.database)
+    provider = AiohttpProvider(settings.upstream, settings.upstream.api_key(environ), settings.timeouts)
+    way = _way(settings, environ, lasting, provider)
+    app = _application(settings.server.docs)
+    _add_routes(app, settings, settings.admin.key(environ), lasting, way)
+    refusals.install(app)
+    openapi.describe(app)
+    return Generation(settings, provider, webhook(settings, environ), Occupied(_for_browsers(app, settings)))
+
+
+def configured_keys(settings: Config, environ: Mapping[str, str]) -> tuple[Key, ...]:
+    """The keys of the callers that stand in the settings; InvalidConfig if two of them have one and the same."""
+    keys: dict[str, Key] = {}
+    for caller in settings.callers:
+        sha256 = caller.sha256(environ)
+        if sha256 in keys:
+            raise InvalidConfig(f"callers.{caller.name}: has the same key as callers.{keys[sha256].caller}")
+        keys[sha256] = Key(f"config_{sha256[:8]}", caller.name, sha256, caller.terms)
+    return tuple(keys.values())
+
+
+def administration(settings: Config, connection: Connection, actor: str) -> Administration:
+    """What can be changed about callers, by this actor."""
+    models = frozenset(model.id for model in settings.models)
+    return Administration(LedgerCallers(connection), models, frozenset(each.name for each in settings.callers), actor)
+
+
+def webhook(settings: Config, environ: Mapping[str, str]) -> Webhook | None:
+    """Where notices go; InvalidConfig if nothing is there to sign them with."""
+    url = settings.alerts.webhook_url
+    return None if url is None else Webhook(url, settings.alerts.signing_secret(environ))
+
+
+def _way(settings: Config, environ: Mapping[str, str], lasting: Lasting, provider: AiohttpProvider) -> _Way:
+    directory = KeyDirectory(configured_keys(settings, environ), lasting.reader, settings.limits.terms)
+    relay = Relay(provider, settings.upstream.framing, settings.timeouts, lasting.spools)
+    pipeline = Pipeline(
+        directory=directory,
+        throttle=lasting.throttle,
+        entrance=lasting.entrance,
+        budgets=lasting.budgets.noticed_at(settings.alerts.thresholds),
+        intake=Intake(settings.models, settings.server.max_file_bytes, lasting.spools),
+        relay=relay,
+        ledger=lasting.ledger,
+        journal=lasting.journal,
+        upstream=settings.upstream.name,
+    )
+    return _Way(directory, relay, pipeline)
+
+
+def _application(docs: bool) -> FastAPI:
+    """FastAPI without its own error pages, with its documentation served from here rather than from somebody's CDN."""
+    make = partial(FastAPIOffline, docs_url=None) if docs else partial(FastAPI, docs_url=None, openapi_url=None)
+    app = make(redoc_url=None, title=_TITLE, version=__version__, redirect_slashes=False)
+    if docs and app.openapi_url:
+        app.router.routes.append(documentation("/docs", app.openapi_url, _TITLE))
+    return app
+
+
+def _add_routes(app: FastAPI, settings: Config, admin_key: SecretStr | None, lasting: Lasting, way: _Way) -> None:
+    identify = identified(way.directory, lasting.throttle)
+    app.include_router(models_router(settings.models, settings.upstream.name, identify))
+    app.include_router(usage_router(partial(_own_usage, lasting.reports), identify))
+    if admin_key is not None:
+        administer = partial(_administer, settings, lasting.changes)
+        sums, audit = partial(_sums, lasting.reports), partial(_audit, lasting.reports)
+        app.include_router(admin_router(admin_key, lasting.throttle, administer, sums, audit))
+    app.include_router(system_router(lambda: lasting.ledger.writable and not way.relay.key_in_trouble))
+    for path, task in _TASKS.items():
+        endpoint = AudioEndpoint(way.pipeline, task, settings.timeouts)
+        for each in (path, openapi.ALIASES[path]):
+            app.router.routes.append(Route(each, endpoint, methods=["POST"]))
+
+
+def _for_browsers(app: ASGIApp, settings: Config) -> ASGIApp:
+    """What the settings ask for around the application; without any, the application itself."""
+    if settings.cors.origins:
+        app = Cors(app, settings.cors.origins)
+    may_be_https = settings.tls.certificate_file is not None or settings.server.forwarded_allow_ips
+    return StrictTransport(app) if may_be_https else app
+
+
+async def _administer(settings: Config, desk: LedgerDesk, change: Callable[[Administration], T]) -> T:
+    return await desk.run(lambda connection: change(administration(settings, connection, "admin-api")))
+
+
+async def _sums(desk: LedgerDesk, grouping: Grouping, period: Period, caller: str | None) -> list[UsageSum]:
+    return await desk.run(lambda connection: usage_sums(connection, grouping, period, caller))
+
+
+async def _own_usage(desk: LedgerDesk, caller: Caller, grouping: Grouping, period: Period, tags: Tags) -> OwnUsage:
+    def own_usage(connection: Connection) -> OwnUsage:
+        now_ms = time.time_ns() // 1_000_000
+        sums = usage_sums(connection, grouping, period, caller.name, tags)
+        return OwnUsage(sums, standings(connection, caller.name, caller.terms.budgets, now_ms))
+
+    return await desk.run(own_usage)
+
+
+async def _audit(desk: LedgerDesk, limit: int) -> list[AuditEntry]:
+    return await desk.run(lambda connection: LedgerCallers(connection).audit(limit))
+
+
+def _refuse_names_in_both(settings: Config, database: Database) -> None:
+    configured = {caller.name for caller in settings.callers}
+    with database.session() as connection:
+        both = configured & {record.name for record in LedgerCallers(connection).all()}
+    if both:
+        raise InvalidConfig(f"callers.{min(both)}: a caller of this name is in the ledger too; rename one of them")

@@ -1,0 +1,235 @@
+"""Reloading: new settings and keys while the gateway serves, for the requests that begin from then on."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.wire import apikey
+from tests.behaviour.test_kill import SILENCE
+from tests.behaviour.test_stopping import Asking
+from tests.stubs.callers import BusyCallers
+from tests.stubs.reloading import ReloadableGateway
+from tests.stubs.upstream import Exchange, Reply, ScriptedUpstream, error_answer, json_answer
+
+FIRST, SECOND = "sk-provider-first", "sk-provider-second"
+
+MODEL = """
+[[models]]
+id = "{id}"
+tasks = ["transcribe"]
+upstream_model = "{upstream}"
+price = {{ per_minute = "{price}" }}
+"""
+
+
+@pytest.fixture
+def upstream() -> Iterator[ScriptedUpstream]:
+    with ScriptedUpstream() as scripted:
+        yield scripted
+
+
+@pytest.fixture
+def gateway(upstream: ScriptedUpstream, tmp_path: Path) -> Iterator[ReloadableGateway]:
+    with ReloadableGateway(tmp_path, upstream.base_url) as process:
+        yield process
+        log = process.log.read_text()
+        assert "Traceback" not in log
+        assert "Unclosed" not in log
+
+
+def keys_shown(upstream: ScriptedUpstream) -> list[str | None]:
+    return [exchange.header("authorization") for exchange in upstream.journal]
+
+
+def only(*keys: str) -> "dict[str, str]":
+    return {f"Bearer {key}": key for key in keys}
+
+
+def wait_for_more(busy: BusyCallers, upstream: ScriptedUpstream, count: int = 30) -> None:
+    """Until so many more requests have been answered."""
+    seen = len(busy.seen)
+    upstream.wait_until(lambda: len(busy.seen) + len(busy.refused) + busy.lost >= seen + count)
+
+
+def test_the_providers_key_changes_with_no_request_failed(
+    gateway: ReloadableGateway, upstream: ScriptedUpstream
+) -> None:
+    good = only(FIRST, SECOND)
+
+    def answer(exchange: Exchange) -> Reply:
+        return json_answer("hello") if exchange.header("authorization") in good else error_answer(401, None, "no")
+
+    upstream.default = answer
+    with BusyCallers(gateway, SILENCE) as busy:
+        wait_for_more(busy, upstream)
+        gateway.key_file.write_text(SECOND)
+        gateway.reload()
+        taken_in = len(upstream.journal)
+        # Those that began before the reload may still come with the old key.
+        wait_for_more(busy, upstream, 100)
+        del good[f"Bearer {FIRST}"]
+        wait_for_more(busy, upstream)
+    assert (busy.refused, busy.lost) == ([], 0)
+    assert keys_shown(upstream)[0] == f"Bearer {FIRST}"
+    assert set(keys_shown(upstream)[taken_in + 8 :]) == {f"Bearer {SECOND}"}
+
+
+def test_a_request_in_flight_ends_as_it_began(gateway: ReloadableGateway, upstream: ScriptedUpstream) -> None:
+    gate = threading.Event()
+    upstream.reply(json_answer("late").but(gate=gate))
+    asking = Asking(gateway)
+    upstream.wait_until(lambda: upstream.journal and upstream.journal[0].complete)
+    gateway.key_file.write_text(SECOND)
+    gateway.reload()
+    assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
+    gate.set()
+    assert asking.done().json()["text"] == "late"
+    assert keys_shown(upstream) == [f"Bearer {FIRST}", f"Bearer {SECOND}"]
+    assert {row["state"] for row in gateway.rows()} == {"settled"}
+
+
+def test_a_caller_who_is_removed_ends_what_he_began_and_begins_nothing(
+    gateway: ReloadableGateway, upstream: ScriptedUpstream
+) -> None:
+    gate = threading.Event()
+    upstream.reply(json_answer("late").but(gate=gate))
+    asking = Asking(gateway)
+    upstream.wait_until(lambda: upstream.journal and upstream.journal[0].complete)
+    other = apikey.mint(bytes(range(apikey.RANDOM_BYTES)))
+    gateway.config.write_text(gateway.settings().replace(apikey.digest(gateway.key), apikey.digest(other)))
+    gateway.reload()
+    assert gateway.transcribe(gateway.key, SILENCE).status_code == 401
+    assert gateway.transcribe(other, SILENCE).status_code == 200
+    gate.set()
+    assert asking.done().status_code == 200
+
+
+def test_models_prices_and_limits_are_new_with_the_next_request(
+    gateway: ReloadableGateway, upstream: ScriptedUpstream
+) -> None:
+    assert gateway.transcribe(gateway.key, SILENCE, model="own").json()["error"]["code"] == "model_not_found"
+    gateway.write(MODEL.format(id="own", upstream="theirs", price="0.006"), terms="rpm = 60\nburst = 2")
+    gateway.reload()
+    first = gateway.transcribe(gateway.key, SILENCE, model="own")
+    assert (first.status_code, first.headers["x-ratelimit-limit-requests"]) == (200, "60")
+    assert upstream.journal[0].field("model") == "theirs"
+    gateway.write(MODEL.format(id="own", upstream="theirs", price="0.012"), terms="rpm = 60\nburst = 2")
+    gateway.reload()
+    second = gateway.transcribe(gateway.key, SILENCE, model="own")
+    costs = [gateway.row(answer.headers["x-request-id"])["cost_nano_usd"] for answer in (first, second)]
+    assert 0 < costs[0] * 2 == costs[1]
+
+
+def test_a_rate_is_not_forgotten(gateway: ReloadableGateway) -> None:
+    gateway.write(terms="rpm = 1\nburst = 1")
+    gateway.reload()
+    assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
+    gateway.reload()
+    assert gateway.transcribe(gateway.key, SILENCE).json()["error"]["code"] == "rate_limit_exceeded"
+
+
+@pytest.mark.parametrize(
+    ("terms", "code"),
+    [("concurrency = 1", "rate_limit_exceeded"), ("budgets = ['0.0001usd']", "budget_reserved")],
+    ids=["concurrency", "hold"],
+)
+def test_what_is_in_flight_is_still_counted(
+    terms: str, code: str, gateway: ReloadableGateway, upstream: ScriptedUpstream
+) -> None:
+    gateway.write(terms=terms)
+    gateway.reload()
+    gate = threading.Event()
+    upstream.reply(json_answer("late").but(gate=gate))
+    asking = Asking(gateway)
+    upstream.wait_until(lambda: upstream.journal and upstream.journal[0].complete)
+    gateway.reload()
+    refused = gateway.transcribe(gateway.key, SILENCE)
+    assert refused.json()["error"]["code"] == code
+    gate.set()
+    assert asking.done().status_code == 200
+    assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
+
+
+def test_no_request_sees_parts_of_both(gateway: ReloadableGateway, upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    """Each setting has a key and a model's name of its own; what comes together at the provider belongs together."""
+    files = [tmp_path / "a", tmp_path / "b"]
+    for file in files:
+        file.write_text(f"sk-{file.name}")
+    models = [MODEL.format(id="whisper-1", upstream=f"model-{file.name}", price="0.006") for file in files]
+    gateway.write(models[0], key_file=files[0])
+    gateway.reload()
+    with BusyCallers(gateway, SILENCE) as busy:
+        for turn in range(1, 13):
+            gateway.write(models[turn % 2], key_file=files[turn % 2])
+            gateway.hang_up()
+            gateway.wait_for_told(turn + 1, "info")
+            wait_for_more(busy, upstream, 5)
+    assert (busy.refused, busy.lost) == ([], 0)
+    seen = {(exchange.header("authorization"), exchange.field("model")) for exchange in upstream.journal}
+    assert seen == {("Bearer sk-a", "model-a"), ("Bearer sk-b", "model-b")}
+
+
+def test_many_signals_at_once_end_with_the_last_settings(
+    gateway: ReloadableGateway, upstream: ScriptedUpstream
+) -> None:
+    for number in range(5):
+        gateway.key_file.write_text(f"sk-provider-{number}")
+        gateway.hang_up(signals=10)
+    gateway.reload()
+    assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
+    assert keys_shown(upstream) == ["Bearer sk-provider-4"]
+
+
+def test_the_admin_api_and_the_page_come_with_a_reload(gateway: ReloadableGateway, tmp_path: Path) -> None:
+    assert gateway.admin("GET", "/callers").status_code == 404
+    gateway.admin_key = "admin-0123456789abcdef"
+    (tmp_path / "admin_key").write_text(gateway.admin_key)
+    gateway.write(f'[admin]\nkey_file = "{tmp_path / "admin_key"}"')
+    gateway.reload()
+    assert gateway.admin("GET", "/callers").status_code == 200
+
+
+def test_what_came_of_it_is_told_where_it_was_asked_for(gateway: ReloadableGateway) -> None:
+    gateway.write("[limits]\nrpm = 60")
+    done = gateway.command("reload")
+    assert (done.returncode, done.stdout) == (0, "reloaded; new are limits\n")
+    assert gateway.told("info")[-1]["message"] == "reloaded; new are limits"
+
+
+@pytest.mark.parametrize(
+    ("more", "names"),
+    [
+        ("[server]\nmax_requests = 7", "server.max_requests"),
+        ('[ledger]\nsynchronous = "normal"', "ledger.synchronous"),
+        ("[timeouts]\nhead = 3\ngrace = 3", "timeouts.head, timeouts.grace"),
+    ],
+    ids=["server", "ledger", "timeouts"],
+)
+def test_what_needs_a_restart_is_refused_by_its_name(more: str, names: str, gateway: ReloadableGateway) -> None:
+    gateway.write(f"{more}\n[limits]\nrpm = 1")
+    assert f"{names}: cannot change while the gateway runs; restart it" in gateway.refuse_to_reload()
+    for _ in range(3):
+        assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
+
+
+def test_without_a_gateway_the_command_says_so(gateway: ReloadableGateway) -> None:
+    gateway.stop()
+    done = gateway.command("reload")
+    assert done.returncode == 1
+    assert "no gateway is serving from it" in done.stderr
+
+
+def test_the_command_signals_nobody_but_the_gateway(gateway: ReloadableGateway) -> None:
+    """A pid in the lock that is a stranger's, as in another container: SIGHUP would end that process."""
+    lock = gateway.ledger.with_name("ledger.db.lock")
+    lock.write_text("1\n")
+    done = gateway.command("reload")
+    assert done.returncode == 1
+    assert "in another container" in done.stderr
+
+
+def test_a_second_gateway_that_is_refused_leaves_the_first_to_be_found(gateway: ReloadableGateway) -> None:
+    assert gateway.command("serve").returncode == 1
+    gateway.reload()
