@@ -329,6 +329,12 @@ BAD_FILES = {
         "alerts.webhook_url",
         "pattern",
     ),
+    "a certificate without its key": ("[tls]\ncertificate_file = 'x'", "tls", "both certificate_file and key_file"),
+    "a proxy by its name": ("[server]\nforwarded_allow_ips = ['proxy']", "server.forwarded_allow_ips.0", "proxy"),
+    "every proxy": ("[server]\nforwarded_allow_ips = ['*']", "server.forwarded_allow_ips.0", "'*'"),
+    "an origin with a path": ("[cors]\norigins = ['https://x.example/app']", "cors.origins.0", "pattern"),
+    "an origin without a scheme": ("[cors]\norigins = ['x.example']", "cors.origins.0", "pattern"),
+    "an origin with a wildcard": ("[cors]\norigins = ['https://*.example']", "cors.origins.0", "pattern"),
     "a webhook that is no URL": (
         "[alerts]\nwebhook_url = 'example.org'\nwebhook_secret_env = 'X'",
         "alerts.webhook_url",
