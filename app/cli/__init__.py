@@ -5,7 +5,7 @@ Exit status: 0 done; 1 it could not be done; 2 the command line or the settings 
 
 import typer
 
-from app.cli import demo, keys, ledger, serve, usage
+from app.cli import demo, doctor, keys, ledger, serve, usage
 
 app = typer.Typer(
     name="audio-gateway",
@@ -16,6 +16,7 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("reload")(serve.reload)
 app.command("check")(serve.check)
+app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.command("audit")(ledger.audit)
 app.add_typer(keys.app, name="keys")

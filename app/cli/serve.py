@@ -11,9 +11,8 @@ from app import __version__
 from app.adapters import certificate, reloading, server
 from app.adapters.certificate import ServerCertificate
 from app.adapters.telemetry import LineWriter, LogLines
-from app.cli.settings import MISUSED, ConfigFile, database_of, explained, loaded, stop
+from app.cli.settings import MISUSED, ConfigFile, database_of, explained, loaded, stop, usable
 from app.config import Config, InvalidConfig
-from app.generation import configured_keys, webhook
 from app.main import Source, create_app, new_request_id
 
 WORKERS_VARIABLE = "WEB_CONCURRENCY"
@@ -72,14 +71,12 @@ def reload(config: ConfigFile = None) -> None:
 
 def check(config: ConfigFile = None) -> None:
     """Tell whether the settings are good, without starting."""
-    settings = loaded(config)
     with explained():
-        configured_keys(settings, os.environ)
-        settings.admin.key(os.environ)
-        webhook(settings, os.environ)
-        tls = certificate.read(settings.tls)
+        settings = usable(config)
     typer.echo(f"settings   {config or 'the defaults'}: good")
-    typer.echo(f"listen     {'https' if tls else 'http'}://{settings.server.host}:{settings.server.port}")
+    typer.echo(
+        f"listen     {'https' if settings.tls.certificate_file else 'http'}://{settings.server.host}:{settings.server.port}"
+    )
     typer.echo(f"upstream   {settings.upstream.name}: {settings.upstream.base_url}")
     typer.echo(f"models     {', '.join(model.id for model in settings.models)}")
     typer.echo(

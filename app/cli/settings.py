@@ -1,5 +1,6 @@
 """`--config`, the same for every command, and the end of a command whose settings or ledger cannot be used."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Annotated, NoReturn
 import typer
 
 from app import config
+from app.adapters import certificate
 from app.adapters.ledger import Database, LedgerUnusable
 from app.config import Config, InvalidConfig
+from app.generation import configured_keys, webhook
 
 ConfigFile = Annotated[
     Path | None,
@@ -36,6 +39,16 @@ def explained() -> Iterator[None]:
 def loaded(file: Path | None) -> Config:
     with explained():
         return config.load(file)
+
+
+def usable(file: Path | None) -> Config:
+    """The settings, with all the files and variables that they name but the provider's key; InvalidConfig."""
+    settings = config.load(file)
+    configured_keys(settings, os.environ)
+    settings.admin.key(os.environ)
+    webhook(settings, os.environ)
+    certificate.read(settings.tls)
+    return settings
 
 
 def database_of(settings: Config) -> Database:

@@ -136,7 +136,18 @@ def test_the_readme_shows_every_command(name: str) -> None:
 
 def test_the_names_above_are_all_commands() -> None:
     keys = {f"keys {name}" for name in ("create", "list", "show", "update", "rotate", "revoke")}
-    others = {"serve", "reload", "check", "demo", "usage", "usage export", "ledger unknown", "ledger resolve", "audit"}
+    others = {
+        "serve",
+        "reload",
+        "check",
+        "doctor",
+        "demo",
+        "usage",
+        "usage export",
+        "ledger unknown",
+        "ledger resolve",
+        "audit",
+    }
     assert set(every_command()) == keys | others
 
 
