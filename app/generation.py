@@ -4,6 +4,7 @@ A reload makes all of it anew and puts it in the place of what was there, as a w
 generation that it began with. What outlasts a reload, such as the holds of budgets, is `Lasting`.
 """
 
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -37,10 +38,11 @@ from app.api.admin import admin_router
 from app.api.audio import AudioEndpoint
 from app.api.browser import Cors, StrictTransport, documentation
 from app.api.current import Occupied
+from app.api.edge import Edge
 from app.api.models import models_router
 from app.api.system import system_router
 from app.api.usage import OwnUsage, usage_router
-from app.config import Config, InvalidConfig, Task
+from app.config import Config, InvalidConfig, Task, TimeoutSettings
 from app.gateway.administration import Administration, AuditEntry
 from app.gateway.auth import Caller, Key, KeyDirectory
 from app.gateway.budgets import Budgets
@@ -51,6 +53,7 @@ from app.gateway.relay import Relay
 from app.gateway.report import Grouping, Period, UsageSum
 from app.gateway.throttle import Throttle
 from app.policy.terms import Tags
+from app.wire import identifier
 
 T = TypeVar("T")
 
@@ -98,11 +101,20 @@ def generation(settings: Config, environ: Mapping[str, str], lasting: Lasting) -
     _refuse_names_in_both(settings, lasting.database)
     provider = AiohttpProvider(settings.upstream, settings.upstream.api_key(environ), settings.timeouts)
     way = _way(settings, environ, lasting, provider)
+    endpoints = _audio_endpoints(way.pipeline, settings.timeouts)
     app = _application(settings.server.docs)
     _add_routes(app, settings, settings.admin.key(environ), lasting, way)
+    app.router.routes.extend(Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items())
     refusals.install(app)
     openapi.describe(app)
-    return Generation(settings, provider, webhook(settings, environ), Occupied(_for_browsers(app, settings)))
+    posts = {path: _for_browsers(endpoint, settings) for path, endpoint in endpoints.items()}
+    edge = Edge(_for_browsers(app, settings), posts, new_request_id)
+    return Generation(settings, provider, webhook(settings, environ), Occupied(edge))
+
+
+def new_request_id() -> str:
+    """A fresh id, which sorts by time and is also the id of the request's row."""
+    return identifier.time_ordered("req_", time.time_ns() // 1_000_000, secrets.token_bytes(identifier.RANDOM_BYTES))
 
 
 def configured_keys(settings: Config, environ: Mapping[str, str]) -> tuple[Key, ...]:
@@ -163,14 +175,16 @@ def _add_routes(app: FastAPI, settings: Config, admin_key: SecretStr | None, las
         sums, audit = partial(_sums, lasting.reports), partial(_audit, lasting.reports)
         app.include_router(admin_router(admin_key, lasting.throttle, administer, sums, audit))
     app.include_router(system_router(lambda: lasting.ledger.writable and not way.relay.key_in_trouble))
-    for path, task in _TASKS.items():
-        endpoint = AudioEndpoint(way.pipeline, task, settings.timeouts)
-        for each in (path, openapi.ALIASES[path]):
-            app.router.routes.append(Route(each, endpoint, methods=["POST"]))
+
+
+def _audio_endpoints(pipeline: Pipeline, timeouts: TimeoutSettings) -> dict[str, ASGIApp]:
+    """Both tasks, each by its path and by its alias."""
+    endpoints: dict[str, ASGIApp] = {path: AudioEndpoint(pipeline, task, timeouts) for path, task in _TASKS.items()}
+    return endpoints | {openapi.ALIASES[path]: endpoint for path, endpoint in endpoints.items()}
 
 
 def _for_browsers(app: ASGIApp, settings: Config) -> ASGIApp:
-    """What the settings ask for around the application; without any, the application itself."""
+    """What the settings ask for around an application; without any, the application itself."""
     if settings.cors.origins:
         app = Cors(app, settings.cors.origins)
     may_be_https = settings.tls.certificate_file is not None or settings.server.forwarded_allow_ips

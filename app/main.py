@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,14 +23,12 @@ from app.adapters.reloading import Hangups, Outcome, OutcomeFile
 from app.adapters.spool import SpoolFolder
 from app.adapters.telemetry import LineWriter, RequestJournal
 from app.api.current import Current
-from app.api.edge import Edge
 from app.config import Config, InvalidConfig
 from app.gateway.budgets import Budgets
 from app.gateway.entry import Entrance
 from app.gateway.limits import Limits
 from app.gateway.throttle import Throttle
 from app.generation import Generation, Lasting, generation
-from app.wire import identifier
 
 LAST_SECONDS = 2.0
 
@@ -58,12 +55,7 @@ class Source:
 
 def create_app(settings: Config, source: Source, lines: LineWriter, shown: ServerCertificate | None = None) -> ASGIApp:
     """The gateway as an ASGI application; InvalidConfig or LedgerUnusable if it cannot be set up."""
-    return Edge(_Gateway(settings, source, lines, shown).current, new_request_id)
-
-
-def new_request_id() -> str:
-    """A fresh id, which sorts by time and is also the id of the request's row."""
-    return identifier.time_ordered("req_", time.time_ns() // 1_000_000, secrets.token_bytes(identifier.RANDOM_BYTES))
+    return _Gateway(settings, source, lines, shown).current
 
 
 class _Gateway:

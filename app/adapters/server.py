@@ -7,7 +7,6 @@ import asyncio
 import gc
 import logging
 import resource
-import resource
 import socket
 import ssl
 from collections.abc import Callable
@@ -36,6 +35,7 @@ def serve(
     """
     config = uvicorn.Config(
         application,
+        interface="asgi3",
         host=settings.host,
         port=settings.port,
         http=configured(new_request_id, settings.max_connections, timeouts.head, timeouts.write_idle, timeouts.linger),

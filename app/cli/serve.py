@@ -13,7 +13,8 @@ from app.adapters.certificate import ServerCertificate
 from app.adapters.telemetry import LineWriter, LogLines
 from app.cli.settings import MISUSED, ConfigFile, database_of, explained, loaded, stop, usable
 from app.config import Config, InvalidConfig
-from app.main import Source, create_app, new_request_id
+from app.generation import new_request_id
+from app.main import Source, create_app
 
 WORKERS_VARIABLE = "WEB_CONCURRENCY"
 

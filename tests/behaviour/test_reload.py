@@ -1,6 +1,8 @@
 """Reloading: new settings and keys while the gateway serves, for the requests that begin from then on."""
 
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +49,14 @@ def only(*keys: str) -> "dict[str, str]":
     return {f"Bearer {key}": key for key in keys}
 
 
+def in_flight(gateway: ReloadableGateway, upstream: ScriptedUpstream) -> Asking:
+    """A request whose form the provider has whole."""
+    before = len(upstream.journal)
+    asking = Asking(gateway)
+    upstream.wait_until(lambda: len(upstream.journal) > before and upstream.journal[before].complete)
+    return asking
+
+
 def wait_for_more(busy: BusyCallers, upstream: ScriptedUpstream, count: int = 30) -> None:
     """Until so many more requests have been answered."""
     seen = len(busy.seen)
@@ -79,8 +89,7 @@ def test_the_providers_key_changes_with_no_request_failed(
 def test_a_request_in_flight_ends_as_it_began(gateway: ReloadableGateway, upstream: ScriptedUpstream) -> None:
     gate = threading.Event()
     upstream.reply(json_answer("late").but(gate=gate))
-    asking = Asking(gateway)
-    upstream.wait_until(lambda: upstream.journal and upstream.journal[0].complete)
+    asking = in_flight(gateway, upstream)
     gateway.key_file.write_text(SECOND)
     gateway.reload()
     assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
@@ -95,8 +104,7 @@ def test_a_caller_who_is_removed_ends_what_he_began_and_begins_nothing(
 ) -> None:
     gate = threading.Event()
     upstream.reply(json_answer("late").but(gate=gate))
-    asking = Asking(gateway)
-    upstream.wait_until(lambda: upstream.journal and upstream.journal[0].complete)
+    asking = in_flight(gateway, upstream)
     other = apikey.mint(bytes(range(apikey.RANDOM_BYTES)))
     gateway.config.write_text(gateway.settings().replace(apikey.digest(gateway.key), apikey.digest(other)))
     gateway.reload()
@@ -142,8 +150,7 @@ def test_what_is_in_flight_is_still_counted(
     gateway.reload()
     gate = threading.Event()
     upstream.reply(json_answer("late").but(gate=gate))
-    asking = Asking(gateway)
-    upstream.wait_until(lambda: upstream.journal and upstream.journal[0].complete)
+    asking = in_flight(gateway, upstream)
     gateway.reload()
     refused = gateway.transcribe(gateway.key, SILENCE)
     assert refused.json()["error"]["code"] == code
@@ -169,6 +176,44 @@ def test_no_request_sees_parts_of_both(gateway: ReloadableGateway, upstream: Scr
     assert (busy.refused, busy.lost) == ([], 0)
     seen = {(exchange.header("authorization"), exchange.field("model")) for exchange in upstream.journal}
     assert seen == {("Bearer sk-a", "model-a"), ("Bearer sk-b", "model-b")}
+
+
+def test_shares_of_budgets_are_new_for_the_holds_from_then_on(gateway: ReloadableGateway) -> None:
+    terms = "budgets = ['0.01usd']"
+    for threshold, told in ((1000, 0), (1, 1)):
+        gateway.write(f"[alerts]\nthresholds = [{threshold}]", terms)
+        gateway.reload()
+        for _ in range(3):
+            assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
+        assert notices(gateway, told) == told
+
+
+def notices(gateway: ReloadableGateway, expected: int) -> int:
+    """How many notices the log has, once it has so many or some time has passed."""
+    deadline = time.monotonic() + (30 if expected else 2)
+    while True:
+        found = [line for line in gateway.log_lines("log") if "has spent" in line["message"]]
+        if len(found) > expected or (found and expected) or time.monotonic() > deadline:
+            return len(found)
+        time.sleep(0.05)
+
+
+def test_a_stop_lets_the_requests_of_both_generations_finish(
+    gateway: ReloadableGateway, upstream: ScriptedUpstream
+) -> None:
+    gates = [threading.Event(), threading.Event()]
+    upstream.reply(*(json_answer("late").but(gate=gate) for gate in gates))
+    asking = []
+    for _ in gates:
+        asking.append(in_flight(gateway, upstream))
+        gateway.reload()
+    assert gateway.process is not None
+    gateway.process.send_signal(signal.SIGTERM)
+    for gate in gates:
+        gate.set()
+    assert [each.done().status_code for each in asking] == [200, 200]
+    assert gateway.stop() == 0
+    assert {row["state"] for row in gateway.rows()} == {"settled"}
 
 
 def test_many_signals_at_once_end_with_the_last_settings(

@@ -128,6 +128,14 @@ def test_its_environment_variables_exist() -> None:
     assert not is_variable("AUDIO_GATEWAY_SERVER__NOT_THERE")
 
 
+def test_it_tells_which_settings_need_a_restart() -> None:
+    (told,) = re.findall(r"^# nothing\. (.*?), need a restart\.$", TEXT, re.MULTILINE)
+    names = {name for names in config.HELD_FROM_THE_START.values() for name in names or ()}
+    assert set(re.findall(r"\[(\w+)\]", told)) == set(config.HELD_FROM_THE_START)
+    assert set(re.findall(r"\w+_\w+|\bhead\b|\bgrace\b", told)) == names
+    assert all(names is None or names <= settings()[table] for table, names in config.HELD_FROM_THE_START.items())
+
+
 def test_every_setting_has_a_reason() -> None:
     """A comment stands right above each default, and of those that go together above the first."""
     lines = TEXT.splitlines()
