@@ -4,6 +4,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from app.adapters.ledger import Database
+from app.adapters.reloading import reload_gateway
 from app.wire import apikey
 from tests.stubs.gateway import GatewayProcess
 
@@ -42,9 +44,10 @@ key_sha256 = "{apikey.digest(self.key)}"
         fresh.replace(self.config)
 
     def reload(self) -> None:
-        """`audio-gateway reload`, which must succeed."""
-        done = self.command("reload")
-        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+        """What `audio-gateway reload` does, without a process of its own; it must succeed."""
+        outcome = reload_gateway(Database(self.ledger), 30)
+        assert outcome is not None
+        assert outcome.error is None
 
     def refuse_to_reload(self) -> str:
         """`audio-gateway reload`, which must be refused for the settings; the line that says why."""
