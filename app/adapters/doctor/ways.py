@@ -4,7 +4,7 @@ What makes the first change that works is at fault. Nothing but a success is bil
 request.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -84,29 +84,21 @@ def ways(upstream: Upstream, model: Model, models: Sequence[Model]) -> list[Way]
 
 async def diagnosed(every: Sequence[Way], ask: Ask) -> Finding:
     """What works, or what is at fault. It ends where no other way can help: no answer, no credit, a key refused."""
-    first = await ask(every[0])
+    attempts = [await ask(every[0])]
+    while not attempts[-1].good and (way := _next(every, attempts)) is not None:
+        attempts.append(await ask(way))
+    first, last = attempts[0], attempts[-1]
     if first.good:
         return Finding(CHECK, first.told)
-    last = first
-    attempts = [first]
-    for changed, group in _grouped(every):
-        if last.status in _ADVICE or (changed > 1 and _key_is_refused(attempts)):
-            break
-        for way in group:
-            last = await ask(way)
-            attempts.append(last)
-            if last.good:
-                return _at_fault(first, last)
-            if last.status in _ADVICE:
-                break
-    return _hopeless(first, last, attempts)
+    return _at_fault(first, last) if last.good else _hopeless(attempts)
 
 
-def _grouped(every: Sequence[Way]) -> Iterator[tuple[int, list[Way]]]:
-    """The ways but the first, by how many things are changed."""
-    counts = [len(every[0].changes(way)) for way in every]
-    for count in range(1, max(counts) + 1):
-        yield count, [way for way, changed in zip(every, counts, strict=True) if changed == count]
+def _next(every: Sequence[Way], attempts: Sequence[Attempt]) -> Way | None:
+    """The way to try after these; None if no other can help."""
+    if attempts[-1].status in _ADVICE or len(attempts) == len(every):
+        return None
+    way = every[len(attempts)]
+    return None if len(every[0].changes(way)) > 1 and _key_is_refused(attempts) else way
 
 
 def _key_is_refused(attempts: Sequence[Attempt]) -> bool:
@@ -119,7 +111,8 @@ def _at_fault(first: Attempt, good: Attempt) -> Finding:
     return Finding(CHECK, told, "; ".join(changes.values()))
 
 
-def _hopeless(first: Attempt, last: Attempt, attempts: Sequence[Attempt]) -> Finding:
+def _hopeless(attempts: Sequence[Attempt]) -> Finding:
+    first, last = attempts[0], attempts[-1]
     if last.status in _ADVICE:
         return Finding(CHECK, last.summary, _ADVICE[last.status])
     if _key_is_refused(attempts):
