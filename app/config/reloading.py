@@ -9,7 +9,7 @@ HELD_FROM_THE_START: Mapping[str, frozenset[str] | None] = {
     "server": None,
     "tls": None,
     "ledger": None,
-    "timeouts": frozenset({"keep_alive", "head", "write_idle", "grace"}),
+    "timeouts": frozenset({"keep_alive", "head", "write_idle", "linger", "grace"}),
 }
 
 
