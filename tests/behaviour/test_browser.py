@@ -1,6 +1,7 @@
 """What browsers meet: CORS where the settings name origins, a page that runs its own script alone, HSTS under TLS."""
 
 import re
+import time
 from base64 import b64encode
 from collections.abc import Iterator
 from hashlib import sha256
@@ -123,3 +124,17 @@ def test_a_proxy_that_is_not_named_is_not_believed(tmp_path: Path, shared_upstre
     settings = '[server]\nforwarded_allow_ips = ["10.0.0.0/8"]\n'
     with GatewayProcess(tmp_path, shared_upstream.base_url, settings, FORWARDED_ALLOW_IPS="*") as process:
         assert "strict-transport-security" not in get(process, "/docs", x_forwarded_proto="https").headers
+
+
+@pytest.mark.parametrize("believed", [True, False])
+def test_the_address_of_a_stranger_is_his_proxys_unless_the_settings_name_it(
+    believed: bool, gateway: GatewayProcess, open_to_a_page: GatewayProcess
+) -> None:
+    asked = open_to_a_page if believed else gateway
+    refused = get(asked, "/v1/models", authorization="Bearer sk-agw-wrong", x_forwarded_for="203.0.113.7")
+    address = "203.0.113.7" if believed else "127.0.0.1"
+    told = f"request {refused.headers['x-request-id']} from {address} is refused"
+    deadline = time.monotonic() + 30
+    while not any(told in line["message"] for line in asked.log_lines("log")):
+        assert time.monotonic() < deadline, asked.log.read_text()
+        time.sleep(0.05)

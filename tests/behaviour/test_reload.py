@@ -4,13 +4,14 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from app.wire import apikey
 from tests.behaviour.test_kill import SILENCE
-from tests.behaviour.test_stopping import Asking
+from tests.faults.asking import Asking
 from tests.stubs.callers import BusyCallers
 from tests.stubs.reloading import ReloadableGateway
 from tests.stubs.upstream import ScriptedUpstream, json_answer
@@ -45,12 +46,13 @@ def keys_shown(upstream: ScriptedUpstream) -> list[str | None]:
     return [exchange.header("authorization") for exchange in upstream.journal]
 
 
-def in_flight(gateway: ReloadableGateway, upstream: ScriptedUpstream) -> Asking:
+@contextmanager
+def in_flight(gateway: ReloadableGateway, upstream: ScriptedUpstream) -> Iterator[Asking]:
     """A request whose form the provider has whole."""
     before = len(upstream.journal)
-    asking = Asking(gateway)
-    upstream.wait_until(lambda: len(upstream.journal) > before and upstream.journal[before].complete)
-    return asking
+    with Asking(gateway) as asking:
+        upstream.wait_until(lambda: len(upstream.journal) > before and upstream.journal[before].complete)
+        yield asking
 
 
 def wait_for_more(busy: BusyCallers, upstream: ScriptedUpstream, count: int = 30) -> None:
@@ -80,14 +82,14 @@ def test_the_providers_key_changes_with_no_request_failed(
 def test_a_request_in_flight_ends_as_it_began(gateway: ReloadableGateway, upstream: ScriptedUpstream) -> None:
     gate = threading.Event()
     upstream.reply(json_answer("late").but(gate=gate))
-    asking = in_flight(gateway, upstream)
-    gateway.key_file.write_text(SECOND)
-    gateway.reload()
-    assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
-    gate.set()
-    assert asking.done().json()["text"] == "late"
-    assert keys_shown(upstream) == [f"Bearer {FIRST}", f"Bearer {SECOND}"]
-    assert {row["state"] for row in gateway.rows()} == {"settled"}
+    with in_flight(gateway, upstream) as asking:
+        gateway.key_file.write_text(SECOND)
+        gateway.reload()
+        assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
+        gate.set()
+        assert asking.answer.json()["text"] == "late"
+        assert keys_shown(upstream) == [f"Bearer {FIRST}", f"Bearer {SECOND}"]
+        assert {row["state"] for row in gateway.rows()} == {"settled"}
 
 
 def test_a_caller_who_is_removed_ends_what_he_began_and_begins_nothing(
@@ -95,14 +97,14 @@ def test_a_caller_who_is_removed_ends_what_he_began_and_begins_nothing(
 ) -> None:
     gate = threading.Event()
     upstream.reply(json_answer("late").but(gate=gate))
-    asking = in_flight(gateway, upstream)
-    other = apikey.mint(bytes(range(apikey.RANDOM_BYTES)))
-    gateway.config.write_text(gateway.settings().replace(apikey.digest(gateway.key), apikey.digest(other)))
-    gateway.reload()
-    assert gateway.transcribe(gateway.key, SILENCE).status_code == 401
-    assert gateway.transcribe(other, SILENCE).status_code == 200
-    gate.set()
-    assert asking.done().status_code == 200
+    with in_flight(gateway, upstream) as asking:
+        other = apikey.mint(bytes(range(apikey.RANDOM_BYTES)))
+        gateway.config.write_text(gateway.settings().replace(apikey.digest(gateway.key), apikey.digest(other)))
+        gateway.reload()
+        assert gateway.transcribe(gateway.key, SILENCE).status_code == 401
+        assert gateway.transcribe(other, SILENCE).status_code == 200
+        gate.set()
+        assert asking.answer.status == 200
 
 
 def test_models_prices_and_limits_are_new_with_the_next_request(
@@ -141,13 +143,13 @@ def test_what_is_in_flight_is_still_counted(
     gateway.reload()
     gate = threading.Event()
     upstream.reply(json_answer("late").but(gate=gate))
-    asking = in_flight(gateway, upstream)
-    gateway.reload()
-    refused = gateway.transcribe(gateway.key, SILENCE)
-    assert refused.json()["error"]["code"] == code
-    gate.set()
-    assert asking.done().status_code == 200
-    assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
+    with in_flight(gateway, upstream) as asking:
+        gateway.reload()
+        refused = gateway.transcribe(gateway.key, SILENCE)
+        assert refused.json()["error"]["code"] == code
+        gate.set()
+        assert asking.answer.status == 200
+        assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
 
 
 def test_no_request_sees_parts_of_both(gateway: ReloadableGateway, upstream: ScriptedUpstream, tmp_path: Path) -> None:
@@ -194,15 +196,16 @@ def test_a_stop_lets_the_requests_of_both_generations_finish(
 ) -> None:
     gates = [threading.Event(), threading.Event()]
     upstream.reply(*(json_answer("late").but(gate=gate) for gate in gates))
-    asking = []
-    for _ in gates:
-        asking.append(in_flight(gateway, upstream))
-        gateway.reload()
-    assert gateway.process is not None
-    gateway.process.send_signal(signal.SIGTERM)
-    for gate in gates:
-        gate.set()
-    assert [each.done().status_code for each in asking] == [200, 200]
+    with ExitStack() as stack:
+        asking = []
+        for _ in gates:
+            asking.append(stack.enter_context(in_flight(gateway, upstream)))
+            gateway.reload()
+        assert gateway.process is not None
+        gateway.process.send_signal(signal.SIGTERM)
+        for gate in gates:
+            gate.set()
+        assert [each.answer.status for each in asking] == [200, 200]
     assert gateway.stop() == 0
     assert {row["state"] for row in gateway.rows()} == {"settled"}
 
