@@ -12,8 +12,8 @@ help:
 	@echo "make serve        the same, left running with a key to try"
 	@echo "make test         the test suite (Python and a package index are all it needs)"
 	@echo "make test-system  the tests that need curl, Chromium, nginx, Caddy and strace, or root; installs with apt-get"
-	@echo "make check        lint, types, import contracts, then make test"
-	@echo "make soak         long runs: kill -9 a thousand times under load"
+	@echo "make check        lint, types, import contracts, known vulnerabilities, then make test"
+	@echo "make soak         long runs: a mixed load with faults (SOAK_SECONDS=600), kill -9 a thousand times, a million odd forms"
 	@echo "make bench        the gateway beside its peers, about an hour; see bench/README.md"
 	@echo "make lock         renew the hash-pinned requirement files (needs uv)"
 
@@ -50,6 +50,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/audit.py requirements-dev.lock
 	$(MAKE) test
 
 bench: $(READY)

@@ -5,7 +5,6 @@ generation that it began with. What outlasts a reload, such as the holds of budg
 """
 
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -42,10 +41,12 @@ from app.api.edge import Edge
 from app.api.models import models_router
 from app.api.system import system_router
 from app.api.usage import OwnUsage, usage_router
-from app.config import Config, InvalidConfig, Task, TimeoutSettings
+from app.clock import now_ms
+from app.config import Config, InvalidConfig, TimeoutSettings
 from app.gateway.administration import Administration, AuditEntry
 from app.gateway.auth import Caller, Key, KeyDirectory
 from app.gateway.budgets import Budgets
+from app.gateway.call import ALIASES, ENDPOINTS
 from app.gateway.entry import Entrance
 from app.gateway.intake import Intake
 from app.gateway.pipeline import Pipeline
@@ -58,7 +59,6 @@ from app.wire import identifier
 T = TypeVar("T")
 
 _TITLE = "audio-gateway"
-_TASKS: dict[str, Task] = {"/v1/audio/transcriptions": "transcribe", "/v1/audio/translations": "translate"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class _Way:
 def generation(settings: Config, environ: Mapping[str, str], lasting: Lasting) -> Generation:
     """All that these settings make; InvalidConfig or LedgerUnusable if that cannot be. Nothing of it is at work yet."""
     _refuse_names_in_both(settings, lasting.database)
-    provider = AiohttpProvider(settings.upstream, settings.upstream.api_key(environ), settings.timeouts)
+    provider = checked(settings, environ)
     way = _way(settings, environ, lasting, provider)
     endpoints = _audio_endpoints(way.pipeline, settings.timeouts)
     app = _application(settings.server.docs)
@@ -112,9 +112,17 @@ def generation(settings: Config, environ: Mapping[str, str], lasting: Lasting) -
     return Generation(settings, provider, webhook(settings, environ), Occupied(edge))
 
 
+def checked(settings: Config, environ: Mapping[str, str]) -> AiohttpProvider:
+    """The provider's connections, not open yet; InvalidConfig if keys or files that the settings name cannot be used."""
+    configured_keys(settings, environ)
+    settings.admin.key(environ)
+    webhook(settings, environ)
+    return AiohttpProvider(settings.upstream, settings.upstream.api_key(environ), settings.timeouts)
+
+
 def new_request_id() -> str:
     """A fresh id, which sorts by time and is also the id of the request's row."""
-    return identifier.time_ordered("req_", time.time_ns() // 1_000_000, secrets.token_bytes(identifier.RANDOM_BYTES))
+    return identifier.time_ordered("req_", now_ms(), secrets.token_bytes(identifier.RANDOM_BYTES))
 
 
 def configured_keys(settings: Config, environ: Mapping[str, str]) -> tuple[Key, ...]:
@@ -131,7 +139,8 @@ def configured_keys(settings: Config, environ: Mapping[str, str]) -> tuple[Key, 
 def administration(settings: Config, connection: Connection, actor: str) -> Administration:
     """What can be changed about callers, by this actor."""
     models = frozenset(model.id for model in settings.models)
-    return Administration(LedgerCallers(connection), models, frozenset(each.name for each in settings.callers), actor)
+    configured = {each.name: each.terms for each in settings.callers}
+    return Administration(LedgerCallers(connection), models, configured, actor)
 
 
 def webhook(settings: Config, environ: Mapping[str, str]) -> Webhook | None:
@@ -179,8 +188,8 @@ def _add_routes(app: FastAPI, settings: Config, admin_key: SecretStr | None, las
 
 def _audio_endpoints(pipeline: Pipeline, timeouts: TimeoutSettings) -> dict[str, ASGIApp]:
     """Both tasks, each by its path and by its alias."""
-    endpoints: dict[str, ASGIApp] = {path: AudioEndpoint(pipeline, task, timeouts) for path, task in _TASKS.items()}
-    return endpoints | {openapi.ALIASES[path]: endpoint for path, endpoint in endpoints.items()}
+    endpoints = {task: AudioEndpoint(pipeline, task, timeouts) for task in ENDPOINTS}
+    return {paths[task]: endpoint for paths in (ENDPOINTS, ALIASES) for task, endpoint in endpoints.items()}
 
 
 def _for_browsers(app: ASGIApp, settings: Config) -> ASGIApp:
@@ -201,9 +210,8 @@ async def _sums(desk: LedgerDesk, grouping: Grouping, period: Period, caller: st
 
 async def _own_usage(desk: LedgerDesk, caller: Caller, grouping: Grouping, period: Period, tags: Tags) -> OwnUsage:
     def own_usage(connection: Connection) -> OwnUsage:
-        now_ms = time.time_ns() // 1_000_000
         sums = usage_sums(connection, grouping, period, caller.name, tags)
-        return OwnUsage(sums, standings(connection, caller.name, caller.terms.budgets, now_ms))
+        return OwnUsage(sums, standings(connection, caller.name, caller.terms.budgets, now_ms()))
 
     return await desk.run(own_usage)
 

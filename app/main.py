@@ -18,6 +18,7 @@ from app import config
 from app.adapters import certificate
 from app.adapters.certificate import ServerCertificate
 from app.adapters.ledger import Database, LedgerDesk, LedgerReader, LedgerUnusable, LedgerWriter
+from app.adapters.ledger.migration import migrate
 from app.adapters.notices import NoticeDelivery
 from app.adapters.reloading import Hangups, Outcome, OutcomeFile
 from app.adapters.spool import SpoolFolder
@@ -28,7 +29,7 @@ from app.gateway.budgets import Budgets
 from app.gateway.entry import Entrance
 from app.gateway.limits import Limits
 from app.gateway.throttle import Throttle
-from app.generation import Generation, Lasting, generation
+from app.generation import Generation, Lasting, checked, generation
 
 LAST_SECONDS = 2.0
 
@@ -62,8 +63,10 @@ class _Gateway:
     """What lasts, and the generation that is at work now. `shown` is the certificate of the server, under TLS."""
 
     def __init__(self, settings: Config, source: Source, lines: LineWriter, shown: ServerCertificate | None) -> None:
+        checked(settings, source.environ)
         database = Database(settings.ledger.path, settings.ledger.synchronous)
         self._lock: IO[str] = database.lock()
+        _bring_up_to_date(database)
         self._source = source
         self._shown = shown
         self._lasting = _lasting(settings, database, lines)
@@ -165,6 +168,16 @@ def _lasting(settings: Config, database: Database, lines: LineWriter) -> Lasting
         spools=SpoolFolder(settings.ledger.path.parent, server.spool_memory_bytes, server.spool_total_bytes),
         journal=RequestJournal(lines),
     )
+
+
+def _bring_up_to_date(database: Database) -> None:
+    if (done := migrate(database)) is not None:
+        _log.warning(
+            "the ledger was brought from schema %d to %d; as it was before, it is in %s",
+            done.before,
+            done.after,
+            done.kept,
+        )
 
 
 async def _retired(generation: Generation) -> None:

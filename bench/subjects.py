@@ -186,6 +186,7 @@ synchronous = "full"
 name = "bench"
 base_url = "{setting.upstream.url}"
 api_key_env = "BENCH_PROVIDER_KEY"
+{_authority()}
 
 [[callers]]
 name = "bench"
@@ -201,7 +202,11 @@ budgets = ["1000000usd/month"]
 
 def _image() -> dict[str, str]:
     """What the container image sets (see Dockerfile)."""
-    return {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "16777216", **_trust()}
+    return {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "16777216"}
+
+
+def _authority() -> str:
+    return f'ca_file = "{CERTIFICATE}"' if CERTIFICATE.exists() else ""
 
 
 def _trust() -> dict[str, str]:

@@ -54,6 +54,13 @@ class GatewayProtocol(HttpToolsProtocol):
             self._write_watch.cancel()
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """A caller who has sent all and closes his side alone still gets his answer, as the connection's last."""
+        if self._in_message or self._is_idle():
+            return False
+        self.cycle.keep_alive = False
+        return True
+
     def data_received(self, data: bytes) -> None:
         """Feed the parser, which holds an unfinished URL, field or trailer without a limit: its bytes are counted."""
         if self._broken or self.transport.is_closing():

@@ -16,7 +16,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TextIO
 
-from app.adapters.ledger.sums import ENDPOINTS
+from app.gateway.call import ENDPOINTS
 from app.gateway.pipeline import Trail
 from app.units import seconds_of, usd_text
 

@@ -7,24 +7,27 @@ exchange that is left before its body went out whole closes its connection, so t
 
 import asyncio
 import os
+import select
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Self
 
 import aiohttp
 from aiohttp import hdrs
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ConnectionKey
 from pydantic import SecretStr
 
 from app import __version__
-from app.config import Task, TimeoutSettings, Upstream
+from app.config import InvalidConfig, Task, TimeoutSettings, Upstream
 from app.gateway import provider
 from app.wire.headers import Headers
+from app.wire.redaction import Redaction
 
 KEEP_ALIVE_SECONDS = 4
 READ_BUFFER_BYTES = 256 * 1024
-REDACTED = b"[redacted]"
 
 
 class AiohttpResponse:
@@ -50,11 +53,13 @@ class AiohttpProvider:
     def __init__(self, settings: Upstream, key: SecretStr, timeouts: TimeoutSettings) -> None:
         self._settings = settings
         self._key = key
+        self._redaction = Redaction(key.get_secret_value().encode())
         self._timeouts = timeouts
+        self._tls = trusting(settings)
 
     async def open(self) -> None:
         self._session = aiohttp.ClientSession(
-            connector=_Connector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
+            connector=_Connector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, ssl=self._tls),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
                 total=None, connect=self._timeouts.connect, sock_connect=self._timeouts.connect, sock_read=None
@@ -71,7 +76,7 @@ class AiohttpProvider:
 
     def redact(self, text: bytes) -> bytes:
         """The bytes without the key."""
-        return text.replace(self._key.get_secret_value().encode(), REDACTED)
+        return self._redaction(text)
 
     def post(self, task: Task, content_type: str, body: AsyncIterator[bytes], length: int | None) -> "_Exchange":
         """The answer to one form, while the context is open; TransportFailure if none comes."""
@@ -86,7 +91,7 @@ class AiohttpProvider:
             return await self._session.post(self._settings.url(task), data=body, headers=headers, allow_redirects=False)
         except aiohttp.ConnectionTimeoutError as error:
             raise provider.ConnectTimeout from error
-        except (aiohttp.ClientConnectorError, ssl.SSLError) as error:
+        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL, UnicodeError, ssl.SSLError) as error:
             raise provider.Unreachable(type(error).__name__) from error
         except (aiohttp.ClientError, OSError) as error:
             raise provider.Broken(type(error).__name__) from error
@@ -157,16 +162,43 @@ class _Connector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._factory = partial(_LastWords, loop=self._loop)  # type: ignore[assignment]  # partial is invariant
+        self._factory = partial(_ProviderConnection, loop=self._loop)  # type: ignore[assignment]  # partial is invariant
+
+    def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        super()._release(key, protocol, should_close=should_close)
+        assert isinstance(protocol, _ProviderConnection)
+        protocol.resting = True
 
 
-class _LastWords(ResponseHandler):
-    """One connection. Where a provider answers early and closes with our bytes unread, its kernel sends a reset, on
-    which our next write fails. The answer came before and is still there to be read (under TLS it no longer is).
+class _ProviderConnection(ResponseHandler):
+    """One connection, with what aiohttp's lacks.
+
+    last words  Where a provider answers early and closes with our bytes unread, its kernel sends a reset, on which our
+                next write fails. The answer came before and is still there to be read (under TLS it no longer is).
+    resting     In the pool nothing is due: what comes then would be taken for the answer to the next request.
+    reset       ends no answer, also not one whose end is that of its connection.
     """
+
+    resting = False
+
+    def is_connected(self) -> bool:
+        """Also asked before a pooled connection is used again: the provider's close may lie unread in the kernel."""
+        return super().is_connected() and not (self.resting and _has_unread(self.transport))
+
+    def set_response_params(self, **params: Any) -> None:
+        self.resting = False
+        super().set_response_params(**params)
+
+    def data_received(self, data: bytes) -> None:
+        if not (data and self.resting):
+            super().data_received(data)
+        if self.resting and (data or self.should_close):
+            self.close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._read_what_came(exc)
+        if exc is not None and self._payload is not None and not self._payload.is_eof():
+            self._payload.set_exception(aiohttp.ClientPayloadError(type(exc).__name__))
         super().connection_lost(exc)
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
@@ -182,6 +214,35 @@ class _LastWords(ResponseHandler):
                 self.data_received(data)
         except OSError:
             return
+
+
+def trusting(settings: Upstream) -> ssl.SSLContext:
+    """TLS that trusts the authorities of the settings, or else the system's; InvalidConfig if there are none.
+
+    Python's default context would let SSL_CERT_FILE and SSL_CERT_DIR decide to whom the provider's key is sent.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_alpn_protocols(["http/1.1"])
+    if settings.ca_file is not None:
+        try:
+            context.load_verify_locations(settings.ca_file)
+        except OSError as error:
+            raise InvalidConfig(f"upstreams.{settings.name}: {settings.ca_file} is no ca_file: {error}") from None
+        return context
+    system = ssl.get_default_verify_paths()
+    for file, folder in ((system.openssl_cafile, None), (None, system.openssl_capath)):
+        with suppress(OSError):
+            context.load_verify_locations(file, folder)
+    return context
+
+
+def _has_unread(transport: asyncio.BaseTransport | None) -> bool:
+    """Whether bytes, an end or a reset wait at this connection."""
+    if transport is None:
+        return True
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _abort(response: aiohttp.ClientResponse) -> None:

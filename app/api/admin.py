@@ -4,9 +4,9 @@ Without an admin key in the settings none of these routes exist. A caller's key 
 """
 
 import hmac
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import date
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from app import errors
 from app.api.access import watching
 from app.api.usage import UsageList
+from app.clock import now_ms
 from app.errors import Refusal
 from app.gateway import auth
 from app.gateway.administration import Administration, AuditEntry, CallerRecord, Fault, Impossible, KeyRecord
@@ -26,6 +27,7 @@ from app.wire.headers import Headers
 T = TypeVar("T")
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 Administer = Callable[[Callable[[Administration], T]], Awaitable[T]]
+Done = Callable[[Callable[[Administration], Any]], Awaitable[Any]]
 Sums = Callable[[Grouping, Period, str | None], Awaitable[list[UsageSum]]]
 Audit = Callable[[int], Awaitable[list[AuditEntry]]]
 
@@ -69,7 +71,15 @@ def admin_router(
     admin_key: SecretStr, throttle: Throttle, administer: Administer[Any], sums: Sums, audit: Audit
 ) -> APIRouter:
     """The routes, behind the admin key."""
+    router = APIRouter(prefix="/admin/v1", tags=["admin"], route_class=_behind(admin_key, throttle))
+    done = partial(_done, administer)
+    _add_callers(router, done)
+    _add_keys(router, done)
+    _add_reports(router, sums, audit)
+    return router
 
+
+def _behind(admin_key: SecretStr, throttle: Throttle) -> type[APIRoute]:
     class AdminRoute(APIRoute):
         """Looks at the key before anything else: FastAPI would read and check the body before any dependency."""
 
@@ -85,16 +95,19 @@ def admin_router(
 
             return handle_admitted
 
-    router = APIRouter(prefix="/admin/v1", tags=["admin"], route_class=AdminRoute)
+    return AdminRoute
 
-    async def done(change: Callable[[Administration], T]) -> T:
-        try:
-            result: T = await administer(change)
-        except Impossible as error:
-            raise Refusal(error.fault.value, _CODES[error.fault], str(error)) from error
-        return result
 
-    @router.get("/callers", summary="All callers of the ledger")
+async def _done(administer: Administer[Any], change: Callable[[Administration], T]) -> T:
+    try:
+        result: T = await administer(change)
+    except Impossible as error:
+        raise Refusal(error.fault.value, _CODES[error.fault], str(error)) from error
+    return result
+
+
+def _add_callers(router: APIRouter, done: Done) -> None:
+    @router.get("/callers", summary="All callers")
     async def list_callers() -> dict[str, Any]:
         records = await done(lambda administration: administration.callers())
         return {"object": "list", "data": [shown(record) for record in records]}
@@ -117,6 +130,8 @@ def admin_router(
     async def update_caller(name: str, body: TermsBody) -> dict[str, Any]:
         return shown(await done(lambda administration: administration.update(name, body.document())))
 
+
+def _add_keys(router: APIRouter, done: Done) -> None:
     @router.post("/callers/{name}/keys", status_code=201, summary="Rotate: a new key, the others end after the overlap")
     async def rotate_key(name: str, body: Rotation) -> dict[str, Any]:
         overlap_ms, expires_ms = round(body.overlap_hours * MS_PER_HOUR), _from_now(body.expires_in_hours)
@@ -138,6 +153,8 @@ def admin_router(
             raise Refusal(404, "not_found", f"{name} has no key {key_id}")
         return {"revoked": await done(lambda administration: administration.revoke(key_id))}
 
+
+def _add_reports(router: APIRouter, sums: Sums, audit: Audit) -> None:
     @router.get("/usage", summary="Usage of all callers")
     async def usage(
         by: Annotated[Grouping, Query()] = Grouping.CALLER,
@@ -152,17 +169,16 @@ def admin_router(
     async def entries(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
         return {"object": "list", "data": [audited(entry) for entry in await audit(limit)]}
 
-    return router
-
 
 def shown(record: CallerRecord) -> dict[str, Any]:
-    """A caller as JSON: `{"name", "created_ms", "terms", "keys": [...]}`, with no key in it."""
-    now_ms = time.time_ns() // 1_000_000
+    """A caller as JSON: `{"name", "origin", "created_ms", "terms", "keys": [...]}`, with no key in it."""
+    at_ms = now_ms()
     return {
         "name": record.name,
+        "origin": record.origin,
         "created_ms": record.created_ms,
         "terms": record.terms.document(),
-        "keys": [_key(key, now_ms) for key in record.keys],
+        "keys": [_key(key, at_ms) for key in record.keys],
     }
 
 
@@ -181,11 +197,11 @@ def audited(entry: AuditEntry) -> dict[str, Any]:
     }
 
 
-def _key(key: KeyRecord, now_ms: int) -> dict[str, Any]:
+def _key(key: KeyRecord, at_ms: int) -> dict[str, Any]:
     return {
         "id": key.id,
         "last4": key.last4,
-        "state": key.state(now_ms),
+        "state": key.state(at_ms),
         "created_ms": key.created_ms,
         "expires_ms": key.expires_ms,
         "revoked_ms": key.revoked_ms,
@@ -194,4 +210,4 @@ def _key(key: KeyRecord, now_ms: int) -> dict[str, Any]:
 
 
 def _from_now(hours: float | None) -> int | None:
-    return None if hours is None else time.time_ns() // 1_000_000 + round(hours * MS_PER_HOUR)
+    return None if hours is None else now_ms() + round(hours * MS_PER_HOUR)

@@ -4,12 +4,9 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from app.config import Task
+from app.gateway.call import ALIASES, ENDPOINTS
 from app.wire.container import FORMATS
-
-ALIASES = {
-    "/v1/audio/transcriptions": "/v1/speech/transcriptions",
-    "/v1/audio/translations": "/v1/speech/translations",
-}
 
 _STATUSES = {
     400: "The form, a field or the file is not as it must be; `param` names it.",
@@ -90,29 +87,35 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
         **streamed["response_format"],
         "enum": [*streamed["response_format"]["enum"], "diarized_json"],
     }
-    for path, summary, fields in (
-        ("/v1/audio/transcriptions", "Transcribe audio", streamed),
-        ("/v1/audio/translations", "Translate audio into English text", _FIELDS),
-    ):
-        for each in (path, ALIASES[path]):
-            document["paths"][each] = {"post": _operation(each, summary, fields, alias=each != path)}
+    told: dict[Task, tuple[str, dict[str, dict[str, Any]]]] = {
+        "transcribe": ("Transcribe audio", streamed),
+        "translate": ("Translate audio into English text", _FIELDS),
+    }
+    for task, (summary, fields) in told.items():
+        for path in (ENDPOINTS[task], ALIASES[task]):
+            document["paths"][path] = {"post": _operation(path, summary, fields, alias=path == ALIASES[task])}
     for path in ("/healthz", "/readyz"):
         document["paths"][path]["get"]["security"] = []
-    for operations in document["paths"].values():
+    for path, operations in document["paths"].items():
         for operation in operations.values():
-            _tell_errors(operation)
+            _tell_errors(path, operation)
     components["schemas"].pop("HTTPValidationError", None)
     components["schemas"].pop("ValidationError", None)
     return document
 
 
-def _tell_errors(operation: dict[str, Any]) -> None:
+def _tell_errors(path: str, operation: dict[str, Any]) -> None:
     """FastAPI's own 422 never leaves the gateway: a bad value is a 400 in the envelope, as every other error."""
     responses = operation["responses"]
     if responses.pop("422", None) is not None:
         responses["400"] = _ERROR_RESPONSE | {"description": "A value is not as it must be."}
     if operation.get("security") != []:
         responses.setdefault("401", _ERROR_RESPONSE | {"description": _STATUSES[401]})
+        responses.setdefault("503", _ERROR_RESPONSE | {"description": _STATUSES[503]})
+    if path == "/admin/v1/callers" and "201" in responses:
+        responses["409"] = _ERROR_RESPONSE | {"description": "There is a caller of this name already."}
+    if "{" in path:
+        responses["404"] = _ERROR_RESPONSE | {"description": "Nothing of this name."}
 
 
 def _operation(path: str, summary: str, fields: dict[str, dict[str, Any]], *, alias: bool) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from app import errors
 from app.api.access import Identify
 from app.gateway.auth import Caller
 from app.gateway.report import Grouping, Period, Standing, UsageSum
-from app.policy.terms import Tags, read_tags
+from app.policy.terms import Tags, parse_tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,6 @@ def usage_router(report: Report, identify: Identify) -> APIRouter:
 
 def _tags(given: list[str]) -> Tags:
     try:
-        return read_tags(dict(tag.split("=", 1) for tag in given))
+        return parse_tags(given)
     except ValueError as error:
         raise errors.invalid_field("tag", "must be k=v") from error

@@ -17,6 +17,8 @@ def demo(
     """Show the gateway at work: start it, create a caller, transcribe a clip, print the usage.
 
     Needs the extra `offline`: pip install "audio-gateway[offline]"
+
+    Example: audio-gateway demo --serve
     """
     try:
         from app.offline.demo import run

@@ -53,7 +53,7 @@ async def _examined(settings: Config, key: SecretStr, file: Path | None, asked: 
     yield await asyncio.to_thread(examination.ledger, database_of(settings))
     yield examination.disk_space(settings.ledger.path.parent, server.spool_total_bytes)
     for look in (examination.name, examination.tls, examination.clock):
-        yield await look(upstream.base_url)
+        yield await look(upstream)
     if asked is not None:
         clip = Clip.read(offline.SAMPLE)
         typer.echo(f"sending {clip.seconds:.1f} s of audio to {upstream.name}, who bills them", err=True)

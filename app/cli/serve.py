@@ -59,6 +59,8 @@ def reload(config: ConfigFile = None) -> None:
     """Have the running gateway read its settings and key files again, and tell what came of it.
 
     What is wrong with them changes nothing. Requests in flight end under the settings that they began with.
+
+    Example: audio-gateway reload --config config.toml
     """
     database = database_of(loaded(config))
     with explained():
@@ -71,7 +73,10 @@ def reload(config: ConfigFile = None) -> None:
 
 
 def check(config: ConfigFile = None) -> None:
-    """Tell whether the settings are good, without starting."""
+    """Tell whether the settings are good, without starting.
+
+    Example: audio-gateway check --config config.toml
+    """
     with explained():
         settings = usable(config)
     typer.echo(f"settings   {config or 'the defaults'}: good")

@@ -1,5 +1,6 @@
-"""`--config`, the same for every command, and the end of a command whose settings or ledger cannot be used."""
+"""What all commands have in common: `--config`, who runs them, and how they end."""
 
+import getpass
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +22,17 @@ ConfigFile = Annotated[
     ),
 ]
 
+DONE = 0
 FAILED = 1
 MISUSED = 2
+INTERRUPTED = 130
+
+STATUSES = {
+    DONE: "done",
+    FAILED: "it could not be done, or what was checked is wrong, or the reader of the output has left",
+    MISUSED: "the command line or the settings are wrong",
+    INTERRUPTED: "interrupted with Ctrl-C",
+}
 
 
 @contextmanager
@@ -59,3 +69,11 @@ def stop(message: str, status: int = FAILED) -> NoReturn:
     """End the command with this line on standard error."""
     typer.echo(f"audio-gateway: {message}", err=True)
     raise typer.Exit(status)
+
+
+def actor() -> str:
+    """Who runs this command, for the audit."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return "cli"

@@ -3,24 +3,32 @@
 import csv
 import json
 import sys
-import time
+from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Annotated
 
 import typer
 
 from app.adapters.ledger import standings, usage_sums
-from app.adapters.ledger.export import disagreements, exported_rows
+from app.adapters.ledger.export import Row, disagreements, exported_rows, rows_of
 from app.cli import tables
-from app.cli.settings import MISUSED, ConfigFile, database_of, explained, loaded, stop
+from app.cli.callers import BUDGETS_SPARE
+from app.cli.completion import caller_names
+from app.cli.progress import Bar
+from app.cli.settings import FAILED, MISUSED, ConfigFile, database_of, explained, loaded, stop
 from app.cli.tables import Format
+from app.clock import now_ms
 from app.config import Config
 from app.gateway.administration import CallerRecord
 from app.gateway.report import Grouping, Period, Standing, UsageSum
 from app.generation import administration
-from app.policy.terms import Tags, Terms, read_tags
+from app.policy.terms import Tags, Terms, parse_tags
 
-app = typer.Typer(help="Requests, tokens, audio and cost; the rows themselves.", invoke_without_command=True)
+app = typer.Typer(invoke_without_command=True)
+
+SPARE = ("text", "audio", "output", "input", "refused", "settled", "unknown")  # what a narrow terminal does without
+
+ROWS_BETWEEN = 500  # two looks at the clock
 
 _DAY = ["%Y-%m-%d"]
 
@@ -34,7 +42,7 @@ def usage(
     by: Annotated[Grouping, typer.Option(help="What to group by.")] = Grouping.CALLER,
     since: Since = None,
     until: Until = None,
-    caller: Annotated[str | None, typer.Option(help="One caller only.")] = None,
+    caller: Annotated[str | None, typer.Option(help="One caller only.", autocompletion=caller_names)] = None,
     tag: Annotated[list[str] | None, typer.Option(help="Only requests with this tag, k=v.")] = None,
     format: Annotated[Format, typer.Option(help="How to print it.")] = Format.TABLE,
     config: ConfigFile = None,
@@ -50,15 +58,14 @@ def usage(
         sums = usage_sums(connection, by, _period(since, until), caller, tags)
         records = administration(settings, connection, "cli").callers() if by is Grouping.CALLER else []
         terms = _terms(settings, records) if by is Grouping.CALLER else {}
-        now_ms = time.time_ns() // 1_000_000
-        stand = {name: standings(connection, name, each.budgets, now_ms) for name, each in terms.items()}
+        stand = {name: standings(connection, name, each.budgets, now_ms()) for name, each in terms.items()}
     if format is Format.TABLE:
-        typer.echo(tables.rendered([_columns(each, by) for each in sums], format), nl=False)
+        typer.echo(tables.rendered([_columns(each, by) for each in sums], format, SPARE), nl=False)
         shown = [name for name in terms if caller in (None, name)]
         limits = [{"caller": name, **_limits(terms[name])} for name in shown if any(_limits(terms[name]).values())]
         budgets = [{"caller": name, **each.as_json()} for name in shown for each in stand[name]]
         for lines in filter(None, (limits, budgets)):
-            typer.echo("\n" + tables.rendered(lines, format), nl=False)
+            typer.echo("\n" + tables.rendered(lines, format, BUDGETS_SPARE), nl=False)
     else:
         rows = [each.as_json(by) for each in sums]
         if by is Grouping.CALLER and format is Format.JSON:
@@ -84,23 +91,40 @@ def export(
         stop(f"{format!r} is neither csv nor jsonl", MISUSED)
     settings, period = loaded(config), _period(since, until)
     with explained(), database_of(settings).session() as connection, connection:
-        writer = None
-        for row in exported_rows(connection, period):
-            if format == "jsonl":
-                sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
-                continue
-            if writer is None:
-                writer = csv.DictWriter(sys.stdout, list(row), lineterminator="\n")
-                writer.writeheader()
-            writer.writerow(row)
-        sys.stdout.flush()
+        there, pruned = rows_of(connection, period)
+        with Bar("export") as bar:
+            _write(_counted(exported_rows(connection, period), bar, there), format)
         wrong = disagreements(connection, period) if verify else []
+    if pruned:
+        typer.echo(f"audio-gateway: {pruned} rows of this period were pruned; `usage` has their sums", err=True)
     for line in wrong:
         typer.echo(f"audio-gateway: {line}", err=True)
     if wrong:
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
     if verify:
         typer.echo("audio-gateway: sums and states agree with the rows", err=True)
+
+
+def _counted(rows: Iterator[Row], bar: Bar, total: int) -> Iterator[Row]:
+    """The rows, whose number is shown where they themselves are not."""
+    shown = not sys.stdout.isatty()
+    for done, row in enumerate(rows, start=1):
+        if shown and done % ROWS_BETWEEN == 0:
+            bar(done, total)
+        yield row
+
+
+def _write(rows: Iterator[Row], format: str) -> None:
+    writer = None
+    for row in rows:
+        if format == "jsonl":
+            sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+            continue
+        if writer is None:
+            writer = csv.DictWriter(sys.stdout, list(row), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow(row)
+    sys.stdout.flush()
 
 
 def _columns(each: UsageSum, by: Grouping) -> dict[str, object]:
@@ -123,9 +147,8 @@ def _columns(each: UsageSum, by: Grouping) -> dict[str, object]:
 
 
 def _terms(settings: Config, records: list[CallerRecord]) -> dict[str, Terms]:
-    """The terms that hold for every caller, in the ledger and in the settings."""
-    own = {record.name: record.terms for record in records} | {each.name: each.terms for each in settings.callers}
-    return {name: each.over(settings.limits.terms) for name, each in own.items()}
+    """The terms that hold for every caller."""
+    return {record.name: record.terms.over(settings.limits.terms) for record in records}
 
 
 def _limits(terms: Terms) -> dict[str, object]:
@@ -142,9 +165,9 @@ def _standing(caller: str, terms: dict[str, Terms], stand: dict[str, list[Standi
 
 def _tags(given: list[str]) -> Tags:
     try:
-        return read_tags(dict(tag.split("=", 1) for tag in given))
-    except ValueError:
-        stop("--tag takes k=v", MISUSED)
+        return parse_tags(given)
+    except ValueError as error:
+        stop(str(error), MISUSED)
 
 
 def _period(since: datetime | None, until: datetime | None) -> Period:

@@ -23,6 +23,7 @@ class Upstream(Section):
     transcriptions_path: str = "/audio/transcriptions"
     translations_path: str = "/audio/translations"
     framing: Literal["chunked", "length"] = "chunked"
+    ca_file: Path | None = None
 
     @field_validator("base_url")
     @classmethod

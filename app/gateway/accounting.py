@@ -206,8 +206,11 @@ async def account(permit: Permit, upload: Upload, form: OutboundForm, book: Outc
 
 
 def _headers(permit: Permit, reply: Whole | Stream) -> tuple[Header, ...]:
-    """The provider's headers that cross, with our own time where it told none."""
+    """The provider's headers that cross, with our own time, and the type of a whole answer, where it told none."""
     headers = towards_caller(reply.headers)
+    if isinstance(reply, Whole) and not any(name == b"content-type" for name, _ in headers):
+        kind = b"text/plain; charset=utf-8" if reply.document is None else b"application/json"
+        headers = ((b"content-type", kind), *headers)
     if any(name == b"openai-processing-ms" for name, _ in headers):
         return headers
     elapsed = max(0, reply.answered_ms - permit.hold.received_ms)

@@ -4,13 +4,13 @@ Every change is written with a row of the audit in the same transaction: who, wh
 """
 
 import secrets
-import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any, Protocol
 
+from app.clock import now_ms
 from app.gateway.auth import Key
 from app.policy.terms import NAME, Terms
 from app.wire import apikey, identifier
@@ -51,14 +51,22 @@ class KeyRecord:
         return "expired" if self.expires_ms is not None and self.expires_ms <= now_ms else "good"
 
 
+class Origin(StrEnum):
+    """Where a caller is kept, and so where he can be changed."""
+
+    LEDGER = "ledger"
+    SETTINGS = "settings"
+
+
 @dataclass(frozen=True, slots=True)
 class CallerRecord:
-    """A caller in the ledger, with all keys he ever had, oldest first."""
+    """A caller, with all keys he ever had in the ledger, oldest first; one in the settings has none there."""
 
     name: str
     terms: Terms
-    created_ms: int
-    keys: tuple[KeyRecord, ...]
+    created_ms: int | None = None
+    keys: tuple[KeyRecord, ...] = ()
+    origin: Origin = Origin.LEDGER
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +94,22 @@ class CallerBook(Protocol):
 
 
 class Administration:
-    """All changes that can be made, by this actor. `configured` are the names of callers in the settings."""
+    """All changes that can be made, by this actor. `configured` are the callers in the settings: shown, not changed."""
 
-    def __init__(self, book: CallerBook, models: frozenset[str], configured: frozenset[str], actor: str) -> None:
+    def __init__(self, book: CallerBook, models: frozenset[str], configured: Mapping[str, Terms], actor: str) -> None:
         self._book = book
         self._models = models
-        self._configured = configured
+        self._configured = {
+            name: CallerRecord(name, terms, origin=Origin.SETTINGS) for name, terms in configured.items()
+        }
         self._actor = actor
 
     def callers(self) -> list[CallerRecord]:
-        return self._book.all()
+        """All callers, by name."""
+        return sorted([*self._book.all(), *self._configured.values()], key=lambda record: record.name)
 
     def caller(self, name: str) -> CallerRecord:
-        record = self._book.get(name)
+        record = self._configured.get(name) or self._book.get(name)
         if record is None:
             raise Impossible(Fault.MISSING, f"there is no caller named {name}")
         return record
@@ -109,7 +120,7 @@ class Administration:
             raise Impossible(
                 Fault.INVALID, "a caller's name has letters, digits, '.', '_' and '-', 64 at the most, and no space"
             )
-        terms, now = self._terms(document), _now_ms()
+        terms, now = self._terms(document), now_ms()
         secret, key = _new_key(name, terms, expires_ms, now)
         entry = self._entry(now, "create", name, None, {**terms.document(), "key_id": key.id})
         with self._book.transaction():
@@ -120,17 +131,17 @@ class Administration:
     def update(self, name: str, changes: Document) -> CallerRecord:
         """Change these parts of a caller's terms; a part that is None is taken out."""
         with self._book.transaction():
-            before = self.caller(name).terms
+            before = self._changeable(name).terms
             merged = {part: value for part, value in {**before.document(), **changes}.items() if value is not None}
             terms = self._terms(merged)
-            entry = self._entry(_now_ms(), "update", name, before.document(), terms.document())
+            entry = self._entry(now_ms(), "update", name, before.document(), terms.document())
             self._book.change_terms(name, terms, entry)
             return self.caller(name)
 
     def rotate(self, name: str, overlap_ms: int, expires_ms: int | None = None) -> str:
         """A new key for a caller, whose other keys end when the overlap does."""
         with self._book.transaction():
-            record, now = self.caller(name), _now_ms()
+            record, now = self._changeable(name), now_ms()
             secret, key = _new_key(name, record.terms, expires_ms, now)
             after = {"key_id": key.id, "old_keys_expire_ms": now + overlap_ms}
             before = {"good_keys": [each.id for each in record.keys if each.state(now) == "good"]}
@@ -140,6 +151,7 @@ class Administration:
 
     def revoke(self, name_or_key: str) -> tuple[str, ...]:
         """Revoke all keys of a caller, or the one of this id; the ids of those that were not revoked before."""
+        self._refuse_configured(name_or_key)
         with self._book.transaction():
             named = [record for record in self._book.all() if record.name == name_or_key]
             keys = [
@@ -148,8 +160,16 @@ class Administration:
             ids = tuple(key.id for key in keys if key.revoked_ms is None)
             if not ids:
                 raise Impossible(Fault.MISSING, f"there is no key of {name_or_key} that could be revoked")
-            self._book.revoke(ids, self._entry(_now_ms(), "revoke", name_or_key, {"keys": list(ids)}, None))
+            self._book.revoke(ids, self._entry(now_ms(), "revoke", name_or_key, {"keys": list(ids)}, None))
         return ids
+
+    def _changeable(self, name: str) -> CallerRecord:
+        self._refuse_configured(name)
+        return self.caller(name)
+
+    def _refuse_configured(self, name: str) -> None:
+        if name in self._configured:
+            raise Impossible(Fault.CONFLICT, f"{name} is a caller of the settings: change it there")
 
     def _terms(self, document: Document) -> Terms:
         try:
@@ -171,7 +191,3 @@ def _new_key(caller: str, terms: Terms, expires_ms: int | None, now_ms: int) -> 
     secret = apikey.mint(secrets.token_bytes(apikey.RANDOM_BYTES))
     key_id = identifier.time_ordered("key_", now_ms, secrets.token_bytes(identifier.RANDOM_BYTES))
     return secret, Key(key_id, caller, apikey.digest(secret), terms, expires_ms)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

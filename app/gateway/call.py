@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from app.config import Task
 from app.wire.headers import Headers
 
+ENDPOINTS: dict[Task, str] = {"transcribe": "/v1/audio/transcriptions", "translate": "/v1/audio/translations"}
+ALIASES: dict[Task, str] = {"transcribe": "/v1/speech/transcriptions", "translate": "/v1/speech/translations"}
+
 
 @dataclass(frozen=True, slots=True)
 class Call:

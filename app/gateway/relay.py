@@ -28,7 +28,6 @@ from app.gateway.outbound import Allow, OutboundForm
 from app.gateway.provider import Broken, ConnectTimeout, Provider, Response, TransportFailure, Unreachable
 from app.wire.headers import Headers, upstream_request_id
 from app.wire.sse import Event, EventSplitter, EventTooLarge
-from app.wire.usage import is_error_event
 
 MAX_HELD_BYTES = 32 * 1024 * 1024
 MAX_ERROR_BYTES = 1024 * 1024
@@ -147,9 +146,9 @@ class Relay:
             body = b""
         finally:
             soon.close()
-        refusal = verdict.of_error(response.status, response.headers, body, self._provider.redact)
+        refusal = verdict.of_error(response.status, response.headers, body, self._provider.redact, time.time())
         if refusal.code == "upstream_bad_response":
-            excerpt = self._provider.redact(body)[:MAX_LOGGED_BYTES]
+            excerpt = b"" if verdict.is_compressed(response.headers) else self._provider.redact(body)[:MAX_LOGGED_BYTES]
             _log.warning("the provider answers %d with no readable body: %r", response.status, excerpt)
         billed = form.closing_released and verdict.may_have_billed(response.status)
         return Failed(refusal, may_have_billed=billed, upstream_request_id=upstream_request_id(response.headers))
@@ -202,7 +201,7 @@ class Relay:
 
     def _redacted(self, event: Event) -> Event:
         """An error that the provider streams may echo our key; every other event is passed on untouched."""
-        return Event(self._provider.redact(event.raw)) if is_error_event(event) else event
+        return verdict.event_without_key(event, self._provider.redact) if b"error" in event.raw else event
 
 
 def is_success(status: int) -> bool:

@@ -8,7 +8,7 @@
     429                             429 upstream_rate_limited with the provider's retry-after
     any other 4xx and 5xx           its own status; its body where that is OpenAI-shaped, else our envelope
     a 4xx that is not JSON          502 upstream_bad_response
-    what is no status of HTTP's     502 upstream_bad_response
+    what is no status of HTTP's     502 upstream_bad_response, may have billed
 
 No byte of our key is in what comes out.
 """
@@ -19,10 +19,12 @@ from collections.abc import Callable
 from app import errors
 from app.errors import Refusal
 from app.wire.headers import Headers, retry_after
+from app.wire.sse import Event
 from app.wire.usage import NotJson, document
 
 MAX_DETAIL_CHARACTERS = 300
 
+_PLAIN = frozenset({b"", b"identity", b"chunked"})
 _TEXT_FORMATS = frozenset({"text", "srt", "vtt"})
 _MAY_HIDE_A_SUCCESS = frozenset({408, 504, 524})
 _KEY_TROUBLE = {401: errors.upstream_auth_failed, 402: errors.upstream_out_of_credit}
@@ -36,20 +38,21 @@ def is_event_stream(headers: Headers) -> bool:
 
 def is_compressed(headers: Headers) -> bool:
     """Whether the body is encoded, although identity was asked for; it is never decoded."""
-    return headers.text(b"content-encoding").strip().lower() not in ("", "identity")
+    told = b",".join([*headers.all(b"content-encoding"), *headers.all(b"transfer-encoding")])
+    return any(coding.strip().lower() not in _PLAIN for coding in told.split(b","))
 
 
 def may_have_billed(status: int) -> bool:
-    """Whether a complete error answer of this status may stand for work that was done."""
-    return status in _MAY_HIDE_A_SUCCESS
+    """Whether a complete answer of this status, which is no success, may stand for work that was done."""
+    return status in _MAY_HIDE_A_SUCCESS or not 300 <= status < 600
 
 
 def is_key_trouble(status: int) -> bool:
     return status in _KEY_TROUBLE
 
 
-def of_error(status: int, headers: Headers, body: bytes, redact: Redact) -> Refusal:
-    """The refusal that a complete answer other than 2xx becomes. No byte of our key is in it."""
+def of_error(status: int, headers: Headers, body: bytes, redact: Redact, now: float) -> Refusal:
+    """The refusal that a complete answer other than 2xx becomes. No byte of our key is in it. `now`: Unix time."""
     if status in _KEY_TROUBLE:
         return _KEY_TROUBLE[status]()
     if not 300 <= status < 600:
@@ -59,7 +62,7 @@ def of_error(status: int, headers: Headers, body: bytes, redact: Redact) -> Refu
     if may_have_billed(status):
         return errors.upstream_timeout()
     if status == 429:
-        return errors.upstream_rate_limited(retry_after(headers))
+        return errors.upstream_rate_limited(retry_after(headers, now))
     try:
         told = document(body)
     except NotJson:
@@ -91,6 +94,18 @@ def of_success(headers: Headers, body: bytes, response_format: str) -> object:
     if not isinstance(told, dict) and response_format not in _TEXT_FORMATS:
         raise errors.upstream_bad_response("it is not a JSON object")
     return told
+
+
+def event_without_key(event: Event, redact: Redact) -> Event:
+    """An event as it came; written anew if our key is in it."""
+    try:
+        told = document(event.data)
+    except NotJson:
+        told = None
+    if not isinstance(told, dict):
+        return Event(redact(event.raw))
+    data = _without_key(event.data, told, redact)
+    return Event(redact(event.raw)) if data == event.data else Event(b"data: %b\n\n" % data)
 
 
 def _media_type(headers: Headers) -> str:

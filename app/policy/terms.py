@@ -7,7 +7,7 @@ As a document (TOML, JSON and the ledger alike), every part may be left out:
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -80,6 +80,15 @@ class Terms:
             budgets=budgets,
             tags=read_tags(document.get("tags") or {}),
         )
+
+
+def parse_tags(texts: Iterable[str]) -> Tags:
+    """The tags that texts such as `team=search` tell; ValueError."""
+    given = list(texts)
+    for text in given:
+        if "=" not in text:
+            raise ValueError(f"{text!r} is no tag such as team=search")
+    return read_tags(dict(text.split("=", 1) for text in given))
 
 
 def read_tags(document: Any) -> Tags:

@@ -4,7 +4,9 @@ Towards the provider nothing of the caller's crosses. Towards the caller only wh
 cookies, the provider's own limits and whatever else it sends stay behind.
 """
 
+from calendar import timegm
 from collections.abc import Iterable
+from email.utils import parsedate
 
 Header = tuple[bytes, bytes]
 
@@ -50,13 +52,19 @@ def upstream_request_id(answer: Headers) -> str | None:
     return value.decode() if value is not None and _plain(value) else None
 
 
-def retry_after(answer: Headers) -> float | None:
-    """Seconds that the provider asks to wait, from retry-after-ms or retry-after in seconds; None for anything else."""
+def retry_after(answer: Headers, now: float) -> float | None:
+    """Seconds that the provider asks to wait, from retry-after-ms or retry-after; None for what is neither a number
+    nor a date (RFC 9110, 10.2.3). `now` is in seconds since the epoch.
+    """
     for name, unit in ((b"retry-after-ms", 1000), (b"retry-after", 1)):
         value = answer.get(name)
         if value is not None and value.isdigit() and len(value) < 10:
             return int(value) / unit
-    return None
+    try:
+        date = parsedate(answer.text(b"retry-after"))
+        return None if date is None else max(0, round(timegm(date) - now))
+    except (ValueError, OverflowError):
+        return None
 
 
 def _plain(value: bytes) -> bool:

@@ -6,10 +6,10 @@ Reading: feed bytes, get events; the same events for every split of the same byt
     part  = PartBegin PartData* PartEnd
 
 python-multipart finds the boundaries. It forgives more than a gateway may (what two parsers read differently, an
-attacker can use), so this wrapper refuses besides: a boundary that RFC 2046 does not allow, a preamble, blanks behind a
-boundary (they could go on for ever), an epilogue above 1 KiB, a body without its closing boundary, a part without
-exactly one plain `Content-Disposition: form-data` with a name, a transfer encoding that would change the bytes, control
-characters in a header, and anything above the caps.
+attacker can use), so this wrapper refuses besides: a boundary that RFC 2046 does not allow, a preamble, a line that
+begins with the boundary and is no delimiter (also behind a lone CR or LF, or right behind a part's head), an epilogue
+above 1 KiB, a body without its closing boundary, a part without exactly one plain `Content-Disposition: form-data` with
+a name, a transfer encoding that would change the bytes, control characters in a header, and anything above the caps.
 
 Writing: `FormWriter` makes our own serialisation; no byte of the caller's framing is used again.
 """
@@ -34,9 +34,10 @@ _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _PARAMETER = re.compile(rf'[ \t]*;[ \t]*({_NAME}\*?)=(?:({_NAME})|"((?:[^"\\]|\\.)*)")')
 # What every SDK and curl send: nothing escaped, nothing else.
 _PLAIN_DISPOSITION = re.compile(r'form-data; name="([^"\\]+)"(?:; filename="([^"\\]*)")?')
-_PIECE = re.compile(r".*\*\d+\*?")
 _ESCAPED = re.compile(r'\\(["\\])')
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
+_ODD_PAIR = re.compile(r'(?:^|[^\\])(?:\\\\)*\\[^"\\]')
+_HEADER_NAME = re.compile(r"[0-9A-Za-z_-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _OFFSET = re.compile(r" (?:at \d+|\(\d+\))$")
 _IDENTITY_ENCODINGS = frozenset({"7bit", "8bit", "binary"})
@@ -80,7 +81,7 @@ class MultipartReader:
     """Push parser of one form. `feed` what arrives; `finish` at the body's end, which proves the form complete."""
 
     def __init__(self, boundary: str) -> None:
-        self._delimiter = f"\r\n--{boundary}".encode()
+        self._line = f"--{boundary}".encode()
         self._parser = MultipartParser(
             boundary.encode(),
             self._callbacks(),
@@ -92,6 +93,7 @@ class MultipartReader:
         self._value = bytearray()
         self._part_headers: list[tuple[str, str]] = []
         self._parts = 0
+        self._delimited = 0
         self._begun = False
         self._ended = False
         self._epilogue = 0
@@ -107,10 +109,10 @@ class MultipartReader:
         if self._within_part(data):
             return [PartData(data)]
         start = 0
-        for end, padded in self._delimiters(data):
+        for end, parts in self._delimiters(data):
             self._feed_piece(data[start:end])
-            if padded and not self._ended:
-                raise MalformedForm("blanks follow a boundary")
+            if not self._ended and self._parts != parts:
+                raise MalformedForm("a line begins with its boundary and is no delimiter")
             start = end
         self._feed_piece(data[start:] if start else data)
         events, self._events = self._events, []
@@ -127,31 +129,39 @@ class MultipartReader:
         self._begun = True
 
     def _within_part(self, data: bytes) -> bool:
-        """Whether all of this is a part's data, with not even the beginning of a delimiter in it: most of an upload."""
+        """Whether all of this is a part's data, with no beginning of a delimiter and no boundary: most of an upload."""
         if self._parser.state is not MultipartState.PART_DATA or self._parser.index:
             return False
-        last_line = data.rfind(b"\r", -len(self._delimiter))
-        if self._delimiter in data or (last_line >= 0 and self._delimiter.startswith(data[last_line:])):
+        line, reach = self._line, len(self._line) + 3
+        last_line = data.rfind(b"\r", -len(line) - 2)
+        if last_line >= 0 and (b"\r\n" + line).startswith(data[last_line:]):
             return False
-        self._tail = b""
+        if line in data or line in self._tail + data[: len(line)]:
+            return False
+        self._tail = (self._tail + data[-reach:])[-reach:]
         return True
 
-    def _delimiters(self, data: bytes) -> Iterator[tuple[int, bool]]:
-        """Where a closing boundary ends, so that `_ended` is known before a byte of the epilogue is read, or a padded
-        one begins its blanks; the latter is told by the second value.
+    def _delimiters(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Where each line that begins with the boundary ends, so that `_ended` is known before a byte of the epilogue
+        is read, and how many parts must have begun by then; no number is right for a closing one, or for no delimiter.
         """
         window = self._tail + data
-        offset, length = len(self._tail), len(self._delimiter)
-        self._tail = window[-(length + 1) :]
-        found = window.find(self._delimiter)
+        offset, length = len(self._tail), len(self._line)
+        self._tail = window[-(length + 3) :]
+        # What begins before the third byte has been found before.
+        found = window.find(self._line, 2)
         while found >= 0:
             behind = found + length
-            mark = window[behind : behind + 2]
-            if mark == b"--":
-                yield behind + 2 - offset, False
-            elif mark[:1] in (b" ", b"\t"):
-                yield max(0, behind + 1 - offset), True
-            found = window.find(self._delimiter, behind)
+            before, mark = window[found - 2 : found], window[behind : behind + 2]
+            if before != b"\r\n":
+                if before[1:] in (b"\r", b"\n"):
+                    yield behind - offset, -1
+            elif mark == b"\r\n":
+                self._delimited += 1
+                yield behind + 2 - offset, self._delimited
+            elif mark not in (b"", b"\r", b"-"):
+                yield behind + len(mark) - offset, -1
+            found = window.find(self._line, behind)
 
     def _feed_piece(self, piece: bytes) -> None:
         if self._ended:
@@ -190,6 +200,8 @@ class MultipartReader:
 
     def _on_header_end(self) -> None:
         name, value = self._header.decode("ascii").lower(), _text(bytes(self._value)).strip(" \t")
+        if not _HEADER_NAME.fullmatch(name):
+            raise MalformedForm("a part's header has a name with other characters than letters, digits and hyphens")
         self._part_headers.append((name, value))
         self._header.clear()
         self._value.clear()
@@ -251,19 +263,23 @@ def _part_begin(headers: list[tuple[str, str]]) -> PartBegin:
 
 
 def _parameters(value: str, header: str) -> dict[str, str]:
-    """The parameters after `value` in a header; extended ones (`filename*`) are left out, continuations refused."""
+    """The parameters after `value` in a header. Of extended ones only `filename*` may stand, beside the plain one."""
     if not header[: len(value)].lower() == value.lower():
         raise MalformedForm(f"a header is not {value}")
     parameters: dict[str, str] = {}
     position = len(value)
     while match := _PARAMETER.match(header, position):
         name, position = match[1].lower(), match.end()
-        if name in parameters or _PIECE.fullmatch(name):
-            raise MalformedForm(f"a header has the parameter {name!r} twice or in pieces")
-        if not name.endswith("*"):
-            parameters[name] = match[2] if match[2] is not None else _ESCAPED.sub(r"\1", match[3])
+        if name in parameters:
+            raise MalformedForm(f"a header has the parameter {name!r} twice")
+        if name == "name" and _ODD_PAIR.search(match[3] or ""):
+            raise MalformedForm("a part's name has a backslash before another character than a quote or a backslash")
+        parameters[name] = match[2] if match[2] is not None else _ESCAPED.sub(r"\1", match[3])
     if header[position:].strip(" \t;"):
         raise MalformedForm("a header's parameters cannot be read")
+    for name in parameters:
+        if "*" in name and (name != "filename*" or "filename" not in parameters):
+            raise MalformedForm(f"a header has the parameter {name!r}, which is not read alike everywhere")
     return parameters
 
 

@@ -215,6 +215,20 @@ def changed(gateway: GatewayProcess, sql: str) -> None:
         connection.commit()
 
 
+def test_callers_of_the_settings_are_shown_and_not_changed(gateway: GatewayProcess) -> None:
+    shown = gateway.admin("GET", "/callers/team").json()
+    assert shown == {"name": "team", "origin": "settings", "created_ms": None, "terms": {}, "keys": []}
+    assert shown in gateway.admin("GET", "/callers").json()["data"]
+    for method, path, body in (
+        ("PATCH", "/callers/team", {"rpm": 5}),
+        ("POST", "/callers/team/keys", {}),
+        ("DELETE", "/callers/team/keys", None),
+    ):
+        answer = gateway.admin(method, path, body)
+        assert told(answer) == (409, "application/json", "conflict")
+        assert answer.json()["error"]["message"] == "team is a caller of the settings: change it there"
+
+
 def test_an_error_that_nobody_expected_is_an_envelope_and_logged_once(tmp_path: Path) -> None:
     with GatewayProcess(tmp_path, "http://127.0.0.1:9/v1", admin_key=ADMIN_KEY) as gateway:
         gateway.create_caller("alice")
@@ -244,7 +258,7 @@ def test_a_ledger_that_cannot_be_read_is_an_envelope_with_a_time_to_come_back(tm
         for answer in answers:
             assert told(answer) == (503, "application/json", "ledger_unavailable")
             assert answer.headers["retry-after"] == "5"
-        assert gateway.admin("GET", "/callers").json()["data"] == []
+        assert [each["name"] for each in gateway.admin("GET", "/callers").json()["data"]] == ["team"]
 
 
 def test_a_budget_without_end_is_a_bad_value(gateway: GatewayProcess) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.stubs.callers import BusyCallers
 from tests.stubs.exchange import Exchange
 from tests.stubs.gateway import GatewayProcess
+from tests.stubs.invariants import check_ledger
 from tests.stubs.upstream import Reply, ScriptedUpstream, json_answer
 
 SILENCE = b"RIFF$\x3e\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0data\0\x3e\0\0" + bytes(15872)
@@ -29,7 +30,10 @@ class CountingProvider:
 
 
 def kill_often(folder: Path, times: int, seed: int) -> tuple[GatewayProcess, list[tuple[str, dict[str, Any]]]]:
-    """Kill and start a busy gateway so often, at random moments; the gateway, stopped, and the answers seen."""
+    """Kill and start a busy gateway so often, at random moments; the gateway, stopped, and the answers seen.
+
+    After every start nothing of the time before is held, and the ledger's laws hold.
+    """
     chance = random.Random(seed)
     with ScriptedUpstream(keep_bodies=False) as upstream:
         upstream.default = CountingProvider()
@@ -40,9 +44,12 @@ def kill_often(folder: Path, times: int, seed: int) -> tuple[GatewayProcess, lis
                 time.sleep(chance.uniform(0, 0.2))
                 gateway.kill()
                 upstream.journal.clear()
+                started_ms = time.time_ns() // 1_000_000
                 gateway.start()
+                check_ledger(gateway.ledger, alive_since_ms=started_ms)
             time.sleep(0.3)
         gateway.stop()
+        check_ledger(gateway.ledger)
         # A provider's connection that a kill cut in the middle is no fault of the gateway's.
         upstream.failures.clear()
     return gateway, callers.seen

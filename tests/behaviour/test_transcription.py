@@ -401,3 +401,13 @@ def test_a_cut_form_is_not_even_begun_upstream_where_the_length_is_wanted(
     assert (answer.status, answer.json()["error"]["code"]) == (400, "invalid_multipart")
     assert upstream.journal == []
     assert plain_gateway.row(request_id(answer))["state"] == "released"
+
+
+def test_a_row_holds_no_more_of_the_callers_words_than_it_needs(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    upstream.reply(json_answer("hello"))
+    answer = post(gateway, form(fields=[("response_format", "x" * 100_000)]))
+    assert answer.status == 200
+    assert gateway.row(request_id(answer))["response_format"] == "other"
+    assert len(str(gateway.wait_for_log(request_id(answer)))) < 2_000

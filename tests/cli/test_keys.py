@@ -1,5 +1,6 @@
 """`audio-gateway keys`, `ledger` and `usage`: what cannot be done is told in one line, and changes nothing."""
 
+import json
 import re
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def run(folder: Path, *arguments: str) -> Result:
         ("ledger resolve req_1", 2, "name one of"),
         ("ledger resolve req_1 --release --cost 1", 2, "name one of"),
         ("ledger resolve req_1 --release", 1, "no unknown row req_1"),
-        ("usage --tag team", 2, "k=v"),
+        ("usage --tag team", 2, "team=search"),
         ("usage export --format xml", 2, "xml"),
     ],
 )
@@ -56,3 +57,29 @@ def test_a_ledger_that_cannot_be_used_is_told_in_one_line(tmp_path: Path) -> Non
         done = run(tmp_path, *line.split())
         assert (done.exit_code, done.stdout) == (1, "")
         assert re.fullmatch(r"audio-gateway: ledger .*ledger\.db: this file is not a database;.*\n", done.stderr)
+
+
+SETTINGS = """
+[[callers]]
+name = "team"
+key_sha256 = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+rpm = 4
+budgets = ["5usd/month"]
+"""
+
+
+def test_callers_of_the_settings_are_shown_and_not_changed(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(SETTINGS)
+    assert run(tmp_path, "keys", "create", "zoe").exit_code == 0
+    listed = json.loads(run(tmp_path, "keys", "list", "--config", str(config), "--format", "json").stdout)
+    assert [(each["caller"], each["origin"]) for each in listed] == [("team", "settings"), ("zoe", "ledger")]
+    (shown,) = json.loads(run(tmp_path, "keys", "show", "team", "--config", str(config), "--format", "json").stdout)
+    assert shown["terms"] == {"rpm": 4, "budgets": ["5usd/month"]}
+    assert [each["left"] for each in shown["budgets"]] == ["5"]
+    assert shown == listed[0]
+    assert re.search(r"^team +settings ", run(tmp_path, "keys", "list", "--config", str(config)).stdout, re.MULTILINE)
+    for line in ("keys update team --rpm 9", "keys rotate team", "keys revoke team"):
+        refused = run(tmp_path, *line.split(), "--config", str(config))
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert refused.stderr == "audio-gateway: team is a caller of the settings: change it there\n"

@@ -18,6 +18,7 @@ from tests.behaviour.test_kill import SILENCE
 from tests.behaviour.test_limits import FORM, FORM_TYPE, PATH, head_only
 from tests.faults.asking import Asking
 from tests.stubs.gateway import ADMIN_KEY, NO_TLS, GatewayProcess
+from tests.stubs.invariants import most_over
 from tests.stubs.raw import RawConnection, chunked, multipart, request
 from tests.stubs.upstream import (
     ScriptedUpstream,
@@ -67,20 +68,6 @@ def bound(gateway: GatewayProcess) -> int:
 def caller_with(gateway: GatewayProcess, name: str, budget_nano_usd: int) -> str:
     """A new caller with this budget; the key."""
     return gateway.create_caller(name, budgets=[f"{budget_nano_usd / 1e9:.9f}usd/month"])
-
-
-def most_over(rows: list[dict[str, Any]], limit: int) -> int:
-    """The most by which settled + held passed the limit at any prefix of the writes, in the order of their commits."""
-    writes: list[tuple[int, int, int]] = []
-    for row in rows:
-        writes.append((row["held_seq"], 0, row["bound_nano_usd"]))
-        if row["closed_seq"]:
-            writes.append((row["closed_seq"], row["cost_nano_usd"], -row["bound_nano_usd"]))
-    settled = held = most = 0
-    for _, spent, holding in sorted(writes):
-        settled, held = settled + spent, held + holding
-        most = max(most, settled + held - limit)
-    return most
 
 
 async def seen_by(client: httpx.AsyncClient, gateway: GatewayProcess) -> Seen:

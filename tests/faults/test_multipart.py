@@ -250,7 +250,7 @@ def test_B40_a_short_epilogue_is_dropped(gateway: GatewayProcess, upstream: Scri
 @pytest.mark.parametrize("declared", [False, True], ids=["chunked", "Content-Length"])
 @pytest.mark.parametrize("closing", [False, True], ids=["in the file", "before the end of the body"])
 @pytest.mark.parametrize("leave", [RawConnection.close, RawConnection.reset], ids=["close", "reset"])
-def test_B24_a_caller_who_goes_away_mid_upload_never_made_a_complete_request(
+def test_B24_F101_a_caller_who_goes_away_mid_upload_never_made_a_complete_request(
     gateway: GatewayProcess,
     upstream: ScriptedUpstream,
     declared: bool,

@@ -11,6 +11,7 @@ from app.gateway.verdict import MAX_DETAIL_CHARACTERS, of_error, of_success
 from app.wire.headers import Headers
 
 KEY = b"sk-provider/0123456789"
+NOW = 1_792_567_650.0
 JSON = Headers([(b"content-type", b"application/json; charset=utf-8")])
 HTML = Headers([(b"content-type", b"text/html")])
 TEXT = Headers([(b"content-type", b"text/plain; charset=utf-8")])
@@ -53,7 +54,7 @@ def error(refusal: Refusal) -> dict[str, object]:
 def test_a_status_with_a_meaning_of_its_own_never_shows_the_body(
     status: int, ours: int, code: str, retry: bool | None, body: bytes
 ) -> None:
-    refusal = of_error(status, JSON, body, redact)
+    refusal = of_error(status, JSON, body, redact, NOW)
     assert (refusal.status, refusal.code, refusal.retry) == (ours, code, retry)
     assert refusal.body is None
     assert error(refusal)["code"] == code
@@ -61,7 +62,7 @@ def test_a_status_with_a_meaning_of_its_own_never_shows_the_body(
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 413, 415, 422, 499, 500, 502, 503, 520, 529])
 def test_an_error_of_openais_shape_passes_as_it_is(status: int) -> None:
-    refusal = of_error(status, JSON, SHAPED, redact)
+    refusal = of_error(status, JSON, SHAPED, redact, NOW)
     assert refusal.status == status
     assert refusal.envelope() == SHAPED
     assert refusal.retry is None
@@ -82,7 +83,7 @@ def test_an_error_of_openais_shape_passes_as_it_is(status: int) -> None:
     ids=["empty", "blank", "HTML", "HTML as text", "text", "cut", "compressed"],
 )
 def test_a_refusal_of_the_providers_that_is_not_json_cannot_be_used(status: int, headers: Headers, body: bytes) -> None:
-    refusal = of_error(status, headers, body, redact)
+    refusal = of_error(status, headers, body, redact, NOW)
     assert (refusal.status, refusal.code, refusal.retry) == (502, "upstream_bad_response", None)
     assert str(status) in refusal.message
 
@@ -92,7 +93,7 @@ def test_a_refusal_of_the_providers_that_is_not_json_cannot_be_used(status: int,
     "body", [b"", PAGE, b"no", b'{"error": {', gzip.compress(SHAPED, mtime=0), b"[" * 100_000], ids=len
 )
 def test_a_failure_of_the_providers_keeps_its_status_whatever_its_body(status: int, body: bytes) -> None:
-    refusal = of_error(status, HTML, body, redact)
+    refusal = of_error(status, HTML, body, redact, NOW)
     assert (refusal.status, refusal.code, refusal.retry) == (status, "upstream_error", None)
     assert error(refusal)["message"] == f"The speech provider refused the request with status {status}."
 
@@ -114,13 +115,13 @@ def test_a_failure_of_the_providers_keeps_its_status_whatever_its_body(status: i
 )
 @pytest.mark.parametrize("status", [400, 500])
 def test_words_in_another_shape_are_put_into_ours(status: int, body: bytes, words: str) -> None:
-    refusal = of_error(status, JSON, body, redact)
+    refusal = of_error(status, JSON, body, redact, NOW)
     message = f"The speech provider refused the request with status {status}. {words}".strip()
     assert (refusal.status, error(refusal)["code"], error(refusal)["message"]) == (status, "upstream_error", message)
 
 
 def test_many_words_are_cut() -> None:
-    refusal = of_error(400, JSON, json.dumps({"detail": "x" * 5_000}).encode(), redact)
+    refusal = of_error(400, JSON, json.dumps({"detail": "x" * 5_000}).encode(), redact, NOW)
     assert refusal.message.endswith(" " + "x" * MAX_DETAIL_CHARACTERS)
 
 
@@ -139,7 +140,7 @@ ECHOES = {
 @pytest.mark.parametrize("body", ECHOES.values(), ids=ECHOES.keys())
 @pytest.mark.parametrize("status", [302, 400, 401, 402, 403, 429, 500, 503, 504])
 def test_our_key_is_in_no_answer(status: int, body: bytes) -> None:
-    refusal = of_error(status, JSON, body, redact)
+    refusal = of_error(status, JSON, body, redact, NOW)
     shown = refusal.envelope() + refusal.message.encode() + b"".join(value for _, value in refusal.all_headers())
     assert KEY not in shown
     assert KEY.decode() not in str(json.loads(refusal.envelope()))
@@ -148,24 +149,24 @@ def test_our_key_is_in_no_answer(status: int, body: bytes) -> None:
 @pytest.mark.parametrize("before", range(MAX_DETAIL_CHARACTERS - len(KEY) - 5, MAX_DETAIL_CHARACTERS + 5))
 def test_the_cut_leaves_no_piece_of_our_key(before: int) -> None:
     body = json.dumps({"detail": "x" * before + KEY.decode()}).encode()
-    assert KEY[:4].decode() not in of_error(400, JSON, body, redact).message
+    assert KEY[:4].decode() not in of_error(400, JSON, body, redact, NOW).message
 
 
 def test_the_time_to_wait_is_the_providers() -> None:
     headers = Headers([(b"retry-after", b"7"), (b"x-ratelimit-remaining-requests", b"0")])
-    refusal = of_error(429, headers, SHAPED, redact)
+    refusal = of_error(429, headers, SHAPED, redact, NOW)
     assert dict(refusal.all_headers()) == {
         b"content-type": b"application/json",
         b"retry-after": b"7",
         b"retry-after-ms": b"7000",
     }
     assert error(refusal)["type"] == "rate_limit_error"
-    assert b"retry-after" not in dict(of_error(429, NONE, SHAPED, redact).all_headers())
+    assert b"retry-after" not in dict(of_error(429, NONE, SHAPED, redact, NOW).all_headers())
 
 
 @given(st.integers(300, 599), st.binary(max_size=60), st.sampled_from([JSON, HTML, TEXT, NONE]))
 def test_any_error_becomes_an_envelope(status: int, body: bytes, headers: Headers) -> None:
-    refusal = of_error(status, headers, body, redact)
+    refusal = of_error(status, headers, body, redact, NOW)
     assert 400 <= refusal.status <= 599
     assert error(refusal)
 
@@ -177,7 +178,7 @@ def test_any_error_becomes_an_envelope(status: int, body: bytes, headers: Header
 )
 def test_any_error_document_becomes_an_envelope(value: object) -> None:
     for name in ("error", "detail"):
-        refusal = of_error(400, JSON, json.dumps({name: value}).encode(), redact)
+        refusal = of_error(400, JSON, json.dumps({name: value}).encode(), redact, NOW)
         assert refusal.status == 400
         assert isinstance(json.loads(refusal.envelope())["error"], dict)
 
@@ -186,7 +187,7 @@ def test_any_error_document_becomes_an_envelope(value: object) -> None:
 @pytest.mark.parametrize("name", ["error", "detail"])
 def test_deep_documents_become_envelopes(name: str, depth: int) -> None:
     body = b'{"%b": {"a":' % name.encode() + b"[" * depth + b"]" * depth + b"}}"
-    assert of_error(500, JSON, body, redact).status == 500
+    assert of_error(500, JSON, body, redact, NOW).status == 500
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,10 @@ class Connection:
         # asyncio leaves Nagle's algorithm on for sockets that were accepted from a listener made elsewhere.
         self._socket = cast(socket.socket, self._transport.get_extra_info("socket"))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # drain() then means that the kernel has it all, so that a reset right after it cannot overtake the answer.
-        self._transport.set_write_buffer_limits(high=0)
+        # drain() then means that the kernel has it all, so that a reset right after it cannot overtake the answer. Over
+        # TLS it would never end: asyncio pauses there at the limit itself.
+        if self._transport.get_extra_info("sslcontext") is None:
+            self._transport.set_write_buffer_limits(high=0)
 
     async def serve(self) -> None:
         """Until the connection ends. Raises Malformed for a head that is not HTTP/1.1."""
@@ -90,6 +92,9 @@ class Connection:
         upload, script = Upload(self._reader, exchange), self._desk.next_script()
         if not isinstance(script, Reply) or script.when == "after_body":
             self._continue(exchange)
+            if isinstance(script, Reply) and script.read_gate is not None:
+                await upload.read(script.after)
+                await self._unless_gone(self._desk.pass_gate(script.read_gate))
             await upload.read()
             reply = script if isinstance(script, Reply) else script(exchange)
             await self._answer(exchange, reply)

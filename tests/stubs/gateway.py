@@ -18,8 +18,11 @@ from typing import Any, Self
 import httpx
 
 from app.wire import apikey
+from tests.stubs import canary
+from tests.stubs.canary import PROVIDER_KEY
 
-PROVIDER_KEY = "sk-provider-0123456789abcdefghijklmnopqrstuvwxyz"
+__all__ = ["ADMIN_KEY", "COMMAND", "NO_TLS", "PROVIDER_KEY", "GatewayProcess", "clean_environment", "free_port"]
+
 ADMIN_KEY = "admin-0123456789abcdef"
 NO_TLS: dict[str, Any] = {"verify": False}  # spares each client of these tests the reading of all CAs: 50 ms
 COMMAND = (sys.executable, "-m", "app")
@@ -105,11 +108,13 @@ key_sha256 = "{apikey.digest(self.key)}"
             time.sleep(0.02)
 
     def stop(self) -> int:
-        """Stop it as an operator does; its exit status."""
+        """Stop it as an operator does; its exit status. The provider's key must be in nothing that it wrote."""
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=40)
+        status = self.process.wait(timeout=40)
+        canary.check_folder(self.folder)
+        return status
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
@@ -122,7 +127,7 @@ key_sha256 = "{apikey.digest(self.key)}"
 
     def command(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run `audio-gateway ARGUMENTS` beside it, with its settings."""
-        return subprocess.run(
+        done = subprocess.run(
             [*COMMAND, *arguments, "--config", str(self.config)],
             env={**self.environment, **environment},
             capture_output=True,
@@ -130,6 +135,8 @@ key_sha256 = "{apikey.digest(self.key)}"
             timeout=60,
             check=False,
         )
+        canary.check("the output of a command", done.stdout + done.stderr)
+        return done
 
     def admin(self, method: str, path: str, body: object = None) -> httpx.Response:
         """A request to the admin API with the admin key; `path` begins after `/admin/v1`."""
@@ -145,7 +152,7 @@ key_sha256 = "{apikey.digest(self.key)}"
     def transcribe(self, key: str, audio: bytes, model: str = "whisper-1", **headers: str) -> httpx.Response:
         """One transcription with this key."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return httpx.post(
+        answer = httpx.post(
             f"{self.base_url}/audio/transcriptions",
             headers={"authorization": f"Bearer {key}", **named},
             data={"model": model},
@@ -153,6 +160,8 @@ key_sha256 = "{apikey.digest(self.key)}"
             timeout=30,
             **NO_TLS,
         )
+        canary.check("an answer", repr(answer.headers).encode() + answer.content)
+        return answer
 
     def usage(self, *arguments: str) -> list[dict[str, Any]]:
         done = self.command("usage", "--format", "json", *arguments)
@@ -181,10 +190,9 @@ key_sha256 = "{apikey.digest(self.key)}"
         raise AssertionError(f"no row {request_id} became {state}: {self.rows()}")
 
     def log_lines(self, event: str = "request") -> list[dict[str, Any]]:
-        """The JSON lines of its log with this event, without one that is just being written."""
-        lines = [
-            json.loads(line) for line in self.log.read_text().rpartition("\n")[0].splitlines() if line.startswith("{")
-        ]
+        """The JSON lines of its log with this event."""
+        whole, _, _ = self.log.read_text().rpartition("\n")  # the last line may still be under way
+        lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
         return [line for line in lines if line["event"] == event]
 
     def wait_for_log(self, request_id: str, timeout: float = 5) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from tests.stubs import canary
 from tests.stubs.form import Part, multipart
 
 __all__ = ["Ended", "Headers", "Part", "RawConnection", "RawResponse", "chunked", "multipart", "request"]
@@ -109,6 +110,7 @@ class RawConnection:
             return RawResponse(0, [], bytes(self._buffer), False, interim)
         body = bytearray()
         complete = method == "HEAD" or status in (204, 304) or self._read_body(headers, body)
+        canary.check("an answer", repr(headers).encode() + body)
         return RawResponse(status, headers, bytes(body), complete, interim)
 
     def read_until(self, end: bytes) -> bytes:

@@ -44,6 +44,7 @@ class Reply:
     when        "after_body"; or early: "after_head", or "after_bytes" once `after` bytes of the body have come
     then        after an early answer: "read_on"; "close" (with bytes unread, so the kernel resets); "hold": neither
                 read nor close
+    read_gate   no more of the body is read once `after` bytes of it have come, until this gate; with "after_body"
     cut_after   end the connection in the way of `cut` after so many bytes of the body (or of `raw`), without a
                 terminating chunk
     hang        never answer; wait until the other side has gone
@@ -61,6 +62,7 @@ class Reply:
     tail_gate: Event | None = None
     when: Literal["after_body", "after_head", "after_bytes"] = "after_body"
     after: int = 0
+    read_gate: Event | None = None
     then: Literal["read_on", "close", "hold"] = "read_on"
     cut_after: int | None = None
     cut: Literal["reset", "close"] = "reset"

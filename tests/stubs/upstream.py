@@ -23,6 +23,7 @@ A caller that writes malformed HTTP is a failure of the test: leaving the `with`
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -72,9 +73,10 @@ class ScriptedUpstream:
 
     keep_bodies  False keeps only size and SHA-256 of bodies: for big uploads and long runs (`journal.clear()` helps)
     port         to come back at an address that was used before
+    tls          serves HTTPS with this context
     """
 
-    def __init__(self, *, keep_bodies: bool = True, port: int = 0) -> None:
+    def __init__(self, *, keep_bodies: bool = True, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.default: Script = json_answer("hello", TOKENS)
         self.journal: list[Exchange] = []
         self.failures: list[Exception] = []
@@ -86,7 +88,8 @@ class ScriptedUpstream:
         self._gates: dict[threading.Event, asyncio.Event] = {}
         self._socket = socket.create_server(("127.0.0.1", port), backlog=1024)
         self.port: int = self._socket.getsockname()[1]
-        self.base_url = f"http://127.0.0.1:{self.port}/v1"
+        self.base_url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self.port}/v1"
+        self._tls = tls
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="scripted-upstream", daemon=True)
 
@@ -176,7 +179,7 @@ class ScriptedUpstream:
         self._notify()
 
     async def _listen(self) -> None:
-        self._server = await self._loop.create_server(lambda: Peer(self, self._loop), sock=self._socket)
+        self._server = await self._loop.create_server(lambda: Peer(self, self._loop), sock=self._socket, ssl=self._tls)
 
     async def _end_all(self) -> None:
         self._server.close()

@@ -91,7 +91,13 @@ def test_the_providers_id_of_a_request() -> None:
         ([(b"retry-after-ms", b"1500")], 1.5),
         ([(b"retry-after", b"7"), (b"retry-after-ms", b"1500")], 1.5),
         ([(b"retry-after", b"7"), (b"retry-after-ms", b"soon")], 7),
-        ([(b"retry-after", b"Wed, 21 Oct 2026 07:28:00 GMT")], None),
+        ([(b"retry-after", b"Wed, 21 Oct 2026 07:28:00 GMT")], 30),
+        ([(b"retry-after", b"Wed, 21 Oct 2026 07:28:00")], 30),
+        ([(b"retry-after", b"Wed, 21 Oct 2015 07:28:00 GMT")], 0),
+        ([(b"retry-after", b"Wed, 21 Oct 2026")], None),
+        ([(b"retry-after", b"Wed, 21 Oct 99999 07:28:00 GMT")], None),
+        ([(b"retry-after", b"Wed, 21 Oct 999999999999 07:28:00 GMT")], None),
+        ([(b"retry-after-ms", b"soon"), (b"retry-after", b"soon")], None),
         ([(b"retry-after", b"-1")], None),
         ([(b"retry-after", b"1.5")], None),
         ([(b"retry-after", b"")], None),
@@ -101,4 +107,4 @@ def test_the_providers_id_of_a_request() -> None:
     ],
 )
 def test_how_long_the_provider_asks_to_wait(fields: list[Header], seconds: float | None) -> None:
-    assert retry_after(Headers(fields)) == seconds
+    assert retry_after(Headers(fields), 1_792_567_650.0) == seconds

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.units import AudioMs, Tokens, Usage
-from app.wire.sse import Event
+from app.wire.sse import Event, EventSplitter
 from app.wire.usage import DONE_TYPE, NotJson, closing_answer, document, is_end_marker, is_error_event, usage_of
 
 TOKENS = {"type": "tokens", "input_tokens": 14, "output_tokens": 45, "total_tokens": 59}
@@ -252,3 +252,57 @@ def test_any_event_can_be_asked(noise: bytes, word: bytes) -> None:
     assert closing_answer(asked) is None
     assert is_error_event(asked) is False
     assert is_end_marker(asked) is (asked.data.strip() == b"[DONE]")
+
+
+STREAM_WORDS = st.sampled_from(
+    [
+        *(
+            b"data: ",
+            b"data:",
+            b"\n\n",
+            b"\r\n\r\n",
+            b"\n",
+            b"\r",
+            b"\xef\xbb\xbf",
+            b": ",
+            b"[DONE]",
+            b"{",
+            b"}",
+            b"[",
+            b'"',
+        ),
+        *(
+            b'"type": "%b"' % DONE_TYPE.encode(),
+            b'"error": ',
+            b'"usage": ',
+            b'"seconds": ',
+            b"1e999",
+            b"NaN",
+            b"\\ud800",
+        ),
+    ]
+)
+
+
+@given(st.lists(STREAM_WORDS | st.binary(max_size=6), max_size=40), st.integers(0, 400))
+def test_any_bytes_can_be_read_as_a_stream_and_asked_for_their_usage(words: list[bytes], cut: int) -> None:
+    stream = b"".join(words)
+    splitter = EventSplitter()
+    events = [*splitter.feed(stream[:cut]), *splitter.feed(stream[cut:]), splitter.finish()]
+    assert b"".join(each.raw for each in events if each is not None) == stream
+    for each in filter(None, events):
+        answer = closing_answer(each)
+        assert answer is None or DONE_TYPE.encode() in each.raw
+        assert usage_of(answer) is None or answer is not None
+        assert not is_error_event(each) or b'"error"' in each.data
+        assert not is_end_marker(each) or b"[DONE]" in each.data
+
+
+@given(st.lists(STREAM_WORDS | st.binary(max_size=6), max_size=40))
+def test_any_bytes_are_a_document_that_can_be_asked_for_its_usage_or_none(words: list[bytes]) -> None:
+    try:
+        told = document(b"".join(words))
+    except NotJson:
+        return
+    usage = usage_of(told)
+    assert usage is None or isinstance(told, dict)

@@ -9,6 +9,8 @@ from urllib.parse import SplitResult, urlsplit
 import aiohttp
 
 from app.adapters.doctor.finding import Finding
+from app.adapters.upstream import trusting
+from app.config import Upstream
 
 TIMEOUT_SECONDS = 10
 # More than this, and budgets' days, keys' ends and the provider's bill no longer fit each other.
@@ -16,9 +18,9 @@ MOST_SKEW_SECONDS = 30
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
-async def name(base_url: str) -> Finding:
+async def name(upstream: Upstream) -> Finding:
     """Whether the host has an address."""
-    url = urlsplit(base_url)
+    url = urlsplit(upstream.base_url)
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             found = await asyncio.get_running_loop().getaddrinfo(url.hostname, _port(url))
@@ -28,9 +30,9 @@ async def name(base_url: str) -> Finding:
     return Finding("dns", f"{url.hostname}: {', '.join(addresses)}")
 
 
-async def tls(base_url: str) -> Finding:
-    """Whether the host shows a certificate of its name that this machine trusts."""
-    url = urlsplit(base_url)
+async def tls(upstream: Upstream) -> Finding:
+    """Whether the host shows a certificate of its name that the gateway trusts."""
+    base_url, url = upstream.base_url, urlsplit(upstream.base_url)
     if url.scheme == "http":
         told = f"{base_url}: not used"
         return Finding(
@@ -38,10 +40,12 @@ async def tls(base_url: str) -> Finding:
         )
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            days, version = await _handshake(url)
+            days, version = await _handshake(url, trusting(upstream))
     except ssl.SSLCertVerificationError as error:
         told = f"{url.hostname}: {error.verify_message}"
-        return Finding("tls", told, "if a proxy of yours stands between, trust its authority; else trust nobody here")
+        return Finding(
+            "tls", told, "if a proxy of yours stands between, trust its authority with ca_file; else trust nobody here"
+        )
     except (OSError, TimeoutError) as error:
         told = f"{url.hostname}:{_port(url)}: {_words(error)}"
         return Finding(
@@ -50,10 +54,10 @@ async def tls(base_url: str) -> Finding:
     return Finding("tls", f"{url.hostname}: {version}, a certificate for {days} days more")
 
 
-async def clock(base_url: str) -> Finding:
+async def clock(upstream: Upstream) -> Finding:
     """How far this machine's time is from the provider's; HTTP tells whole seconds."""
     try:
-        told = await _date(base_url)
+        told = await _date(upstream.base_url, trusting(upstream))
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         return Finding("clock", f"the provider cannot be asked: {_words(error)}", "see dns and tls above")
     if told is None:
@@ -65,9 +69,9 @@ async def clock(base_url: str) -> Finding:
     return Finding("clock", f"within {max(1, round(abs(skew)))} s of the provider's")
 
 
-async def _handshake(url: SplitResult) -> tuple[int, str]:
+async def _handshake(url: SplitResult, trust: ssl.SSLContext) -> tuple[int, str]:
     """For how many days the certificate is good, and the version of TLS."""
-    _, writer = await asyncio.open_connection(url.hostname, _port(url), ssl=ssl.create_default_context())
+    _, writer = await asyncio.open_connection(url.hostname, _port(url), ssl=trust)
     try:
         shown = writer.get_extra_info("ssl_object")
         ends = ssl.cert_time_to_seconds(shown.getpeercert()["notAfter"])
@@ -76,12 +80,12 @@ async def _handshake(url: SplitResult) -> tuple[int, str]:
         writer.transport.abort()
 
 
-async def _date(base_url: str) -> float | None:
+async def _date(base_url: str, trust: ssl.SSLContext) -> float | None:
     """The provider's time, of any answer at all."""
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
     async with (
         aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
-        session.get(base_url, allow_redirects=False) as answer,
+        session.get(base_url, allow_redirects=False, ssl=trust) as answer,
     ):
         date = answer.headers.get("Date")
     try:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import IO, Any
 
 import apsw
 
-from app.adapters.ledger.schema import APPLICATION_ID, TABLES, VERSION
+from app.adapters.ledger.schema import APPLICATION_ID, STEPS, TABLES, VERSION
 
 BUSY_TIMEOUT_MS = 5_000
 
@@ -27,14 +28,31 @@ class Database:
 
     def connect(self) -> apsw.Connection:
         """A connection to the ledger, made and given its tables if the file is not there yet; LedgerUnusable."""
-        try:
+        with self.explained((apsw.Error, OSError)):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = apsw.Connection(os.fspath(self.path))
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             self._prepare(connection)
-        except (apsw.Error, OSError) as error:
-            raise LedgerUnusable(f"ledger {self.path}: {_reason(error)}") from error
         return connection
+
+    def existing(self, oldest: int = VERSION) -> apsw.Connection:
+        """A connection to a ledger that is there, of this schema or one from `oldest` on, as it is; LedgerUnusable."""
+        with self.explained((apsw.Error, OSError)):
+            if not self.path.exists():
+                raise LedgerUnusable(f"ledger {self.path}: there is no such file")
+            connection = apsw.Connection(os.fspath(self.path), apsw.SQLITE_OPEN_READWRITE)
+            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            self._refuse_strangers(connection, oldest)
+        return connection
+
+    @contextmanager
+    def snapshot(self, oldest: int = VERSION) -> Iterator[apsw.Connection]:
+        """A ledger that is there, all of it at one moment, to be read only. Nobody who writes has to wait for it."""
+        with closing(self.existing(oldest)) as connection, self.explained():
+            connection.pragma("query_only", True)
+            connection.execute("BEGIN")
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+            yield connection
 
     @contextmanager
     def session(self) -> Iterator[apsw.Connection]:
@@ -43,12 +61,12 @@ class Database:
             yield connection
 
     @contextmanager
-    def explained(self) -> Iterator[None]:
-        """Turn errors of the database into LedgerUnusable."""
+    def explained(self, errors: tuple[type[Exception], ...] = (apsw.Error,)) -> Iterator[None]:
+        """Turn these errors into LedgerUnusable."""
         try:
             yield
-        except (apsw.Error, OSError) as error:
-            raise LedgerUnusable(f"ledger {self.path}: {_reason(error)}") from error
+        except errors as error:
+            raise LedgerUnusable(f"ledger {self.path}: {reason(error)}") from error
 
     def lock(self) -> IO[str]:
         """The right to serve from this ledger, until the file is closed: who has it closes what others left held.
@@ -60,12 +78,10 @@ class Database:
             lock = self._lock_path.open("a+")
         except OSError as error:
             raise LedgerUnusable(f"ledger {self.path}: {error.strerror}") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _locked(lock):
             lock.close()
-            raise LedgerUnusable(f"ledger {self.path}: another gateway is serving from it") from error
-        with self.explained():
+            raise LedgerUnusable(f"ledger {self.path}: another gateway is serving from it")
+        with self.explained((OSError,)):
             lock.truncate(0)
             lock.write(f"{os.getpid()}\n")
             lock.flush()
@@ -75,11 +91,19 @@ class Database:
         """The pid of the gateway that serves from this ledger; LedgerUnusable if none does that can be signalled."""
         if not self.served:
             raise LedgerUnusable(f"ledger {self.path}: no gateway is serving from it")
-        with self.explained():
+        with self.explained((OSError,)):
             told = self._lock_path.read_text("utf-8").strip()
         if not (told.isdecimal() and _has_open(int(told), self._lock_path)):
             raise LedgerUnusable(f"ledger {self.path}: its gateway runs as another user, or in another container")
         return int(told)
+
+    def version(self) -> int | None:
+        """The schema of the file, whatever it is; None if there is none yet. LedgerUnusable."""
+        with self.explained((apsw.Error, OSError)):
+            if not self.path.exists():
+                return None
+            with closing(apsw.Connection(os.fspath(self.path), apsw.SQLITE_OPEN_READWRITE)) as connection:
+                return None if _is_new(connection) else connection.pragma("user_version")
 
     @property
     def served(self) -> bool:
@@ -87,10 +111,10 @@ class Database:
         try:
             with self._lock_path.open() as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
         except BlockingIOError:
             return True
+        except OSError:  # none has been there yet, or it is not for this user to see
+            return False
         return False
 
     @property
@@ -99,7 +123,7 @@ class Database:
 
     def _prepare(self, connection: apsw.Connection) -> None:
         if not _is_new(connection):
-            self._refuse_strangers(connection)
+            self._refuse_strangers(connection, VERSION)
         mode = connection.pragma("journal_mode", "wal")
         if mode != "wal":
             raise LedgerUnusable(
@@ -109,14 +133,31 @@ class Database:
         connection.pragma("synchronous", self._synchronous)
         connection.pragma("foreign_keys", True)
         if _is_new(connection):
-            _make_tables(connection)
+            _found(connection)
 
-    def _refuse_strangers(self, connection: apsw.Connection) -> None:
+    def _refuse_strangers(self, connection: apsw.Connection, oldest: int) -> None:
         version, owner = connection.pragma("user_version"), connection.pragma("application_id")
         if owner != APPLICATION_ID:
             raise LedgerUnusable(f"ledger {self.path}: this is another program's database; name another path")
         if version > VERSION:
             raise LedgerUnusable(f"ledger {self.path}: made by a newer gateway (schema {version}); upgrade this one")
+        if version < oldest:
+            raise LedgerUnusable(
+                f"ledger {self.path}: made by an older gateway (schema {version}); "
+                f"`audio-gateway serve` brings it to schema {VERSION} when it starts"
+            )
+
+
+def _locked(lock: IO[str]) -> bool:
+    """Whether the lock could be had; a command that only looks at it, as `served` does, has it for a moment."""
+    for pause in (0.1, 0.0):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(pause)
+        else:
+            return True
+    return False
 
 
 def _has_open(pid: int, file: Path) -> bool:
@@ -129,15 +170,21 @@ def _has_open(pid: int, file: Path) -> bool:
         return False
 
 
+def make_tables(connection: apsw.Connection) -> None:
+    """All tables as they are now, in a database that has none."""
+    for sql in (TABLES, *STEPS):
+        connection.execute(sql)
+
+
 def _is_new(connection: apsw.Connection) -> bool:
     return not connection.pragma("schema_version")
 
 
-def _make_tables(connection: apsw.Connection) -> None:
-    """Give a new file its tables, unless another process has just done so."""
+def _found(connection: apsw.Connection) -> None:
+    """Make a new file a ledger, unless another process has just done so."""
     with immediate(connection):
         if _is_new(connection):
-            connection.execute(TABLES)
+            make_tables(connection)
             connection.pragma("application_id", APPLICATION_ID)
             connection.pragma("user_version", VERSION)
 
@@ -160,7 +207,8 @@ def rows(connection: apsw.Connection, query: str, values: tuple[str | int | None
     return connection.execute(query, values).fetchall()
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """What is wrong with a file, in words for people."""
     if isinstance(error, apsw.NotADBError):
         return "this file is not a database; move it away or name another path"
     if isinstance(error, apsw.CorruptError):

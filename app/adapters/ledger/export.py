@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import apsw
 
+from app.adapters.ledger.sums import COUNTED, bounds
 from app.gateway.report import Period
 from app.units import seconds_of, usd_text
 
@@ -24,9 +25,9 @@ _INTERNAL = frozenset({"bound_nano_usd", "bound_audio_ms", "cost_nano_usd", "aud
 
 _DISAGREEMENTS = """
 WITH summed AS (
-    SELECT caller, date(admitted_ms / 1000, 'unixepoch') AS day, key_id, task, model, count(*) AS requests,
-           sum(state = 'settled') AS settled, sum(state = 'unknown') AS unknown, {sums}
-    FROM requests WHERE admitted_ms >= :begin AND admitted_ms < :end GROUP BY 1, 2, 3, 4, 5
+    SELECT caller, day, key_id, task, model, sum(requests) AS requests, sum(settled) AS settled,
+           sum(unknown) AS unknown, {sums}
+    FROM ({counted}) GROUP BY 1, 2, 3, 4, 5
 )
 SELECT caller, day, key_id, task, model
 FROM (SELECT * FROM daily WHERE day >= :first AND day <= :last) AS kept
@@ -41,6 +42,9 @@ SELECT count(*) FROM requests WHERE admitted_ms >= :begin AND admitted_ms < :end
     OR (state IN ('held', 'released') AND (cost_nano_usd, audio_ms, charged_tokens) != (0, 0, 0))
 )
 """
+
+_THERE = "SELECT count(*) FROM requests WHERE admitted_ms >= :begin AND admitted_ms < :end"
+_PRUNED = "SELECT ifnull(sum(requests), 0) FROM pruned WHERE day >= :first AND day <= :last"
 
 
 def exported_rows(connection: apsw.Connection, period: Period) -> Iterator[Row]:
@@ -58,21 +62,27 @@ def exported_rows(connection: apsw.Connection, period: Period) -> Iterator[Row]:
         }
 
 
+def rows_of(connection: apsw.Connection, period: Period) -> tuple[int, int]:
+    """How many rows of a period there are, and how many more were pruned."""
+    there: int = connection.execute(_THERE, bounds(period)).get
+    pruned: int = connection.execute(_PRUNED, bounds(period)).get
+    return there, pruned
+
+
 def disagreements(connection: apsw.Connection, period: Period) -> list[str]:
     """Where the daily sums are not those of the rows, and how many rows are not closed as they must be; a line each."""
-    parameters: dict[str, str | int] = {
-        "begin": period.begin_ms,
-        "end": period.end_ms,
-        "first": period.since.isoformat() if period.since else "",
-        "last": period.until.isoformat() if period.until else "9999-12-31",
-    }
+    ill_closed = connection.execute(_ILL_CLOSED, bounds(period)).get
+    told = [f"{ill_closed} rows are not closed as they must be"] if ill_closed else []
+    return [*wrong_sums(connection, period), *told]
+
+
+def wrong_sums(connection: apsw.Connection, period: Period) -> list[str]:
+    """Where the daily sums are not those of the rows and of those that were pruned; a line each."""
     query = _DISAGREEMENTS.format(
-        sums=", ".join(f"sum(ifnull({name}, 0)) AS {name}" for name in _SUMMED),
+        sums=", ".join(f"sum({name}) AS {name}" for name in _SUMMED),
+        counted=COUNTED.format(caller=""),
         kept=", ".join(f"kept.{name}" for name in _SUMMED),
         summed=", ".join(f"summed.{name}" for name in _SUMMED),
     )
-    found = [
-        f"the sums of {' / '.join(group)} are not those of its rows" for group in connection.execute(query, parameters)
-    ]
-    ill_closed = connection.execute(_ILL_CLOSED, parameters).get
-    return [*found, f"{ill_closed} rows are not closed as they must be"] if ill_closed else found
+    found = connection.execute(query, bounds(period))
+    return [f"the sums of {' / '.join(group)} are not those of its rows" for group in found]

@@ -1,10 +1,12 @@
 """The tables. `daily` holds the sums of `requests`, kept by triggers in the same transactions. Times are
 milliseconds since the epoch (UTC), audio milliseconds, money integer nano-dollars.
+
+A ledger has the tables of version 1, and then what each later version changes. So a new file and an old one that was
+brought up to date are the same.
 """
 
 # Marks a file as this ledger's, so that no other SQLite database is ever taken for it ("agwl").
 APPLICATION_ID = 0x6167776C
-VERSION = 1
 
 TABLES = """
 CREATE TABLE requests (
@@ -156,3 +158,30 @@ CREATE TABLE notices (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX notices_waiting ON notices (next_ms) WHERE delivered_ms IS NULL;
 """
+
+# `pruned` holds the sums of rows that were pruned, tags included: each sum in `daily` is that of its rows and of these.
+_PRUNED = """
+CREATE TABLE pruned (
+    caller TEXT NOT NULL,
+    day TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    task TEXT NOT NULL,
+    model TEXT NOT NULL,
+    tags TEXT NOT NULL,
+    requests INTEGER NOT NULL,
+    settled INTEGER NOT NULL,
+    input_tokens INTEGER NOT NULL,
+    audio_tokens INTEGER NOT NULL,
+    text_tokens INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL,
+    total_tokens INTEGER NOT NULL,
+    charged_tokens INTEGER NOT NULL,
+    audio_ms INTEGER NOT NULL,
+    cost_nano_usd INTEGER NOT NULL,
+    PRIMARY KEY (caller, day, key_id, task, model, tags)
+) STRICT, WITHOUT ROWID;
+"""
+
+# From each version to the next, beginning with 1. A step that has been released is never changed.
+STEPS: tuple[str, ...] = (_PRUNED,)
+VERSION = 1 + len(STEPS)

@@ -4,11 +4,10 @@ from datetime import date
 
 import apsw
 
+from app.gateway.call import ENDPOINTS
 from app.gateway.report import Grouping, Period, Standing, UsageSum
 from app.policy.budget import Amounts, Budget, first_day, next_day
 from app.policy.terms import Tags
-
-ENDPOINTS = {"transcribe": "/v1/audio/transcriptions", "translate": "/v1/audio/translations"}
 
 _ENDPOINT = "CASE task " + " ".join(f"WHEN '{task}' THEN '{path}'" for task, path in ENDPOINTS.items()) + " END"
 
@@ -37,12 +36,24 @@ FROM (
 GROUP BY name ORDER BY name
 """
 
+# What is counted in a period, as `daily` counts it, but with its tags: each row as one, and the sums of pruned rows.
+COUNTED = """
+SELECT caller, date(admitted_ms / 1000, 'unixepoch') AS day, key_id, task, model, tags, 1 AS requests,
+       state = 'settled' AS settled, state = 'unknown' AS unknown, ifnull(input_tokens, 0) AS input_tokens,
+       ifnull(audio_tokens, 0) AS audio_tokens, ifnull(text_tokens, 0) AS text_tokens,
+       ifnull(output_tokens, 0) AS output_tokens, ifnull(total_tokens, 0) AS total_tokens, charged_tokens,
+       audio_ms, cost_nano_usd
+FROM requests WHERE admitted_ms >= :begin AND admitted_ms < :end{caller}
+UNION ALL
+SELECT caller, day, key_id, task, model, tags, requests, settled, 0, input_tokens, audio_tokens, text_tokens,
+       output_tokens, total_tokens, charged_tokens, audio_ms, cost_nano_usd
+FROM pruned WHERE day >= :first AND day <= :last{caller}
+"""
+
 _SUMS_OF_TAGGED = """
-SELECT {group} AS name, count(*), sum(state = 'settled'), sum(state = 'unknown'), 0, sum(input_tokens),
-       sum(audio_tokens), sum(text_tokens), sum(output_tokens), sum(total_tokens), sum(audio_ms), sum(cost_nano_usd)
-FROM (SELECT *, date(admitted_ms / 1000, 'unixepoch') AS day FROM requests
-      WHERE admitted_ms >= :begin AND admitted_ms < :end{caller}){tags}
-WHERE {where} GROUP BY name ORDER BY name
+SELECT {group} AS name, sum(requests), sum(settled), sum(unknown), 0, sum(input_tokens), sum(audio_tokens),
+       sum(text_tokens), sum(output_tokens), sum(total_tokens), sum(audio_ms), sum(cost_nano_usd)
+FROM ({counted}){tags} WHERE {where} GROUP BY name ORDER BY name
 """
 
 _SPENT = """
@@ -59,16 +70,19 @@ def usage_sums(
     connection: apsw.Connection, grouping: Grouping, period: Period, caller: str | None = None, tags: Tags = ()
 ) -> list[UsageSum]:
     """One sum a group, in the groups' order; with tags, of the requests that carry all of them."""
-    parameters: dict[str, str | int | None] = {
+    parameters = {**bounds(period), "caller": caller, **_tag_parameters(tags)}
+    found = connection.execute(usage_query(grouping, caller is not None, tags), parameters)
+    return [UsageSum(name, *(number or 0 for number in numbers)) for name, *numbers in found]
+
+
+def bounds(period: Period) -> dict[str, str | int | None]:
+    """A period as the parameters of a query: of rows by the time of admission, of sums by the day."""
+    return {
         "begin": period.begin_ms,
         "end": period.end_ms,
         "first": period.since.isoformat() if period.since else "",
         "last": period.until.isoformat() if period.until else "9999-12-31",
-        "caller": caller,
     }
-    query = usage_query(grouping, caller is not None, tags)
-    found = connection.execute(query, parameters | _tag_parameters(tags))
-    return [UsageSum(name, *(number or 0 for number in numbers)) for name, *numbers in found]
 
 
 def usage_query(grouping: Grouping, of_one_caller: bool, tags: Tags) -> str:
@@ -104,7 +118,7 @@ def _tagged(grouping: Grouping, caller: str, tags: Tags) -> str:
     where = [f"json_extract(tags, '$.\"' || :key{n} || '\"') = :value{n}" for n in range(len(tags))]
     return _SUMS_OF_TAGGED.format(
         group="each.key || '=' || each.value" if by_tag else _GROUPS[grouping],
-        caller=caller,
+        counted=COUNTED.format(caller=caller),
         tags=", json_each(tags) AS each" if by_tag else "",
         where=" AND ".join(where) or "1",
     )

@@ -16,12 +16,14 @@ import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Final
 
 import apsw
 
 from app.adapters.ledger.database import Database, immediate
 from app.adapters.ledger.schema import VERSION
+from app.clock import now_ms
 from app.errors import Refusal
 from app.gateway.accounting import Outcome
 from app.gateway.admission import Hold, LedgerUnavailable
@@ -33,32 +35,41 @@ RETRY_SECONDS = 1.0
 
 _log = logging.getLogger("audio_gateway.ledger")
 
+# The two of every request take a JSON array of rows, so that a whole batch is one step of SQLite's: who steps row by
+# row takes Python's lock away from the event loop as often.
 _HOLD = """
 INSERT INTO requests (id, caller, key_id, task, model, upstream, upstream_model, container, state,
                       bound_audio_ms, bound_tokens, bound_nano_usd, tags, received_ms, admitted_ms, held_seq)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'held', ?, ?, ?, ?, ?, ?, ?)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, 'held',
+       value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14
+FROM json_each(?)
 """
 _CLOSE = """
-UPDATE requests SET state = ?, status = ?, error = ?, source = ?, audio_ms = ?, input_tokens = ?, audio_tokens = ?,
-    text_tokens = ?, output_tokens = ?, total_tokens = ?, charged_tokens = ?, cost_nano_usd = ?, file_bytes = ?,
-    response_format = ?,
-    stream = ?, upstream_request_id = ?, sent_ms = ?, answered_ms = ?, done_ms = ?, closed_seq = ?
-WHERE id = ? AND state = 'held'
+UPDATE requests SET state = new.value ->> 0, status = new.value ->> 1, error = new.value ->> 2,
+    source = new.value ->> 3, audio_ms = new.value ->> 4, input_tokens = new.value ->> 5,
+    audio_tokens = new.value ->> 6, text_tokens = new.value ->> 7, output_tokens = new.value ->> 8,
+    total_tokens = new.value ->> 9, charged_tokens = new.value ->> 10, cost_nano_usd = new.value ->> 11,
+    file_bytes = new.value ->> 12, response_format = new.value ->> 13, stream = new.value ->> 14,
+    upstream_request_id = new.value ->> 15, sent_ms = new.value ->> 16, answered_ms = new.value ->> 17,
+    done_ms = new.value ->> 18, closed_seq = new.value ->> 19
+FROM json_each(?) AS new WHERE requests.id = new.value ->> 20 AND requests.state = 'held'
 """
 _REFUSE = """
 INSERT INTO refusals (day, caller, key_id, task, model, code, count) VALUES (?, ?, ?, ?, ?, ?, 1)
 ON CONFLICT DO UPDATE SET count = count + 1
 """
-_CLOSE_ORPHANS = """
-UPDATE requests SET state = 'unknown', error = 'gateway_stopped', source = 'estimated', audio_ms = bound_audio_ms,
-    charged_tokens = bound_tokens, cost_nano_usd = bound_nano_usd, done_ms = ?, closed_seq = ? WHERE state = 'held'
-"""
-
 _NOTICE = """
 INSERT OR IGNORE INTO notices (id, caller, budget, window_day, threshold, body, created_ms, next_ms)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 _MARK_NOTICE = "UPDATE notices SET attempts = attempts + 1, next_ms = ?, delivered_ms = ? WHERE id = ?"
+# Within a transaction a row is begun before it is closed.
+_BY_BATCH = (_HOLD, _CLOSE)
+
+_CLOSE_ORPHANS = """
+UPDATE requests SET state = 'unknown', error = 'gateway_stopped', source = 'estimated', audio_ms = bound_audio_ms,
+    charged_tokens = bound_tokens, cost_nano_usd = bound_nano_usd, done_ms = ?, closed_seq = ? WHERE state = 'held'
+"""
 
 # What is wrong with the place that is written to, and may pass. Every other error is that of what is written.
 _OF_THE_PLACE = (
@@ -93,7 +104,8 @@ class _Write:
 _STOP: Final = _Write("", (), lasting=False)
 
 # Tried when nothing else waits after a failure, so that it shows when the ledger can be written again.
-_PROBE: Final = _Write("a probe", ((f"PRAGMA user_version = {VERSION}", ()),), lasting=True)
+_PROBE: Final = _Write("a probe", (), lasting=True)
+_TOUCH = f"PRAGMA user_version = {VERSION}"
 
 
 class LedgerWriter:
@@ -115,7 +127,7 @@ class LedgerWriter:
         self._connection = self._database.connect()
         self._file = self._database.path.stat()
         with self._database.explained(), immediate(self._connection):
-            self._connection.execute(_CLOSE_ORPHANS, (_now_ms(), self._next_seq()))
+            self._connection.execute(_CLOSE_ORPHANS, (now_ms(), self._next_seq()))
             return self._connection.changes()
 
     def start(self) -> None:
@@ -257,9 +269,10 @@ class LedgerWriter:
         if self._connection.in_transaction:  # one that could not even be rolled back
             self._connection.execute("ROLLBACK")
         with immediate(self._connection):
-            for write in writes:
-                for sql, values in write.statements:
-                    self._connection.execute(sql, values)
+            for sql, values in _statements(writes):
+                self._connection.execute(sql, values)
+            if not self.writable:  # an outcome without its hold changes nothing, and would prove nothing
+                self._connection.execute(_TOUCH)
 
     def _done(self) -> None:
         if not self.writable:
@@ -280,6 +293,18 @@ class LedgerWriter:
         waiters = [write.waiter for write in writes if write.waiter is not None]
         if waiters:
             self._loop.call_soon_threadsafe(_resolve, waiters, error)
+
+
+def _statements(writes: list[_Write]) -> list[tuple[str, tuple[Value, ...]]]:
+    """What these writes come to, with the rows of every request together."""
+    rows: dict[str, list[tuple[Value, ...]]] = {sql: [] for sql in _BY_BATCH}
+    others = []
+    for sql, values in chain.from_iterable(write.statements for write in writes):
+        if sql in rows:
+            rows[sql].append(values)
+        else:
+            others.append((sql, values))
+    return [(sql, (json.dumps(batch, ensure_ascii=False),)) for sql, batch in rows.items() if batch] + others
 
 
 def _notice_values(notice: Notice) -> tuple[Value, ...]:
@@ -303,7 +328,3 @@ def _resolve(waiters: "list[asyncio.Future[None]]", error: LedgerUnavailable | N
             waiter.set_result(None)
         else:
             waiter.set_exception(error)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -2,13 +2,13 @@
 
 import asyncio
 import threading
-import time
 from contextlib import closing
 
 import apsw
 import pytest
 
 from app.adapters.ledger import Database, LedgerDesk
+from app.adapters.ledger.desk import THREADS
 from app.errors import Refusal
 
 ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
@@ -58,14 +58,24 @@ def test_a_ledger_that_cannot_be_used_is_a_refusal_with_a_time_to_come_back(data
 
 
 def test_a_stop_interrupts_what_is_under_way_and_drops_what_waits(database: Database) -> None:
+    under_way: set[int] = set()
+
+    def begun() -> bool:
+        under_way.add(threading.get_ident())
+        return False
+
+    def endless(connection: apsw.Connection) -> object:
+        connection.set_progress_handler(begun, 1_000)
+        return connection.execute(ENDLESS).get
+
     async def scenario() -> None:
         desk = LedgerDesk(database, "reports")
-        taken = [asyncio.create_task(desk.run(lambda connection: connection.execute(ENDLESS).get)) for _ in range(5)]
-        await asyncio.sleep(0.2)
-        begun = time.monotonic()
-        await desk.close()
-        assert time.monotonic() - begun < 20
-        await asyncio.wait(taken)
+        taken = [asyncio.create_task(desk.run(endless)) for _ in range(5)]
+        async with asyncio.timeout(30):
+            while len(under_way) < THREADS:
+                await asyncio.sleep(0.01)
+            await desk.close()
+            await asyncio.wait(taken)
         assert sum(each.cancelled() for each in taken) == 3
         assert all(isinstance(each.exception(), Refusal) for each in taken if not each.cancelled())
         with pytest.raises(Refusal) as caught:

@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 
 from app.adapters.ledger import Database, standings, usage_sums
 from app.adapters.ledger.export import disagreements
-from app.adapters.ledger.sums import ENDPOINTS
 from app.config import Task
 from app.errors import Refusal
 from app.gateway.accounting import State
 from app.gateway.auth import Caller
-from app.gateway.call import Call
+from app.gateway.call import ENDPOINTS, Call
 from app.gateway.report import Grouping, Period, UsageSum
 from app.policy.budget import Amounts, Budget
 from app.policy.terms import Tags, Terms

@@ -1,42 +1,22 @@
-"""`audio-gateway ledger` and `audio-gateway audit`: rows that nobody knows the end of, and who changed what."""
+"""`audio-gateway ledger resolve`: closing a row with what the provider really did."""
 
-import json
-import time
-from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
 import typer
 
-from app.adapters.ledger import LedgerCallers
 from app.adapters.ledger.resolving import UnknownRow, resolve, unknown_rows
-from app.cli import tables
-from app.cli.keys import actor
-from app.cli.settings import MISUSED, ConfigFile, database_of, explained, loaded, stop
-from app.cli.tables import Format
+from app.cli.settings import MISUSED, ConfigFile, actor, database_of, explained, loaded, stop
+from app.clock import now_ms
 from app.config import Config
 from app.gateway.administration import AuditEntry
 from app.policy.budget import Amounts
 from app.units import NanoUSD, seconds_of, to_ms, to_nano, usd_text
 
-app = typer.Typer(help="Rows that nobody knows the end of.", no_args_is_help=True)
-
 MAX_DOLLARS = 1_000_000
 MAX_SECONDS = 366 * 86_400
 
-Shown = Annotated[Format, typer.Option(help="How to print it.")]
 
-
-@app.command()
-def unknown(format: Shown = Format.TABLE, config: ConfigFile = None) -> None:
-    """List the requests that the provider may have billed; they are charged at their hold until they are resolved."""
-    settings = loaded(config)
-    with explained(), database_of(settings).session() as connection:
-        rows = [_shown(row) for row in unknown_rows(connection)]
-    typer.echo(tables.rendered(rows, format), nl=False)
-
-
-@app.command("resolve")
 def resolve_row(
     id: Annotated[str, typer.Argument(help="The request's id.")],
     release: Annotated[bool, typer.Option("--release", help="The provider did not bill it.")] = False,
@@ -61,42 +41,6 @@ def resolve_row(
         if not resolve(connection, row, charge, _entry(row, charge)):
             stop(f"the row {id} has just been resolved by somebody else")
     typer.echo(f"{id}: {'released' if charge is None else f'settled at {usd_text(charge.cost)} USD'}")
-
-
-def audit(
-    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 100,
-    format: Shown = Format.TABLE,
-    config: ConfigFile = None,
-) -> None:
-    """Show who changed what, and when."""
-    settings = loaded(config)
-    with explained(), database_of(settings).session() as connection:
-        entries = LedgerCallers(connection).audit(limit)
-    rows: list[tables.Row] = [
-        {
-            "when": datetime.fromtimestamp(entry.at_ms / 1000, UTC).isoformat(timespec="seconds"),
-            "who": entry.actor,
-            "what": entry.action,
-            "subject": entry.subject,
-            "before": entry.before if format is Format.JSON else json.dumps(entry.before or {}),
-            "after": entry.after if format is Format.JSON else json.dumps(entry.after or {}),
-        }
-        for entry in entries
-    ]
-    typer.echo(tables.rendered(rows, format), nl=False)
-
-
-def _shown(row: UnknownRow) -> tables.Row:
-    return {
-        "id": row.id,
-        "caller": row.caller,
-        "model": row.model,
-        "admitted": datetime.fromtimestamp(row.admitted_ms / 1000, UTC).isoformat(timespec="seconds"),
-        "error": row.error or "",
-        "held_usd": usd_text(row.charge.cost),
-        "held_seconds": seconds_of(row.charge.audio),
-        "upstream_request_id": row.upstream_request_id or "",
-    }
 
 
 def _charge(settings: Config, row: UnknownRow, seconds: float | None, cost: str | None) -> Amounts:
@@ -124,4 +68,4 @@ def _entry(row: UnknownRow, charge: Amounts | None) -> AuditEntry:
     after: dict[str, object] = {"state": "released"}
     if charge is not None:
         after = {"state": "settled", "cost_usd": usd_text(charge.cost), "audio_seconds": seconds_of(charge.audio)}
-    return AuditEntry(time.time_ns() // 1_000_000, actor(), "resolve", row.id, before, after)
+    return AuditEntry(now_ms(), actor(), "resolve", row.id, before, after)

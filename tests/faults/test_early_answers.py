@@ -1,5 +1,6 @@
 """An upload that is refused while it is still being sent: the caller reads the answer, whoever gave it, and at once."""
 
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -7,11 +8,12 @@ import pytest
 from openai import APIStatusError, AuthenticationError, RateLimitError
 
 from app.wire import apikey
-from tests.behaviour.caller import CLIP, begin, connect, error_of, form, post_bytes, request_id, sdk
+from tests.behaviour.caller import CLIP, begin, connect, error_of, fence, form, post_bytes, request_id, sdk
 from tests.sdk import node
+from tests.stubs.certificate import certificate, serving
 from tests.stubs.gateway import GatewayProcess
 from tests.stubs.raw import chunked, multipart
-from tests.stubs.upstream import Reply, ScriptedUpstream, error_answer
+from tests.stubs.upstream import Reply, ScriptedUpstream, error_answer, sse_answer
 
 Then = Literal["read_on", "close", "hold"]
 
@@ -35,7 +37,7 @@ def refusals(gateway: GatewayProcess) -> list[dict[str, object]]:
 # -- refused by the gateway -------------------------------------------------------------------------------------------
 
 
-def test_the_python_sdk_reads_a_401_and_sends_its_25_mb_once(
+def test_H125_the_python_sdk_reads_a_401_and_sends_its_25_mb_once(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     before = len(refusals(gateway))
@@ -48,7 +50,7 @@ def test_the_python_sdk_reads_a_401_and_sends_its_25_mb_once(
 
 
 @pytest.mark.parametrize("audio", [TOO_LARGE, LARGE + b"x"], ids=["by its length", "by its last byte"])
-def test_the_python_sdk_reads_a_413_and_sends_its_file_once(
+def test_D63_D64_the_python_sdk_reads_a_413_and_sends_its_file_once(
     gateway: GatewayProcess, upstream: ScriptedUpstream, audio: bytes
 ) -> None:
     before = len(refusals(gateway))
@@ -69,7 +71,7 @@ def test_the_python_sdk_reads_a_413_and_sends_its_file_once(
         ("too_large.wav", None, ("APIError", 413, "request_too_large")),
     ],
 )
-def test_openai_node_reads_a_refusal_and_sends_its_file_once(
+def test_D63_openai_node_reads_a_refusal_and_sends_its_file_once(
     gateway: GatewayProcess, folder: Path, mode: str, name: str, key: str | None, told: tuple[str, int, str]
 ) -> None:
     before = len(refusals(gateway))
@@ -88,7 +90,9 @@ def test_openai_node_reads_a_refusal_and_sends_its_file_once(
     assert len(refusals(gateway)) == before + 1
 
 
-def test_a_connection_is_closed_when_the_rest_does_not_come(shared_upstream: ScriptedUpstream, tmp_path: Path) -> None:
+def test_D63_a_connection_is_closed_when_the_rest_does_not_come(
+    shared_upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
     """The answer is there at once; the caller's rest is waited for as long as the setting says."""
     settings = "[timeouts]\nlinger = 0.3"
     with GatewayProcess(tmp_path, shared_upstream.base_url, settings) as gateway, connect(gateway) as caller:
@@ -104,12 +108,15 @@ EARLY: dict[int, tuple[Reply, int, str]] = {
     413: (error_answer(413, "too_big", "Too big for me."), 413, "too_big"),
     429: (error_answer(429, "slow_down", "Slow down.", headers=[("Retry-After", "7")]), 429, "upstream_rate_limited"),
     401: (error_answer(401, "bad_key", "Bad key."), 502, "upstream_auth_failed"),
+    402: (error_answer(402, "no_credit", "Pay."), 502, "upstream_out_of_credit"),
+    302: (Reply(302, [("Location", "/elsewhere")]), 502, "upstream_redirect"),
+    503: (Reply(503, [("Content-Type", "text/html")], b"<html>busy</html>"), 503, "upstream_error"),
 }
 
 
 @pytest.mark.parametrize("then", ["read_on", "close", "hold"])
 @pytest.mark.parametrize("status", EARLY)
-def test_an_early_answer_of_the_provider_comes_while_the_caller_still_sends(
+def test_E82_an_early_answer_of_the_provider_comes_while_the_caller_still_sends(
     gateway: GatewayProcess, upstream: ScriptedUpstream, status: int, then: Then
 ) -> None:
     """The caller has sent a part of its file and no more, and reads the answer all the same."""
@@ -135,7 +142,7 @@ def test_an_early_answer_of_the_provider_comes_while_the_caller_still_sends(
 
 @pytest.mark.parametrize("then", ["read_on", "close", "hold"])
 @pytest.mark.parametrize("status", EARLY)
-def test_the_python_sdk_reads_an_early_answer_of_the_provider(
+def test_E82_the_python_sdk_reads_an_early_answer_of_the_provider(
     gateway: GatewayProcess, upstream: ScriptedUpstream, status: int, then: Then
 ) -> None:
     reply, told, code = EARLY[status]
@@ -150,7 +157,7 @@ def test_the_python_sdk_reads_an_early_answer_of_the_provider(
     assert gateway.row(error.request_id or "")["state"] == "released"
 
 
-def test_the_sdk_does_not_repeat_what_cannot_help(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_E85_the_sdk_does_not_repeat_what_cannot_help(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     """A refused provider key is a 502 that the SDK would send 25 MB three times for."""
     upstream.default = EARLY[401][0].but(when="after_bytes", after=100_000, then="close")
     with pytest.raises(APIStatusError) as raised:
@@ -159,10 +166,61 @@ def test_the_sdk_does_not_repeat_what_cannot_help(gateway: GatewayProcess, upstr
     assert len(upstream.journal) == 1
 
 
-def test_an_answer_that_is_early_by_its_head_alone(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_E82_an_answer_that_is_early_by_its_head_alone(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     upstream.reply(EARLY[413][0].but(when="after_head", then="hold"))
     with connect(gateway) as caller:
         caller.send(post_bytes(gateway, multipart(form())))
         answer = caller.read_response()
     assert (answer.status, error_of(answer)["code"]) == (413, "too_big")
     assert gateway.row(request_id(answer))["state"] == "released"
+
+
+@pytest.mark.parametrize("then", ["read_on", "hold"])
+def test_E82_an_early_answer_comes_under_tls_too(tmp_path: Path, then: Then) -> None:
+    """But for a provider that closes at once with our bytes unread: there the reset may take its answer with it."""
+    pem = certificate(tmp_path)
+    reply, told, code = EARLY[413]
+    with (
+        ScriptedUpstream(tls=serving(pem)) as upstream,
+        GatewayProcess(tmp_path, upstream.base_url, upstream_settings=f'ca_file = "{pem}"') as gateway,
+        connect(gateway) as caller,
+    ):
+        upstream.reply(reply.but(when="after_bytes", after=4000, then=then))
+        begin(gateway, caller)
+        caller.send(chunked([multipart(form(), closing=False)], last=b""))
+        head = caller.read_until(b"\r\n\r\n").decode()
+        assert head.startswith(f"HTTP/1.1 {told} ")
+        assert f'"code": "{code}"'.encode() in caller.read_until(b"}}")
+        upstream.wait_until(lambda: upstream.journal[0].aborted)
+
+
+def test_E82_a_success_before_the_form_has_ended_is_none(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    released = "state = 'released'"
+    before = len(gateway.rows(released))
+    upstream.reply(sse_answer(["a"]).but(when="after_head", then="read_on"))
+    with connect(gateway) as caller:
+        begin(gateway, caller)
+        caller.send(chunked([multipart(form(), closing=False)], last=b""))
+        upstream.wait_for(1)
+    upstream.wait_until(lambda: upstream.journal[0].aborted)
+    deadline = time.monotonic() + 10
+    while len(gateway.rows(released)) == before:
+        assert time.monotonic() < deadline, gateway.rows()
+        fence(gateway)
+    assert gateway.rows("state = 'held'") == []
+    assert gateway.rows(released)[-1]["cost_nano_usd"] == 0
+
+
+@pytest.mark.timeout(30)
+def test_E82_a_refusal_whose_body_never_ends_is_told_by_its_status(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    endless = error_answer(413, None, "too large").but(when="after_bytes", after=1, body=[(0, b"{"), (60, b"}")])
+    upstream.reply(endless)
+    with connect(gateway) as caller:
+        begin(gateway, caller)
+        caller.send(chunked([multipart(form(), closing=False)], last=b""))
+        answer = caller.read_response()
+    assert answer.status in (413, 502)
+    assert answer.header("x-should-retry") is None
+    assert gateway.wait_for_row(request_id(answer), "released")["status"] == answer.status

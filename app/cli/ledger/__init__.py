@@ -1,0 +1,19 @@
+"""`audio-gateway ledger`: the file itself, and rows that nobody knows the end of; a module a verb."""
+
+import typer
+
+from app.cli.ledger.backup import backup
+from app.cli.ledger.check import check
+from app.cli.ledger.prune import prune
+from app.cli.ledger.resolve import resolve_row
+from app.cli.ledger.unknown import unknown
+
+app = typer.Typer(
+    help="Copy, check and prune the ledger; rows that nobody knows the end of.\n\nExample: audio-gateway ledger check",
+    no_args_is_help=True,
+)
+app.command("backup")(backup)
+app.command("check")(check)
+app.command("prune")(prune)
+app.command("unknown")(unknown)
+app.command("resolve")(resolve_row)

@@ -1,0 +1,58 @@
+"""`audio-gateway ledger prune`."""
+
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from app.adapters.ledger.pruning import Prunable, prunable
+from app.adapters.ledger.pruning import prune as prune_rows
+from app.cli.progress import Bar
+from app.cli.settings import MISUSED, ConfigFile, actor, database_of, explained, loaded, stop
+from app.cli.times import DAY_MS, length_ms
+from app.clock import now_ms
+from app.gateway.administration import AuditEntry
+from app.gateway.report import Period
+
+
+def prune(
+    older_than: Annotated[str, typer.Option("--older-than", help="Such as 400d or 60w; whole UTC days.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Take old rows out of the ledger, while the gateway runs; sums of usage and budgets stay as they are.
+
+    Rows that are held or unknown stay, however old. The file keeps its size: new rows take the room.
+
+    Example: audio-gateway ledger prune --older-than 400d --dry-run
+    """
+    before = _day_before(older_than)
+    before_ms = Period(since=before).begin_ms
+    database = database_of(loaded(config))
+    with explained(), closing(database.existing()) as connection, database.explained():
+        plan = prunable(connection, before_ms)
+        if plan.rows and not dry_run:
+            entry = AuditEntry(now_ms(), actor(), "prune", f"rows before {before}", _before(plan), None)
+            with Bar("prune") as bar:
+                prune_rows(connection, before_ms, entry, bar)
+    typer.echo(_told(plan, before, dry_run))
+
+
+def _day_before(older_than: str) -> date:
+    length = length_ms(older_than)
+    if length < DAY_MS:
+        stop("--older-than takes a day or more, such as 400d", MISUSED)
+    return datetime.now(UTC).date() - timedelta(days=length // DAY_MS)
+
+
+def _before(plan: Prunable) -> dict[str, object]:
+    return {"rows": plan.rows, "first_day": str(plan.first)}
+
+
+def _told(plan: Prunable, before: date, dry_run: bool) -> str:
+    stay = f"; {plan.staying} that are held or unknown stay" if plan.staying else ""
+    if not plan.rows:
+        return f"nothing to prune before {before}{stay}"
+    verb = "would be pruned" if dry_run else "pruned"
+    return f"{plan.rows} rows from {plan.first} to before {before} {verb}{stay}"

@@ -1,0 +1,39 @@
+"""Taking a secret out of what others say, in every dress in which an honest server may echo it.
+
+    as it is            sk-key+1
+    percent-encoded     sk-key%2B1, in whole or in part, in either case (RFC 3986, 2.1)
+    in base64           of itself or within something longer, such as `Bearer sk-key+1` (RFC 4648, 4 and 5)
+
+JSON's escapes are not among them: they are gone once a document has been read and written anew.
+"""
+
+import base64
+import re
+
+REDACTED = b"[redacted]"
+
+# Fewer characters of base64 than these could stand in anything.
+_LEAST_CHARACTERS = 8
+
+
+class Redaction:
+    """Replaces one secret. A call takes bytes and gives them without it."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._literal = (secret, *_in_base64(secret))
+        self._quoted = re.compile(b"".join(b"(?:%b|%%(?i:%02x))" % (re.escape(bytes([each])), each) for each in secret))
+
+    def __call__(self, text: bytes) -> bytes:
+        for literal in self._literal:
+            text = text.replace(literal, REDACTED)
+        return self._quoted.sub(REDACTED, text) if b"%" in text else text
+
+
+def _in_base64(secret: bytes) -> list[bytes]:
+    """The characters that the secret alone decides, for each place in a group of three bytes, in both alphabets."""
+    found = [
+        encode(bytes(before) + secret)[-(-before * 8 // 6) : (before + len(secret)) * 8 // 6]
+        for before in range(3)
+        for encode in (base64.b64encode, base64.urlsafe_b64encode)
+    ]
+    return [characters for characters in found if len(characters) >= _LEAST_CHARACTERS]

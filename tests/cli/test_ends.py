@@ -1,0 +1,95 @@
+"""How commands end when nobody listens any more, when they are interrupted, and when they take their time."""
+
+import signal
+import subprocess
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from app.adapters.ledger import Database
+from app.cli.progress import Bar
+from tests.adapters.ledger.test_export import FILL, MANY
+from tests.stubs.gateway import COMMAND, clean_environment
+from tests.stubs.terminal import on_terminal
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ledger with many rows."""
+    database = Database(tmp_path_factory.mktemp("ledger") / "ledger.db", "off")
+    with closing(database.connect()) as connection:
+        connection.execute(FILL)
+    return database.path
+
+
+def environment(ledger: Path) -> dict[str, str]:
+    return clean_environment(AUDIO_GATEWAY_LEDGER__PATH=str(ledger))
+
+
+def test_a_reader_that_leaves_ends_it_quietly(ledger: Path) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "usage", "export"], env=environment(ledger), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith(b'{"id": "req_00000001"')
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 1
+
+
+@pytest.mark.parametrize("line", ["usage export", "ledger backup copy.db"])
+def test_an_interruption_ends_it_quietly_and_leaves_nothing(ledger: Path, tmp_path: Path, line: str) -> None:
+    with subprocess.Popen(
+        [*COMMAND, *line.split()],
+        env=environment(ledger) | {"PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        if line == "usage export":
+            process.stdout.readline()
+        else:
+            wait_for_a_file(tmp_path)
+        process.send_signal(signal.SIGINT)
+        errors = process.communicate(timeout=60)[1]
+    assert (process.returncode, errors) == (130, b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+def wait_for_a_file(folder: Path) -> None:
+    """Return when a copy has begun to grow."""
+    deadline = time.monotonic() + 30
+    while not any(file.stat().st_size for file in folder.glob("*.part")):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_progress_is_shown_on_a_terminal_beside_what_is_written(ledger: Path) -> None:
+    """Of an export to a file, which takes more than a second on any machine."""
+    path = {"AUDIO_GATEWAY_LEDGER__PATH": str(ledger)}
+    told = on_terminal(["usage", "export"], path, output=False, errors=True)
+    assert told.status == 0
+    assert len(told.output.splitlines()) == MANY
+    assert "export" in told.errors
+    assert "%" in told.errors
+    assert "\x1b" not in told.output
+
+
+def test_progress_is_told_to_terminals_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with Bar("export", patience=0) as bar:
+        bar(1, 2)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_what_is_done_at_once_shows_no_progress(tmp_path: Path) -> None:
+    told = on_terminal(["ledger", "check"], {"AUDIO_GATEWAY_LEDGER__PATH": str(tmp_path / "none")}, errors=True)
+    assert told.status == 1
+    assert "%" not in told.output
+    assert "there is no such file" in told.output

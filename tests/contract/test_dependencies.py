@@ -1,0 +1,83 @@
+"""What is installed is new enough to be free of known faults, and the audit of the lock fails for the right reason."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from tests.contract.tree import ROOT
+
+# The first versions without the faults that this gateway would be open to.
+LEAST = {
+    "python-multipart": (0, 0, 31),
+    "starlette": (1, 3, 1),
+    "h11": (0, 16),
+    "httptools": (0, 6, 3),
+    "aiohttp": (3, 14, 3),
+}
+LEAST_SQLITE = (3, 51, 3)  # before it a WAL database can be corrupted when two connections write or checkpoint at once
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text))
+
+
+def locked(lock: str) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9-]+)==([^ ;\\]+)", (ROOT / lock).read_text("utf-8"), re.MULTILINE))
+
+
+@pytest.mark.parametrize("package", LEAST)
+def test_what_is_installed_is_new_enough(package: str) -> None:
+    assert numbers(version(package)) >= LEAST[package]
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_what_is_locked_is_new_enough(lock: str) -> None:
+    pinned = locked(lock)
+    assert {package: pinned[package] for package in LEAST if numbers(pinned[package]) < LEAST[package]} == {}
+
+
+def test_what_is_asked_for_is_new_enough() -> None:
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    least = dict(re.findall(r"^([a-z-]+)>=([\d.]+)", "\n".join(asked), re.MULTILINE))
+    assert {name: least[name] for name in LEAST if name in least and numbers(least[name]) < LEAST[name]} == {}
+    assert set(LEAST) - set(least) == {"h11"}  # uvicorn's, and never used to read a caller's bytes
+    assert numbers(least["apsw"]) >= LEAST_SQLITE
+
+
+def test_sqlite_is_new_enough() -> None:
+    assert numbers(apsw.sqlite_lib_version()) >= LEAST_SQLITE
+
+
+GOOD = {"name": "good", "version": "1", "vulns": []}
+BAD = {"name": "bad", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]}
+SKIPPED = {"name": "odd", "skip_reason": "not found"}
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "said"),
+    [
+        ([GOOD, SKIPPED], 0, "1 packages looked up, 0 vulnerable"),
+        ([GOOD, BAD], 1, "bad 1: CVE-1"),
+        ([SKIPPED], 0, "audit left out"),
+        (None, 0, "audit left out"),
+    ],
+    ids=["clean", "vulnerable", "nothing known", "unreachable"],
+)
+def test_the_audit(tmp_path: Path, found: list[dict[str, Any]] | None, status: int, said: str) -> None:
+    """Beside a pip-audit that says this; without a word it ends as it does without a network."""
+    told = "" if found is None else json.dumps({"dependencies": found, "fixes": []})
+    (tmp_path / "pip_audit.py").write_text(f"print({told!r})\nraise SystemExit({int(found != [GOOD, SKIPPED])})\n")
+    command = [sys.executable, str(ROOT / "scripts" / "audit.py"), "some.lock"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == status, done.stderr
+    assert said in done.stdout

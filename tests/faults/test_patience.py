@@ -1,0 +1,126 @@
+"""How long the provider has: for its first byte, for its next event, for everything."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.behaviour.caller import connect, error_of, form, post, post_bytes, request_id
+from tests.faults.answers import CUT, FIRST, is_charged_at_its_hold, is_unknown, raw, row_of, sse, stream
+from tests.stubs.gateway import GatewayProcess
+from tests.stubs.raw import multipart
+from tests.stubs.upstream import TOKENS, Reply, ScriptedUpstream, json_answer, sse_answer
+
+
+@pytest.fixture(scope="module")
+def impatient(shared_upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """A gateway that waits for nothing longer than 0.3 s."""
+    settings = "[timeouts]\nfirst_byte = 0.3\nsse_idle = 0.3\nbody_idle = 0.3\nlinger = 0.2"
+    with GatewayProcess(tmp_path_factory.mktemp("impatient"), shared_upstream.base_url, settings) as process:
+        yield process
+
+
+def test_E78_a_provider_that_does_not_answer(impatient: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    upstream.reply(Reply(hang=True))
+    answer = post(impatient, form())
+    assert (answer.status, error_of(answer)["code"]) == (504, "upstream_timeout")
+    assert answer.header("x-should-retry") == "false"
+    row = row_of(impatient, answer)
+    assert (row["state"], row["error"]) == ("unknown", "upstream_timeout")
+    assert is_charged_at_its_hold(row)
+    upstream.wait_until(lambda: upstream.connections_open == 0)
+
+
+def test_E78_answers_that_are_none_yet_are_no_answer(impatient: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    upstream.reply(raw(b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000).but(keep_alive_close_after="never"))
+    assert is_unknown(impatient, post(impatient, form()), 504, "upstream_timeout")
+
+
+def test_E92_a_stream_that_stalls(impatient: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    upstream.reply(sse(FIRST).but(body=[(0, FIRST), (60, FIRST)]))
+    answer = stream(impatient)
+    assert answer.complete is False
+    assert answer.body.startswith(FIRST + CUT)
+    assert impatient.wait_for_row(request_id(answer), "unknown")["error"] == "upstream_cut"
+    upstream.wait_until(lambda: upstream.connections_open == 0)
+
+
+def test_E92_a_stream_that_goes_on_is_not_held_to_the_first_byte(
+    impatient: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    upstream.reply(sse_answer(["a", "b", "c", "d"], TOKENS, delay=0.15))
+    answer = stream(impatient)
+    assert (answer.complete, row_of(impatient, answer)["state"]) == (True, "settled")
+
+
+def test_D67_a_caller_who_stalls(impatient: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    with connect(impatient) as caller:
+        body = multipart(form(), closing=False)
+        headers = [("Content-Length", str(len(body) + 100))]
+        caller.send(post_bytes(impatient, b"", headers=headers) + body)
+        answer = caller.read_response()
+        assert (answer.status, error_of(answer)["code"]) == (408, "request_timeout")
+        assert caller.closed()
+    upstream.wait_until(lambda: upstream.journal[0].aborted)
+    assert row_of(impatient, answer)["state"] == "released"
+
+
+# -- slow, but alive ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bounded(shared_upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """A gateway whose exchanges end after 1.5 s."""
+    with GatewayProcess(
+        tmp_path_factory.mktemp("bounded"), shared_upstream.base_url, "[timeouts]\ntotal = 1.5"
+    ) as process:
+        yield process
+
+
+def dripping(reply: Reply, piece: bytes, count: int, seconds: float) -> Reply:
+    """The same answer with so many pieces before its body, each after a pause."""
+    assert isinstance(reply.body, bytes)
+    return reply.but(framing="chunked", body=[*((seconds, piece) for _ in range(count)), (0.0, reply.body)])
+
+
+def test_E100_an_answer_that_drips_ends_at_the_total_deadline(
+    bounded: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    upstream.reply(dripping(json_answer("late"), b" ", 600, 0.05))
+    assert is_unknown(bounded, post(bounded, form()), 504, "upstream_timeout")
+    upstream.wait_until(lambda: upstream.connections_open == 0)
+
+
+def test_E100_a_head_that_drips_ends_at_the_total_deadline(bounded: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    upstream.reply(json_answer("late").but(delay=60))
+    assert is_unknown(bounded, post(bounded, form()), 504, "upstream_timeout")
+
+
+def test_E100_a_stream_that_drips_ends_at_the_total_deadline(
+    bounded: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    upstream.reply(dripping(sse(b""), FIRST, 600, 0.05))
+    answer = stream(bounded)
+    assert (answer.status, answer.complete) == (200, False)
+    assert answer.body.startswith(FIRST + FIRST)
+    assert CUT in answer.body
+    row = bounded.wait_for_row(request_id(answer), "unknown")
+    assert (row["error"], is_charged_at_its_hold(row)) == ("upstream_cut", True)
+    upstream.wait_until(lambda: upstream.connections_open == 0)
+
+
+def test_E100_an_answer_that_drips_and_ends_in_time_is_passed_on(
+    impatient: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    """Each pause is shorter than any deadline, all together are longer than that for the first byte."""
+    upstream.reply(dripping(json_answer("late"), b" ", 10, 0.05))
+    answer = post(impatient, form())
+    assert (answer.status, answer.json()) == (200, {"text": "late"})
+    assert row_of(impatient, answer)["state"] == "settled"
+
+
+def test_E100_comments_keep_no_stream_alive_for_ever(bounded: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    upstream.reply(dripping(sse(b""), b": ping\n\n", 600, 0.05))
+    answer = stream(bounded)
+    assert answer.complete is False
+    assert answer.body.startswith(b": ping\n\n")
+    assert CUT in answer.body

@@ -1,0 +1,126 @@
+"""The provider's key is the gateway's own: trouble with it is an alarm, and no echo of it reaches anyone."""
+
+import base64
+from collections.abc import Callable
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from tests.behaviour.caller import form, post, request_id
+from tests.faults.answers import FIRST, row_of, sse, stream
+from tests.stubs.gateway import PROVIDER_KEY, GatewayProcess
+from tests.stubs.upstream import Reply, ScriptedUpstream, error_answer, json_answer
+
+
+def readiness(gateway: GatewayProcess) -> int:
+    return httpx.get(f"{gateway.host}/readyz", timeout=5).status_code
+
+
+@pytest.mark.parametrize("status", [401, 402])
+def test_E85_trouble_with_the_key_shows_in_readiness_until_a_success(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, status: int
+) -> None:
+    assert post(gateway, form()).status == 200
+    assert readiness(gateway) == 200
+    upstream.reply(error_answer(status, "x", "y"))
+    assert post(gateway, form()).status == 502
+    assert readiness(gateway) == 503
+    assert any(line["level"] == "error" and f" {status}:" in str(line["message"]) for line in gateway.log_lines("log"))
+    upstream.reply(error_answer(403, "moderated", "Not this clip."))
+    assert post(gateway, form()).status == 403
+    assert readiness(gateway) == 503
+    assert post(gateway, form()).status == 200
+    assert readiness(gateway) == 200
+
+
+def test_E85_a_403_is_the_trouble_of_one_clip(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    upstream.reply(error_answer(403, "moderated", "Not this clip."))
+    assert post(gateway, form()).status == 403
+    assert readiness(gateway) == 200
+
+
+# Each as a provider may write it: (the echo, where it stands in an answer).
+def escaped(key: str) -> str:
+    return "".join(f"\\u{ord(each):04x}" for each in key)
+
+
+ECHOES: dict[str, Callable[[str], str]] = {
+    "raw": str,
+    "base64": lambda key: base64.b64encode(key.encode()).decode(),
+    "base64 of the header": lambda key: base64.b64encode(f"Bearer {key}".encode()).decode(),
+    "URL-encoded": lambda key: quote(key, safe=""),
+    "wholly URL-encoded": lambda key: "".join(f"%{ord(each):02X}" for each in key),
+    "escaped in JSON": escaped,
+}
+BODIES: dict[str, Callable[[str], tuple[str, str]]] = {
+    "OpenAI's shape": lambda echo: (f'{{"error": {{"message": "Bad key {echo}.", "code": "x"}}}}', "application/json"),
+    "a key of JSON": lambda echo: (f'{{"error": {{"message": "x", "{echo}": 1}}}}', "application/json"),
+    "another shape": lambda echo: (f'{{"detail": "Bad key {echo}."}}', "application/json"),
+    "text": lambda echo: (f"Bad key {echo}.", "text/plain"),
+}
+
+
+def is_nowhere(gateway: GatewayProcess, body: bytes, headers: object) -> bool:
+    """Neither the key nor an echo of it, in what the caller got, in the log, or in the ledger."""
+    heard = b"".join([body, str(headers).encode(), gateway.log.read_bytes(), str(gateway.rows()).encode()])
+    cores = [base64.b64encode(bytes(before) + PROVIDER_KEY.encode())[8:24] for before in range(3)]
+    marks = [echo(PROVIDER_KEY).encode() for echo in ECHOES.values()]
+    return not [mark for mark in (*marks, *cores) if mark in heard or mark.lower() in heard]
+
+
+@pytest.mark.parametrize("shape", BODIES)
+@pytest.mark.parametrize("echo", ECHOES)
+@pytest.mark.parametrize("status", [302, 400, 401, 402, 403, 429, 500, 504])
+def test_E85_the_providers_key_is_in_no_error_of_ours(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, status: int, echo: str, shape: str
+) -> None:
+    body, kind = BODIES[shape](ECHOES[echo](PROVIDER_KEY))
+    named = [(name, ECHOES[echo](PROVIDER_KEY)) for name in ("X-Request-ID", "OpenAI-Processing-MS", "Retry-After")]
+    upstream.reply(Reply(status, [("Content-Type", kind), *named], body.encode()))
+    answer = post(gateway, form())
+    assert answer.status >= 400
+    gateway.wait_for_log(request_id(answer))
+    assert is_nowhere(gateway, answer.body, answer.headers)
+
+
+def test_E85_what_is_echoed_beside_the_key_is_passed_on(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    """The words of a moderation, say; only the key is taken out."""
+    upstream.reply(error_answer(403, "moderated", f"Not this clip, {PROVIDER_KEY}.", param="file"))
+    answer = post(gateway, form())
+    assert row_of(gateway, answer)["state"] == "released"
+    assert answer.json()["error"] == {
+        "message": "Not this clip, [redacted].",
+        "type": "invalid_request_error",
+        "param": "file",
+        "code": "moderated",
+    }
+
+
+def test_E85_the_providers_key_is_in_no_header_of_a_success(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    upstream.reply(json_answer("hello").but(headers=[("X-Request-ID", f"id-{PROVIDER_KEY}")]))
+    answer = post(gateway, form())
+    assert (answer.status, answer.header("x-upstream-request-id")) == (200, "id-[redacted]")
+    assert row_of(gateway, answer)["upstream_request_id"] == "id-[redacted]"
+
+
+FRAMES = {
+    "error": 'data: {{"error": {{"message": "Bad key {}.", "code": "x"}}}}\n\n',
+    "type error": 'event: error\ndata: {{"type": "error", "message": "Bad key {}."}}\n\n',
+    "text": "event: error\ndata: Bad key {}.\n\n",
+}
+STREAMED = [(frame, echo) for frame in FRAMES for echo in ECHOES if (frame, echo) != ("text", "escaped in JSON")]
+
+
+@pytest.mark.parametrize(("frame", "echo"), STREAMED)
+def test_E85_an_error_that_is_streamed_has_no_key_in_it(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, frame: str, echo: str
+) -> None:
+    upstream.reply(sse(FIRST + FRAMES[frame].format(ECHOES[echo](PROVIDER_KEY)).encode()))
+    answer = stream(gateway)
+    assert answer.body.startswith(FIRST)
+    assert b"[redacted]" in answer.body
+    gateway.wait_for_row(request_id(answer), "unknown")
+    assert is_nowhere(gateway, answer.body, answer.headers)

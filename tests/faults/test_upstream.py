@@ -1,0 +1,397 @@
+"""What the provider answers: the caller's status and code, whether a repeat is sensible, and what the row says."""
+
+from email.utils import formatdate
+from gzip import compress
+from time import time
+from zlib import compress as deflate
+
+import pytest
+from openai import InternalServerError, RateLimitError
+
+from tests.behaviour.caller import CLIP, connect, error_of, form, post, post_bytes, request_id, sdk
+from tests.faults.answers import HTML, html, is_released, is_unknown, json_bytes, raw, row_of
+from tests.stubs.gateway import PROVIDER_KEY, GatewayProcess
+from tests.stubs.raw import multipart
+from tests.stubs.upstream import (
+    Reply,
+    ScriptedUpstream,
+    error_answer,
+    json_answer,
+    no_answer,
+    text_answer,
+)
+
+# -- answers that are none --------------------------------------------------------------------------------------------
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+SIZED = b"Content-Length: 17\r\n\r\n"
+HELLO = b'{"text": "hello"}'
+BOMB = compress(bytes(64 * 1024 * 1024))
+
+
+def coded(coding: str, body: bytes) -> Reply:
+    return json_bytes(body).but(headers=[("Content-Type", "application/json"), ("Content-Encoding", coding)])
+
+
+def lines(count: int, size: int) -> bytes:
+    return b"".join(b"X-%d: %b\r\n" % (number, b"a" * size) for number in range(count))
+
+
+# Each with the code of its 502 or 504. Nobody knows whether the provider has done its work: no repeat, and the hold.
+UNKNOWN: dict[str, tuple[Reply, str]] = {
+    "E79-reset without an answer": (no_answer("reset"), "upstream_error"),
+    "E79-closed without an answer": (no_answer("close"), "upstream_error"),
+    "E79-reset in the head": (raw(b"HTTP/1.1 200 OK\r\nConte").but(cut="reset"), "upstream_error"),
+    "E79-nothing but 100 Continue": (raw(b"HTTP/1.1 100 Continue\r\n\r\n" * 3), "upstream_error"),
+    "E80-a length that is too long": (raw(OK, b"Content-Length: 18\r\n\r\n", HELLO), "upstream_error"),
+    "E80-a length that is too short": (raw(OK, b"Content-Length: 5\r\n\r\n", HELLO), "upstream_error"),
+    "E80-cut between chunks": (
+        Reply(
+            headers=[("Content-Type", "application/json")], body=[(0, b'{"text": '), (0, b'"a"}')], framing="chunked"
+        ).but(cut_after=9, cut="close"),
+        "upstream_error",
+    ),
+    "E80-an error cut short": (error_answer(500, "x", "y").but(cut_after=10), "upstream_error"),
+    "E80-a text reset before its connection ends it": (
+        Reply(headers=[("Content-Type", "application/json")], body=HELLO, framing="close", cut_after=17),
+        "upstream_error",
+    ),
+    "E84-408": (error_answer(408, "timeout", "Too slow."), "upstream_timeout"),
+    "E84-504": (error_answer(504, "timeout", "Too slow."), "upstream_timeout"),
+    "E84-524": (html(524), "upstream_timeout"),
+    "E86-JSON that is no object": (json_bytes(b'["hello"]'), "upstream_bad_response"),
+    "E86-no JSON at all": (text_answer("hello"), "upstream_bad_response"),
+    "E86-an HTML page": (html(200), "upstream_bad_response"),
+    "E86-nothing": (json_bytes(b""), "upstream_bad_response"),
+    "E86-204": (Reply(204, framing="raw", raw=b"HTTP/1.1 204 No Content\r\n\r\n"), "upstream_bad_response"),
+    "E86-205": (raw(b"HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n"), "upstream_bad_response"),
+    "E86-nothing until the end": (raw(OK, b"\r\n"), "upstream_bad_response"),
+    "E86-gzip": (coded("gzip", compress(HELLO)), "upstream_bad_response"),
+    "E86-deflate": (coded("deflate", deflate(HELLO)), "upstream_bad_response"),
+    "E86-br": (coded("br", b"\x8b\x08\x80" + HELLO + b"\x03"), "upstream_bad_response"),
+    "E86-a coding behind another": (coded("identity, gzip", compress(HELLO)), "upstream_bad_response"),
+    "E86-a coding of the transfer": (
+        raw(OK, b"Transfer-Encoding: gzip, chunked\r\n\r\n11\r\n", HELLO, b"\r\n0\r\n\r\n"),
+        "upstream_bad_response",
+    ),
+    "E86-a coding that nobody knows": (coded("x-unknown", HELLO), "upstream_bad_response"),
+    "E86-not HTTP": (raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "upstream_error"),
+    "E86-garbage before the status line": (raw(b"garbage\r\n", OK, SIZED, HELLO), "upstream_error"),
+    "E86-HTTP/2": (raw(b"\0\0\x12\4\0\0\0\0\0\0\3\0\0\0\x64"), "upstream_error"),
+    "E86-TLS": (raw(b"\x15\3\3\0\2\2\x28"), "upstream_error"),
+    "E86-101": (
+        raw(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nabc"),
+        "upstream_bad_response",
+    ),
+    "E86-99": (raw(b"HTTP/1.1 099 OK\r\n", SIZED, HELLO), "upstream_bad_response"),
+    "E86-600": (json_bytes(b"{}", 600), "upstream_bad_response"),
+    "E86-999": (json_bytes(b"{}", 999), "upstream_bad_response"),
+    "E86-2000": (raw(b"HTTP/1.1 2000 OK\r\n", SIZED, HELLO), "upstream_error"),
+    "E88-half a JSON document": (json_bytes(b'{"text": "hel'), "upstream_bad_response"),
+    "E88-JSON that ends too late": (json_bytes(HELLO + b"}"), "upstream_bad_response"),
+    "E88-JSON that is nested without end": (json_bytes(b'{"text":' + b"[" * 200_000), "upstream_bad_response"),
+    "E88-JSON that is not UTF-8": (json_bytes(b'{"text": "\xff"}'), "upstream_bad_response"),
+    "E90-a compression bomb": (coded("gzip", BOMB), "upstream_bad_response"),
+    "E97-two lengths": (raw(OK, b"Content-Length: 16\r\n", SIZED, HELLO), "upstream_error"),
+    "E97-a length that is none": (raw(OK, b"Content-Length: +17\r\n\r\n", HELLO), "upstream_error"),
+    "E97-a length below zero": (raw(OK, b"Content-Length: -1\r\n\r\n", HELLO), "upstream_error"),
+    "E97-a length and chunks": (
+        raw(OK, b"Transfer-Encoding: chunked\r\n", SIZED, b"11\r\n", HELLO, b"\r\n0\r\n\r\n"),
+        "upstream_error",
+    ),
+    "E97-a chunk's size that is none": (raw(OK, b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"), "upstream_error"),
+    "E97-a chunk's size below zero": (raw(OK, b"Transfer-Encoding: chunked\r\n\r\n-1\r\n"), "upstream_error"),
+    "E97-a header of 100 KB": (raw(OK, lines(1, 100_000), SIZED, HELLO), "upstream_error"),
+    "E97-a thousand headers": (raw(OK, lines(1_000, 1), SIZED, HELLO), "upstream_error"),
+    "E97-CR in a header": (raw(OK, b"X-Request-ID: a\rSet-Cookie: b\r\n", SIZED, HELLO), "upstream_error"),
+    "E97-NUL in a header": (raw(OK, b"X-Request-ID: a\0b\r\n", SIZED, HELLO), "upstream_error"),
+}
+
+
+@pytest.mark.parametrize("fault", UNKNOWN)
+def test_what_may_have_been_billed_is_not_to_be_repeated_and_stays_charged(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, fault: str
+) -> None:
+    reply, code = UNKNOWN[fault]
+    status = 504 if code == "upstream_timeout" else 502
+    upstream.reply(reply)
+    answer = post(gateway, form())
+    assert is_unknown(gateway, answer, status, code)
+    line = gateway.wait_for_log(request_id(answer))
+    assert (line["status"], line["error"], line["state"], line["level"]) == (status, code, "unknown", "warning")
+    assert len(upstream.journal) == 1
+    assert post(gateway, form()).json() == {"text": "hello"}
+
+
+@pytest.mark.parametrize("response_format", ["text", "srt", "vtt"])
+def test_E86_an_html_page_is_no_transcript(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, response_format: str
+) -> None:
+    upstream.reply(text_answer(HTML))
+    answer = post(gateway, form(fields=[("response_format", response_format)]))
+    assert (answer.status, error_of(answer)["code"]) == (502, "upstream_bad_response")
+    assert row_of(gateway, answer)["state"] == "unknown"
+
+
+def test_E86_the_log_shows_an_unreadable_error_and_never_a_transcript(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    page = f"<html>a gateway's page that echoes {PROVIDER_KEY} {'x' * 2000}</html>"
+    upstream.reply(text_answer(page, "text/html").but(status=404), json_bytes(b'{"text": "the secret words'))
+    assert post(gateway, form()).status == 502
+    answer = post(gateway, form())
+    gateway.wait_for_log(request_id(answer))
+    messages = [str(line["message"]) for line in gateway.log_lines("log")]
+    (shown,) = [message for message in messages if "a gateway's page" in message]
+    assert "[redacted]" in shown
+    assert len(shown) < 1200
+    assert any("a success of the provider cannot be used" in message for message in messages)
+    assert "the secret words" not in gateway.log.read_text()
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+def test_E90_an_answer_above_what_is_held_is_given_up(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, framing: str
+) -> None:
+    upstream.reply(json_bytes(b'{"text": "' + b"a" * (32 * 1024 * 1024) + b'"}').but(framing=framing))
+    assert is_unknown(gateway, post(gateway, form()), 502, "upstream_bad_response")
+    upstream.wait_until(lambda: upstream.connections_open <= 1)
+
+
+def test_E90_an_answer_of_2_gb_is_not_waited_for(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    """It says how long it is; more than is held of it is not read."""
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(2 << 30))]
+    megabyte = b"a" * (1 << 20)
+    upstream.reply(Reply(headers=headers, body=[(0, b'{"text": "'), *((0.0, megabyte) for _ in range(64))]))
+    answer = post(gateway, form())
+    assert is_unknown(gateway, answer, 502, "upstream_bad_response")
+    assert upstream.journal[0].answered_at is None
+
+
+# -- answers that are none by the book, and complete all the same ------------------------------------------------------
+
+GOOD: dict[str, Reply] = {
+    "E97-100 Continue first": raw(b"HTTP/1.1 100 Continue\r\n\r\n", OK, SIZED, HELLO),
+    "E97-103 Early Hints thrice": raw(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 3, OK, SIZED, HELLO),
+    "E97-HTTP/1.0 without a length": raw(OK.replace(b"1.1", b"1.0"), b"\r\n", HELLO),
+    "E97-without a length": raw(OK, b"\r\n", HELLO),
+    "E97-a blank line first": raw(b"\r\n", OK, SIZED, HELLO),
+    "E97-without a content type": raw(b"HTTP/1.1 200 OK\r\n", SIZED, HELLO),
+    "E97-trailers": raw(OK, b"Transfer-Encoding: chunked\r\n\r\n11\r\n", HELLO, b"\r\n0\r\nX-Request-ID: late\r\n\r\n"),
+    "E97-201": json_bytes(HELLO, 201),
+}
+
+
+@pytest.mark.parametrize("oddity", GOOD)
+def test_a_complete_answer_is_passed_on(gateway: GatewayProcess, upstream: ScriptedUpstream, oddity: str) -> None:
+    upstream.reply(GOOD[oddity])
+    answer = post(gateway, form())
+    assert (answer.status // 100, answer.body, answer.interim) == (2, HELLO, [])
+    assert answer.header("content-type") == "application/json"
+    assert row_of(gateway, answer)["state"] == "settled"
+
+
+def test_E97_a_text_without_a_content_type_is_text(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    upstream.reply(Reply(body=b"hello"))
+    answer = post(gateway, form(fields=[("response_format", "text")]))
+    assert (answer.status, answer.body, answer.header("content-type")) == (200, b"hello", "text/plain; charset=utf-8")
+
+
+HOSTILE = [
+    ("Set-Cookie", "session=1"),
+    ("Connection", "X-Secret"),
+    ("X-Secret", "1"),
+    ("Keep-Alive", "timeout=1000"),
+    ("Proxy-Authenticate", "Basic"),
+    ("Trailer", "X-Late"),
+    ("Upgrade", "h2c"),
+    ("Server", "nginx"),
+    ("Date", "yesterday"),
+    ("Access-Control-Allow-Origin", "*"),
+    ("X-Should-Retry", "true"),
+    ("X-RateLimit-Remaining-Requests", "7"),
+    ("Retry-After", "7"),
+    ("WWW-Authenticate", "Basic"),
+    ("Content-Disposition", "attachment"),
+    ("Location", "/elsewhere"),
+    ("X-Request-ID", "theirs"),
+]
+
+
+@pytest.mark.parametrize("status", [200, 403, 429, 500])
+def test_E97_of_the_headers_only_what_is_listed_is_passed_on(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, status: int
+) -> None:
+    reply = json_answer("hello") if status == 200 else error_answer(status, "x", "y")
+    upstream.reply(reply.but(headers=[*reply.headers, *HOSTILE]))
+    answer = post(gateway, form())
+    names = {name.lower() for name, _ in answer.headers}
+    ours = {"date", "content-type", "content-length", "x-request-id"}
+    more = {200: {"openai-processing-ms", "x-upstream-request-id"}, 429: {"retry-after", "retry-after-ms"}}
+    assert (answer.status, names) == (status, ours | more.get(status, set()))
+    assert request_id(answer) != "theirs"
+    assert row_of(gateway, answer)["upstream_request_id"] == "theirs"
+
+
+@pytest.mark.parametrize("value", ["x" * 513, "caf\u00e9", "a\tb"])
+def test_E97_a_request_id_that_cannot_be_printed_is_dropped(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, value: str
+) -> None:
+    upstream.reply(json_answer("hello").but(headers=[("X-Request-ID", value)]))
+    answer = post(gateway, form())
+    assert (answer.status, answer.header("x-upstream-request-id")) == (200, None)
+    assert row_of(gateway, answer)["upstream_request_id"] is None
+
+
+# -- answers that say no ----------------------------------------------------------------------------------------------
+
+# Each with the caller's status, code and x-should-retry. The provider has done no work.
+RELEASED: dict[str, tuple[Reply, int, str, str | None]] = {
+    "E83-429": (error_answer(429, "rate_limited", "Slow down."), 429, "upstream_rate_limited", None),
+    "E83-429 as HTML": (html(429), 429, "upstream_rate_limited", None),
+    "E83-429 without a body": (Reply(429), 429, "upstream_rate_limited", None),
+    "E84-500 in a shape of its own": (json_bytes(b'{"detail": "boom"}', 500), 500, "upstream_error", None),
+    "E84-500 as a list": (json_bytes(b"[1]", 500), 500, "upstream_error", None),
+    "E84-502 as HTML": (html(502), 502, "upstream_error", None),
+    "E84-503 without a body": (Reply(503), 503, "upstream_error", None),
+    "E84-500 compressed": (coded("gzip", compress(HELLO)).but(status=500), 500, "upstream_error", None),
+    "E84-599": (html(599), 599, "upstream_error", None),
+    "E85-401": (error_answer(401, "invalid_api_key", "Bad key."), 502, "upstream_auth_failed", "false"),
+    "E85-401 as HTML": (html(401), 502, "upstream_auth_failed", "false"),
+    "E85-402": (error_answer(402, "no_credit", "Pay."), 502, "upstream_out_of_credit", "false"),
+    "E85-402 without a body": (Reply(402), 502, "upstream_out_of_credit", "false"),
+    "E86-422 in a shape of its own": (json_bytes(b'{"detail": [{"msg": "bad"}]}', 422), 422, "upstream_error", None),
+    "E86-404 as text": (text_answer("404 page not found").but(status=404), 502, "upstream_bad_response", None),
+    "E86-400 as HTML": (html(400), 502, "upstream_bad_response", None),
+    "E86-404 without a body": (Reply(404), 502, "upstream_bad_response", None),
+    "E86-400 compressed": (coded("br", compress(HELLO)).but(status=400), 502, "upstream_bad_response", None),
+    "E95-300": (Reply(300), 502, "upstream_redirect", "false"),
+    "E95-304": (Reply(304, framing="raw", raw=b"HTTP/1.1 304 Not Modified\r\n\r\n"), 502, "upstream_redirect", "false"),
+    "E95-302 without a Location": (Reply(302), 502, "upstream_redirect", "false"),
+}
+
+
+@pytest.mark.parametrize("fault", RELEASED)
+def test_what_was_refused_as_a_whole_costs_nothing(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, fault: str
+) -> None:
+    reply, status, code, retry = RELEASED[fault]
+    upstream.reply(reply.but(headers=[*reply.headers, ("X-Request-ID", "up-1")]))
+    answer = post(gateway, form())
+    assert is_released(gateway, answer, status, code, retry)
+    assert row_of(gateway, answer)["upstream_request_id"] == (None if reply.framing == "raw" else "up-1")
+    assert len(upstream.journal) == 1
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 413, 415, 422, 500, 503])
+def test_E84_E86_an_error_in_openais_shape_is_passed_on_as_it_is(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, status: int
+) -> None:
+    body = b'{"error":{"message":"h\\u00e9","type":"odd_type","param":"language","code":"odd"},\n "extra":1}'
+    upstream.reply(json_bytes(body, status))
+    answer = post(gateway, form())
+    assert (answer.status, answer.body) == (status, body)
+    assert answer.header("content-type") == "application/json"
+    assert answer.header("x-should-retry") is None
+    assert row_of(gateway, answer)["state"] == "released"
+
+
+def test_E84_the_words_of_another_shape_are_told(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    upstream.reply(json_bytes(b'{"detail": "The language xx is not known."}', 422))
+    message = error_of(post(gateway, form()))["message"]
+    assert message == "The speech provider refused the request with status 422. The language xx is not known."
+
+
+def test_E83_the_limits_of_the_provider_are_told_as_its_own(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    limits = [("Retry-After", "13"), ("X-RateLimit-Limit-Requests", "5"), ("X-RateLimit-Remaining-Requests", "0")]
+    upstream.reply(error_answer(429, "rate_limited", "Your org-123 is too fast.", headers=limits))
+    with pytest.raises(RateLimitError) as raised:
+        sdk(gateway).audio.transcriptions.create(file=CLIP, model="whisper-1")
+    error = raised.value
+    assert (error.code, error.type) == ("upstream_rate_limited", "rate_limit_error")
+    assert error.response.headers["retry-after"] == "13"
+    assert not [name for name in error.response.headers if name.startswith("x-ratelimit")]
+    assert "org-123" not in error.message
+
+
+WAITS: dict[str, tuple[str, str | None]] = {
+    "E83-seconds": ("7", "7"),
+    "E83-none": ("0", "1"),
+    "E83-a date that is past": ("Wed, 21 Oct 2015 07:28:00 GMT", "1"),
+    "E83-below zero": ("-1", None),
+    "E83-huge": ("9" * 40, None),
+    "E83-a year": ("31536000", "31536000"),
+    "E83-hexadecimal": ("0x10", None),
+    "E83-words": ("soon", None),
+    "E83-nothing": ("", None),
+}
+
+
+@pytest.mark.parametrize("wait", WAITS)
+def test_how_long_the_provider_asks_to_wait(gateway: GatewayProcess, upstream: ScriptedUpstream, wait: str) -> None:
+    given, told = WAITS[wait]
+    upstream.reply(error_answer(429, "rate_limited", "Slow.", headers=[("Retry-After", given)]))
+    answer = post(gateway, form())
+    assert is_released(gateway, answer, 429, "upstream_rate_limited")
+    assert error_of(answer)["type"] == "rate_limit_error"
+    assert answer.header("retry-after") == told
+
+
+def test_E83_a_date_to_wait_for_is_told_in_seconds(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    until = formatdate(time() + 3600, usegmt=True)
+    upstream.reply(error_answer(429, "rate_limited", "Slow.", headers=[("Retry-After", until)]))
+    seconds = int(post(gateway, form()).header("retry-after") or "")
+    assert 3000 < seconds <= 3601
+
+
+def test_E84_the_sdk_repeats_what_may_be_repeated(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    busy = error_answer(503, "busy", "Busy.")
+    upstream.reply(busy, json_answer("hello"))
+    told = sdk(gateway, retries=2).audio.transcriptions.create(file=CLIP, model="whisper-1")
+    assert told.text == "hello"
+    assert len(upstream.journal) == 2
+
+
+def test_E79_the_sdk_does_not_repeat_what_may_have_been_billed(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    upstream.default = no_answer()
+    with pytest.raises(InternalServerError) as raised:
+        sdk(gateway, retries=2).audio.transcriptions.create(file=CLIP, model="whisper-1")
+    assert raised.value.code == "upstream_error"
+    assert len(upstream.journal) == 1
+
+
+@pytest.mark.parametrize("cut", ["reset", "close"])
+def test_E79_a_connection_that_breaks_during_the_upload_costs_nothing(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, cut: str
+) -> None:
+    """The closing boundary was not sent: the provider cannot have worked."""
+    upstream.reply(no_answer().but(cut=cut, when="after_bytes", after=4000))
+    with connect(gateway) as caller:
+        body = multipart(form(), closing=False)
+        headers = [("Content-Length", str(len(body) + 100))]
+        caller.send(post_bytes(gateway, b"", headers=headers) + body)
+        head = caller.read_until(b"\r\n\r\n").decode()
+    lines = dict(line.split(": ", 1) for line in head.split("\r\n")[1:])
+    assert head.startswith("HTTP/1.1 502 ")
+    assert "x-should-retry" not in lines
+    row = gateway.wait_for_row(lines["x-request-id"], "released")
+    assert (row["error"], row["cost_nano_usd"]) == ("upstream_error", 0)
+
+
+@pytest.mark.parametrize("where", ["another host", "the same host", "no host"])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_E95_a_redirect_is_never_followed(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, status: int, where: str
+) -> None:
+    with ScriptedUpstream() as elsewhere:
+        host = {"another host": elsewhere.base_url, "the same host": upstream.base_url, "no host": "/v2"}[where]
+        upstream.reply(Reply(status, [("Location", f"{host}/audio/transcriptions")]))
+        answer = post(gateway, form())
+        assert elsewhere.connections_opened == 0
+    assert is_released(gateway, answer, 502, "upstream_redirect", retry="false")
+    assert answer.header("location") is None
+    assert len(upstream.journal) == 1

@@ -1,0 +1,160 @@
+"""Many callers, good and bad, before a provider in every mood, while keys and budgets change: nothing is left behind.
+
+`SOAK_SECONDS` says for how long: 600 by default.
+"""
+
+import asyncio
+import os
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.behaviour.test_budgets import at_once
+
+from tests.soak.acts import MAX_FILE_BYTES, Caller
+from tests.soak.vitals import Vitals, vitals, wait_for
+from tests.soak.weather import MoodyProvider
+from tests.stubs.gateway import ADMIN_KEY, GatewayProcess
+from tests.stubs.invariants import check_ledger, most_over
+from tests.stubs.upstream import FormError, ScriptedUpstream, json_answer
+
+SECONDS = float(os.environ.get("SOAK_SECONDS", "600"))
+WARM_UP_SECONDS = 20.0
+CALLERS = 12
+MAX_REQUESTS = 32
+BUDGET_NANO_USD = 200_000_000
+# What the allocator and the caches may keep of the busiest moment, which the warm-up may not have had.
+RESIDENT_GROWTH_BYTES = 32 * 1024 * 1024
+# asyncio's default executor makes its threads when they are wanted, up to so many.
+POOLED_THREADS = (os.cpu_count() or 1) + 4
+
+SETTINGS = f"""
+[server]
+max_requests = {MAX_REQUESTS}
+max_file_bytes = {MAX_FILE_BYTES}
+[timeouts]
+head = 2
+body_idle = 2
+first_byte = 10
+sse_idle = 2
+write_idle = 2
+linger = 2
+"""
+
+
+@pytest.fixture
+def gateway(upstream: MoodyProvider, tmp_path: Path) -> Iterator[GatewayProcess]:
+    with GatewayProcess(tmp_path, upstream.base_url, SETTINGS, admin_key=ADMIN_KEY) as process:
+        yield process
+
+
+@pytest.fixture
+def upstream() -> Iterator[MoodyProvider]:
+    with MoodyProvider(seed=1) as provider:
+        yield provider
+        # A head that breaks off with its caller is no fault of the gateway's; a complete form that is malformed is.
+        provider.failures = [failure for failure in provider.failures if isinstance(failure, FormError)]
+
+
+@pytest.fixture
+def callers(gateway: GatewayProcess) -> list[Caller]:
+    """The first has a budget that never changes and that the load spends, the second few requests at once."""
+    steady = Caller(gateway, "steady", 0, models=["whisper-1"], budgets=[f"{BUDGET_NANO_USD / 1e9:.9f}usd/month"])
+    narrow = Caller(gateway, "narrow", 1, concurrency=1, rpm=600)
+    return [steady, narrow, *(Caller(gateway, f"caller-{number}", number) for number in range(2, CALLERS))]
+
+
+def load(gateway: GatewayProcess, upstream: ScriptedUpstream, callers: list[Caller], seconds: float) -> None:
+    """All callers act for so long, beside one who administers them; raises what any of them raised."""
+    stopped = threading.Event()
+    failures: list[Exception] = []
+
+    def act_until_stopped(caller: Caller) -> None:
+        try:
+            while not stopped.is_set():
+                caller.act()
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=act_until_stopped, args=(caller,), name=caller.name) for caller in callers]
+    for thread in threads:
+        thread.start()
+    chance, end = random.Random(7), time.monotonic() + seconds
+    while time.monotonic() < end and not failures:
+        administer(gateway, chance.choice(callers[1:]), chance)
+        upstream.journal.clear()
+        time.sleep(0.2)
+    stopped.set()
+    for thread in threads:
+        thread.join(60)
+    if failures:
+        raise failures[0]
+
+
+def administer(gateway: GatewayProcess, caller: Caller, chance: random.Random) -> None:
+    """A new key, or another budget."""
+    if chance.random() < 0.3:
+        rotated = gateway.admin("POST", f"/callers/{caller.name}/keys", {"overlap_hours": 0.02})
+        caller.key = rotated.json()["key"]
+    else:
+        budgets = chance.choice((None, None, None, ["1min/day"], ["500min/day", "2usd/total"]))
+        assert gateway.admin("PATCH", f"/callers/{caller.name}", {"budgets": budgets}).status_code == 200
+
+
+def idle(gateway: GatewayProcess, upstream: ScriptedUpstream, files: int = 0) -> Vitals:
+    """What it holds when nothing is in flight, its pool of connections has ended and no more than so many files are
+    open, or after a minute of waiting for that.
+    """
+    assert gateway.process is not None
+    pid = gateway.process.pid
+    assert wait_for(lambda: not gateway.rows("state = 'held'")), gateway.rows("state = 'held'")
+    assert wait_for(lambda: upstream.connections_open == 0), upstream.connections_open
+    wait_for(lambda: vitals(pid).files <= files, seconds=60 if files else 5)
+    return vitals(pid)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(SECONDS + 600)
+def test_nothing_is_left_behind(gateway: GatewayProcess, upstream: MoodyProvider, callers: list[Caller]) -> None:
+    load(gateway, upstream, callers, WARM_UP_SECONDS)
+    before = idle(gateway, upstream)
+    load(gateway, upstream, callers, SECONDS)
+    after = idle(gateway, upstream, before.files)
+    seen = sum((caller.seen for caller in callers), Counter[str]())
+    print(f"\n{before}\n{after}\n{seen}")
+
+    assert after.files <= before.files
+    assert after.threads <= before.threads + POOLED_THREADS
+    assert after.resident <= before.resident + RESIDENT_GROWTH_BYTES
+    assert not seen.keys() & {"500 internal_error", "500 ledger_unavailable", "503 ledger_unavailable"}, seen
+    assert seen["200"] > SECONDS
+    assert not [line for line in gateway.log_lines("log") if "exception" in line]
+
+    check_ledger(gateway.ledger)
+    done = gateway.command("usage", "export", "--verify", "--format", "jsonl")
+    assert done.returncode == 0, done.stderr
+    rows = gateway.rows("caller = 'steady'")
+    assert sum(row["cost_nano_usd"] for row in rows) > 0
+    assert most_over(rows, BUDGET_NANO_USD) <= max(row["bound_nano_usd"] for row in rows)
+    check_slots_free(gateway, upstream)
+
+
+def check_slots_free(gateway: GatewayProcess, upstream: MoodyProvider) -> None:
+    """As many requests at once as the settings allow wait at the provider together; then all are answered."""
+    gate = threading.Event()
+    upstream.mood = json_answer("late").but(gate=gate)
+    upstream.journal.clear()
+
+    def open_when_all_wait() -> None:
+        upstream.wait_for(MAX_REQUESTS, 60)
+        gate.set()
+
+    opener = threading.Thread(target=open_when_all_wait)
+    opener.start()
+    key = gateway.create_caller("last")
+    assert asyncio.run(at_once(gateway, key, MAX_REQUESTS)) == [(200, None, None)] * MAX_REQUESTS
+    opener.join()

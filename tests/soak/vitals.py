@@ -1,0 +1,36 @@
+"""What a process holds, as its kernel tells (proc(5))."""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """Resident memory in bytes; open files, sockets among them; threads."""
+
+    resident: int
+    files: int
+    threads: int
+
+
+def vitals(pid: int) -> Vitals:
+    process = Path(f"/proc/{pid}")
+    status = (process / "status").read_text()
+    kilobytes = re.search(r"VmRSS:\s+(\d+) kB", status)
+    threads = re.search(r"Threads:\s+(\d+)", status)
+    assert kilobytes is not None
+    assert threads is not None
+    return Vitals(int(kilobytes[1]) * 1024, len(list((process / "fd").iterdir())), int(threads[1]))
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> bool:
+    """Whether this comes true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True

@@ -1,0 +1,86 @@
+"""Two other readers of multipart/form-data, brought to one shape: the parts of a whole body, or None for a refusal.
+
+They were written apart from each other and from ours, and are milder: `multipart` takes a preamble and odd heads,
+`werkzeug` lines that end in a lone CR or LF as well.
+"""
+
+import importlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder
+
+from tests.wire.forms import Part
+
+# python-multipart has a package of this name, which steps aside at run time, but not for a type checker.
+_multipart: Any = importlib.import_module("multipart")
+
+
+def by_multipart(boundary: str, body: bytes) -> list[Part] | None:
+    """The parts that `multipart` (github.com/defnull/multipart) reads."""
+    parser = _multipart.PushMultipartParser(boundary)
+    parts: list[Part] = []
+    try:
+        with parser:
+            for event in parser.parse(body):
+                if isinstance(event, _multipart.MultipartSegment):
+                    segment, data = event, b""
+                elif event is None:
+                    parts.append((segment.name, segment.filename, data))
+                else:
+                    data += bytes(event)
+    except _multipart.MultipartError:
+        return None
+    return parts
+
+
+def by_werkzeug(boundary: str, body: bytes) -> list[Part] | None:
+    """The parts that werkzeug's decoder reads."""
+    parts: list[Part] = []
+    try:
+        for event in _events(MultipartDecoder(boundary.encode()), body):
+            if isinstance(event, Field | File):
+                begun, data = event, b""
+                if not isinstance(begun.name, str):  # it has none for a part without a name
+                    return None
+            elif isinstance(event, Data):
+                data += event.data
+                if not event.more_data:
+                    parts.append((begun.name, getattr(begun, "filename", None), data))
+    except ValueError:
+        return None
+    return parts
+
+
+def _events(decoder: MultipartDecoder, body: bytes) -> Iterator[Event]:
+    decoder.receive_data(body)
+    decoder.receive_data(None)
+    while True:
+        event = decoder.next_event()
+        yield event
+        if isinstance(event, Epilogue):
+            return
+
+
+def agree(ours: list[Part], theirs: list[Part] | None, body: bytes) -> bool:
+    """Whether another reader has read the same parts in this body.
+
+    What stands in a filename is compared unless the body has a backslash or an extended filename: to one reader that is
+    a path, of which it takes the end, to another an escape, and only one prefers `filename*`. No filename travels on.
+    """
+    filenames = b"\\" not in body and b"*=" not in body
+    return theirs is not None and [_said(part, filenames) for part in ours] == [
+        _said(part, filenames) for part in theirs
+    ]
+
+
+def _said(part: Part, filenames: bool) -> tuple[str, str | bool, bytes]:
+    name, filename, data = part
+    return _plain(name), _plain(filename) if filename and filenames else filename is not None, data
+
+
+def _plain(name: str) -> str:
+    """A name with its escapes undone: browsers write `%22` for a quote where libraries write a backslash before it."""
+    text = name.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
+    return re.sub(r"\\+", r"\\", text).replace('\\"', '"')

@@ -1,0 +1,39 @@
+"""Our reader, from the pieces of a body to its parts."""
+
+from collections.abc import Iterable
+
+from app.wire.multipart import MalformedForm, MultipartReader, PartBegin, PartData, PartEnd
+from tests.wire.forms import Part
+
+
+def read(boundary: str, pieces: Iterable[bytes]) -> list[Part]:
+    """The parts of a form; the order of its events is held to the grammar on the way."""
+    reader = MultipartReader(boundary)
+    parts: list[Part] = []
+    begun: PartBegin | None = None
+    data = b""
+    for piece in pieces:
+        for event in reader.feed(piece):
+            if isinstance(event, PartBegin):
+                assert begun is None
+                begun, data = event, b""
+                continue
+            assert begun is not None
+            if isinstance(event, PartData):
+                assert event.data, "an event without a byte"
+                data += event.data
+            else:
+                assert isinstance(event, PartEnd)
+                parts.append((begun.name, begun.filename, data))
+                begun = None
+    reader.finish()
+    assert begun is None
+    return parts
+
+
+def read_or_none(boundary: str, pieces: Iterable[bytes]) -> list[Part] | None:
+    """The parts of a form, None if it is refused."""
+    try:
+        return read(boundary, pieces)
+    except MalformedForm:
+        return None

@@ -1,0 +1,111 @@
+"""The reader beside two others: it accepts a form only where all agree, and then reads the same parts.
+
+What two parsers read differently, an attacker can use.
+"""
+
+import base64
+import json
+import random
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import multipart_form_data_conformance as conformance
+import pytest
+
+from app.wire.multipart import MalformedForm, boundary_of
+from tests.wire.forms import CORPUS, FAULTS, Form
+from tests.wire.mutants import mutants
+from tests.wire.parsers import agree, by_multipart, by_werkzeug
+from tests.wire.reading import read, read_or_none
+from tests.wire.splits import splits
+
+LONGEST_SEED = 2_000
+
+CASES: dict[str, Path] = {path.parent.name: path.parent for path in conformance.get_tests_dir().glob("*/*/test.json")}
+
+# Forms that the suite takes, most of them as lenient, and this reader does not; and why.
+STRICTER = {
+    "022-filename-star-encoding": "a file has a plain filename; an extended one alone is a file to some readers only",
+    "044-boundary-special-chars": "a boundary with separators needs its quotes (RFC 2046, 5.1.1)",
+    "046-whitespace-around-boundary": "a boundary does not begin with a blank",
+    "085-header-folding": "a header is one line",
+    "061-lf-only-lenient": "lines end in CRLF",
+    "062-mixed-endings": "lines end in CRLF",
+    "107-preamble-content": "nothing stands before the first boundary",
+    "208-duplicate-headers": "a part has one Content-Disposition",
+    "210-control-chars-in-name": "a header has no control characters",
+}
+
+
+def told(case: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((case / "test.json").read_text("utf-8"))["expected"]
+    return found
+
+
+def form(case: Path) -> Form:
+    headers = json.loads((case / "headers.json").read_text("utf-8"))
+    return Form((case / "input.raw").read_bytes(), [], boundary_of(headers["content-type"]))
+
+
+def digest_of(part: dict[str, Any]) -> str:
+    """The SHA-256 of a part's bytes, which the suite gives as text, as base64 or as the digest alone."""
+    if part.get("body_sha256") is not None:
+        return str(part["body_sha256"])
+    data = base64.b64decode(part["body_base64"]) if part.get("body_base64") else str(part["body_text"]).encode()
+    return sha256(data).hexdigest()
+
+
+def test_the_suite_has_its_cases() -> None:
+    assert len(CASES) >= 58
+    assert STRICTER.keys() <= CASES.keys()
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if told(case)["valid"] and name not in STRICTER])
+def test_a_conforming_form_is_read_as_the_suite_says_for_every_split(name: str) -> None:
+    case = form(CASES[name])
+    expected = [(part["name"], part.get("filename"), digest_of(part)) for part in told(CASES[name])["parts"]]
+    for pieces in splits(case.body):
+        parts = read(case.boundary, pieces)
+        assert [(name, filename, sha256(data).hexdigest()) for name, filename, data in parts] == expected
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not told(case)["valid"] or name in STRICTER])
+def test_a_malformed_form_of_the_suite_is_refused(name: str) -> None:
+    with pytest.raises(MalformedForm):
+        read((case := form(CASES[name])).boundary, [case.body])
+
+
+def seeds() -> list[Form]:
+    """Every short form of both corpora whose boundary can be read, the broken ones as well."""
+    broken = [Form(body, []) for body, _ in FAULTS.values()]
+    suite = [form(case) for name, case in CASES.items() if name not in STRICTER]
+    return [each for each in (*CORPUS.values(), *broken, *suite) if len(each.body) <= LONGEST_SEED]
+
+
+def check_agreement(count: int, seed: int) -> int:
+    """How many of so many mutants are accepted, all of them by all and with the same parts."""
+    chance = random.Random(seed)
+    accepted = 0
+    for mutant in mutants(seeds(), count, seed):
+        ours = read_or_none(mutant.boundary, [mutant.body])
+        cut = chance.randint(0, len(mutant.body))
+        assert read_or_none(mutant.boundary, [mutant.body[:cut], mutant.body[cut:]]) == ours, (mutant, cut)
+        if ours is None:
+            continue
+        accepted += 1
+        for parser in (by_multipart, by_werkzeug):
+            theirs = parser(mutant.boundary, mutant.body)
+            assert agree(ours, theirs, mutant.body), (parser.__name__, mutant, ours, theirs)
+    return accepted
+
+
+def test_ten_thousand_mutants_are_accepted_only_where_all_agree() -> None:
+    assert check_agreement(10_000, seed=1) > 500
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", range(2, 12))
+def test_a_million_mutants_are_accepted_only_where_all_agree(seed: int) -> None:
+    assert check_agreement(100_000, seed) > 5_000
