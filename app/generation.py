@@ -113,7 +113,7 @@ def generation(settings: Config, environ: Mapping[str, str], lasting: Lasting) -
 
 
 def checked(settings: Config, environ: Mapping[str, str]) -> AiohttpProvider:
-    """The provider's connections, not open yet; InvalidConfig if keys or files that the settings name cannot be used."""
+    """The provider's connections, not open yet; InvalidConfig if keys or files of the settings cannot be used."""
     configured_keys(settings, environ)
     settings.admin.key(environ)
     webhook(settings, environ)
