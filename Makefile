@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SYSTEM_TOOLS := curl chromium nginx prometheus strace
+SYSTEM_TOOLS := curl chromium nginx caddy prometheus strace
 
 .PHONY: help demo serve test test-system check soak bench lock clean
 
@@ -11,7 +11,7 @@ help:
 	@echo "make demo         show the gateway at work: an embedded speech engine, one caller, one clip, its usage"
 	@echo "make serve        the same, left running with a key to try"
 	@echo "make test         the test suite (Python and a package index are all it needs)"
-	@echo "make test-system  the tests that need curl, Chromium, nginx, Prometheus and strace, or root; installs with apt-get"
+	@echo "make test-system  the tests that need curl, Chromium, nginx, Caddy, Prometheus and strace, or root; installs with apt-get"
 	@echo "make check        lint, types, import contracts, known vulnerabilities, then make test"
 	@echo "make soak         long runs: a mixed load with faults (SOAK_SECONDS=600), kill -9 a thousand times, a million odd forms"
 	@echo "make bench        the gateway beside its peers, about an hour; see bench/README.md"

@@ -1,272 +1,210 @@
-"""Putting the parts together: the only module that knows them all."""
+"""Putting the parts together, and taking in new settings while the gateway serves."""
 
 import asyncio
 import logging
-import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO
 
-from apsw import Connection
-from fastapi import FastAPI
-from fastapi_offline import FastAPIOffline
-from pydantic import SecretStr
-from starlette.routing import Route
-from starlette.types import ASGIApp, Lifespan
+from starlette.applications import Starlette
+from starlette.routing import Router
+from starlette.types import ASGIApp
 
-from app import __version__
-from app.adapters.ledger import (
-    Database,
-    LedgerCallers,
-    LedgerDesk,
-    LedgerReader,
-    LedgerWriter,
-    standings,
-    usage_sums,
-)
+from app import config
+from app.adapters import certificate
+from app.adapters.certificate import ServerCertificate
+from app.adapters.ledger import Database, LedgerDesk, LedgerReader, LedgerUnusable, LedgerWriter
 from app.adapters.ledger.migration import migrate
-from app.adapters.notices import NoticeDelivery, Webhook
+from app.adapters.notices import NoticeDelivery
+from app.adapters.reloading import Hangups, Outcome, OutcomeFile
 from app.adapters.server import Serving
 from app.adapters.spool import SpoolFolder
-from app.adapters.telemetry import Gauges, LineWriter, Observers, observing, scrape
-from app.adapters.upstream import AiohttpProvider
-from app.api import openapi, refusals
-from app.api.access import identified
-from app.api.admin import admin_router
-from app.api.audio import AudioEndpoint
-from app.api.edge import Edge
-from app.api.metrics import metrics_router
-from app.api.models import models_router
-from app.api.system import system_router
-from app.api.usage import OwnUsage, usage_router
-from app.clock import now_ms
-from app.config import Config, InvalidConfig, TimeoutSettings
-from app.gateway.administration import Administration, AuditEntry
-from app.gateway.auth import Caller, Key, KeyDirectory
+from app.adapters.telemetry import LineWriter, observing
+from app.api.current import Current
+from app.config import Config, InvalidConfig
 from app.gateway.budgets import Budgets
-from app.gateway.call import ALIASES, ENDPOINTS
 from app.gateway.entry import Entrance
-from app.gateway.intake import Intake
 from app.gateway.limits import Limits
-from app.gateway.pipeline import Pipeline
-from app.gateway.relay import Relay
-from app.gateway.report import Grouping, Period, UsageSum
 from app.gateway.throttle import Throttle
-from app.policy.terms import Tags
-from app.wire import identifier
-
-T = TypeVar("T")
+from app.generation import Generation, Lasting, checked, generation
 
 LAST_SECONDS = 2.0
 
 _log = logging.getLogger("audio_gateway")
 
 
-def create_app(settings: Config, environ: Mapping[str, str], lines: LineWriter, serving: Serving) -> ASGIApp:
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where settings come from: the file, if there is one, and the environment, which a process keeps as it began."""
+
+    file: Path | None
+    environ: Mapping[str, str]
+
+    def read(self) -> Config:
+        """The settings as they are now; InvalidConfig says what is wrong with them."""
+        return config.load(self.file, self.environ)
+
+    def read_again(self) -> Config:
+        """The same for a running gateway: a file without a byte is one that is just being written."""
+        if self.file is not None and self.file.exists() and not self.file.stat().st_size:
+            raise InvalidConfig(f"{self.file}: is empty")
+        return self.read()
+
+
+def create_app(
+    settings: Config, source: Source, lines: LineWriter, serving: Serving, shown: ServerCertificate | None = None
+) -> ASGIApp:
     """The gateway as an ASGI application; InvalidConfig or LedgerUnusable if it cannot be set up."""
-    parts = _assembled(settings, environ, lines)
-    app = _application(settings.server.docs, parts.running)
-    admin_key = settings.admin.key(environ)
-    ready = partial(_ready, parts, serving)
-    _add_routes(app, settings, admin_key, parts, ready)
-    if settings.metrics.enabled:
-        gauges = parts.gauges(ready, serving, lines, settings.ledger.path)
-        render = scrape(parts.observers.requests, parts.observers.commits, gauges)
-        app.include_router(metrics_router(render, admin_key, parts.throttle, open=settings.metrics.open))
-    refusals.install(app)
-    openapi.describe(app)
-    return Edge(app, _audio_endpoints(parts.pipeline, settings.timeouts), new_request_id, lines.request_id.set)
+    return _Gateway(settings, source, _Outlet(lines, serving), shown).current
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
-    """What is opened and closed with the gateway, and what the routes are made of."""
+class _Outlet:
+    """What the process has around the application: its log, and the server that serves it."""
 
-    lock: IO[str]
-    reader: LedgerReader
-    ledger: LedgerWriter
-    reports: LedgerDesk
-    changes: LedgerDesk
-    provider: AiohttpProvider
-    directory: KeyDirectory
-    throttle: Throttle
-    budgets: Budgets
-    delivery: NoticeDelivery
-    entrance: Entrance
-    relay: Relay
-    pipeline: Pipeline
-    spools: SpoolFolder
-    observers: Observers
+    lines: LineWriter
+    serving: Serving
 
-    def gauges(self, ready: Callable[[], bool], serving: Serving, lines: LineWriter, path: Path) -> Gauges:
-        """What a scrape reads."""
-        return Gauges(
-            ready=ready,
-            serving=serving,
-            lines=lines,
-            entrance=self.entrance,
-            budgets=self.budgets,
-            spools=self.spools,
-            ledger=self.ledger,
-            ledger_path=path,
-            requests=self.observers.requests,
-        )
+
+class _Gateway:
+    """What lasts, and the generation that is at work now. `shown` is the certificate of the server, under TLS."""
+
+    def __init__(self, settings: Config, source: Source, outlet: _Outlet, shown: ServerCertificate | None) -> None:
+        checked(settings, source.environ)
+        database = Database(settings.ledger.path, settings.ledger.synchronous)
+        self._lock: IO[str] = database.lock()
+        _bring_up_to_date(database)
+        self._source = source
+        self._shown = shown
+        self._lasting = _lasting(settings, database, outlet)
+        self._now = generation(settings, source.environ, self._lasting)
+        self._delivery = NoticeDelivery(self._lasting.reader, self._lasting.ledger, self._now.webhook)
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._outcomes = OutcomeFile(settings.ledger.path)
+        self.current = Current(self._now.application, Router(lifespan=self._running).lifespan)
 
     @asynccontextmanager
-    async def running(self, _: FastAPI) -> AsyncIterator[None]:
+    async def _running(self, _: Starlette) -> AsyncIterator[None]:
         """Everything open; in the end closed in the reverse order, whatever happens."""
+        lasting = self._lasting
         async with AsyncExitStack() as stack:
-            stack.enter_context(self.lock)
-            self.ledger.start()
-            stack.callback(self.reader.close)
-            stack.push_async_callback(self.ledger.stop)
-            await self.provider.open()
-            stack.push_async_callback(self.provider.close)
-            await self.delivery.open()
-            stack.push_async_callback(self.delivery.close)
-            stack.push_async_callback(self.observers.close)
+            stack.enter_context(self._lock)
+            lasting.ledger.start()
+            stack.callback(lasting.reader.close)
+            stack.push_async_callback(lasting.ledger.stop)
+            await self._now.provider.open()
+            stack.push_async_callback(self._close_providers)
+            await self._delivery.open()
+            stack.push_async_callback(self._delivery.close)
+            stack.push_async_callback(lasting.observers.close)
             # Requests that were cancelled at the end of the grace still close their rows.
-            stack.push_async_callback(self.entrance.emptied, LAST_SECONDS)
-            stack.push_async_callback(self.changes.close)
-            stack.push_async_callback(self.reports.close)
-            for work in (self.delivery.deliver, partial(_take_in_resolutions, self.reader, self.budgets)):
+            stack.push_async_callback(lasting.entrance.emptied, LAST_SECONDS)
+            stack.push_async_callback(lasting.changes.close)
+            stack.push_async_callback(lasting.reports.close)
+            for work in (self._delivery.deliver, partial(_take_in_resolutions, lasting.reader, lasting.budgets)):
                 stack.push_async_callback(_ended, asyncio.create_task(_every_second(work)))
+            self._listen(stack)
             yield
 
+    def _listen(self, stack: AsyncExitStack) -> None:
+        """Reload at every SIGHUP from here on."""
+        self._outcomes.clear()
+        hangups = Hangups()
+        hangups.listen()
+        stack.callback(hangups.close)
+        stack.push_async_callback(_ended, asyncio.create_task(self._reload_at(hangups)))
 
-def _assembled(settings: Config, environ: Mapping[str, str], lines: LineWriter) -> _Parts:
-    provider = AiohttpProvider(settings.upstream, settings.upstream.api_key(environ), settings.timeouts)
-    keys = configured_keys(settings, environ)
-    database = Database(settings.ledger.path, settings.ledger.synchronous)
-    lock = database.lock()
-    _bring_up_to_date(database)
-    reader = LedgerReader(database)
-    told = observing(settings, lines)
-    ledger = LedgerWriter(database, told.commits.committed)
+    async def _reload_at(self, hangups: Hangups) -> None:
+        while True:
+            await hangups.next()
+            outcome = await self._reloaded(time.monotonic_ns())
+            await asyncio.to_thread(self._outcomes.tell, outcome)
+
+    async def _reloaded(self, began_ns: int) -> Outcome:
+        """Take in the settings as they are now, all of them or none, and say once what came of it."""
+        try:
+            outcome = Outcome(began_ns, changed=await self._reload())
+            _log.info("%s", outcome.summary)
+        except (InvalidConfig, LedgerUnusable) as error:
+            outcome = Outcome(began_ns, str(error))
+            _log.error("%s", outcome.summary)
+        except Exception:
+            outcome = Outcome(began_ns, "an error of the gateway, which its log tells of")
+            _log.exception("%s", outcome.summary)
+        return outcome
+
+    async def _reload(self) -> tuple[str, ...]:
+        settings = await asyncio.to_thread(self._source.read_again)
+        before, after = self._now, await asyncio.to_thread(self._prepared, settings)
+        shown = await asyncio.to_thread(certificate.read, settings.tls)
+        await after.provider.open()
+        # From here to the end nothing is awaited and nothing can fail: this is the one moment of the change.
+        self._now, self.current.application, self._delivery.webhook = after, after.application, after.webhook
+        if self._shown is not None and shown is not None:
+            self._shown.renew(shown)
+        retired = asyncio.create_task(_retired(before))
+        self._retiring.add(retired)
+        retired.add_done_callback(self._retiring.discard)
+        return config.changed(before.settings, settings)
+
+    def _prepared(self, settings: Config) -> Generation:
+        held = config.needing_restart(self._now.settings, settings)
+        if held:
+            raise InvalidConfig(f"{', '.join(held)}: cannot change while the gateway runs; restart it")
+        return generation(settings, self._source.environ, self._lasting)
+
+    async def _close_providers(self) -> None:
+        for task in self._retiring:
+            task.cancel()
+        await asyncio.gather(self._now.provider.close(), *self._retiring, return_exceptions=True)
+
+
+def _lasting(settings: Config, database: Database, outlet: _Outlet) -> Lasting:
+    observers = observing(settings, outlet.lines)
+    server, reader, ledger = (
+        settings.server,
+        LedgerReader(database),
+        LedgerWriter(database, observers.commits.committed),
+    )
     if orphans := ledger.open():
         _log.warning("%d requests were left held by a gateway that was stopped; now unknown", orphans)
-    server = settings.server
-    spools = SpoolFolder(settings.ledger.path.parent, server.spool_memory_bytes, server.spool_total_bytes)
-    _refuse_names_in_both(settings, database)
-    directory = KeyDirectory(keys, reader, settings.limits.terms)
-    throttle = Throttle(server.max_bad_keys)
-    budgets = Budgets(reader, settings.alerts.thresholds)
-    entrance = Entrance(server.max_requests, server.max_file_bytes, Limits(), budgets)
-    relay = Relay(provider, settings.upstream.framing, settings.timeouts, spools)
-    return _Parts(
-        lock=lock,
+    budgets = Budgets(reader)
+    return Lasting(
+        database=database,
         reader=reader,
         ledger=ledger,
         reports=LedgerDesk(database, "reports"),
         changes=LedgerDesk(database, "changes"),
-        provider=provider,
-        directory=directory,
-        throttle=throttle,
+        throttle=Throttle(server.max_bad_keys),
         budgets=budgets,
-        delivery=NoticeDelivery(reader, ledger, _webhook(settings, environ)),
-        entrance=entrance,
-        relay=relay,
-        pipeline=Pipeline(
-            directory=directory,
-            throttle=throttle,
-            entrance=entrance,
-            budgets=budgets,
-            intake=Intake(settings.models, server.max_file_bytes, spools),
-            relay=relay,
-            ledger=ledger,
-            journal=told.journal,
-            upstream=settings.upstream.name,
-            onward=told.onward,
-        ),
-        spools=spools,
-        observers=told,
+        entrance=Entrance(server.max_requests, server.max_file_bytes, Limits(), budgets),
+        spools=SpoolFolder(settings.ledger.path.parent, server.spool_memory_bytes, server.spool_total_bytes),
+        observers=observers,
+        lines=outlet.lines,
+        serving=outlet.serving,
     )
 
 
-def _ready(parts: _Parts, serving: Serving) -> bool:
-    return parts.ledger.writable and not parts.relay.key_in_trouble and not serving.draining
+def _bring_up_to_date(database: Database) -> None:
+    if (done := migrate(database)) is not None:
+        _log.warning(
+            "the ledger was brought from schema %d to %d; as it was before, it is in %s",
+            done.before,
+            done.after,
+            done.kept,
+        )
 
 
-def _add_routes(
-    app: FastAPI, settings: Config, admin_key: SecretStr | None, parts: _Parts, ready: Callable[[], bool]
-) -> None:
-    identify = identified(parts.directory, parts.throttle)
-    app.include_router(models_router(settings.models, settings.upstream.name, identify))
-    app.include_router(usage_router(partial(_own_usage, parts.reports), identify))
-    if admin_key is not None:
-        administer = partial(_administer, settings, parts.changes)
-        sums, audit = partial(_sums, parts.reports), partial(_audit, parts.reports)
-        app.include_router(admin_router(admin_key, parts.throttle, administer, sums, audit))
-    app.include_router(system_router(ready))
-    for path, endpoint in _audio_endpoints(parts.pipeline, settings.timeouts).items():
-        app.router.routes.append(Route(path, endpoint, methods=["POST"]))
-
-
-def _audio_endpoints(pipeline: Pipeline, timeouts: TimeoutSettings) -> dict[str, ASGIApp]:
-    """Both tasks, each by its path and by its alias."""
-    endpoints = {task: AudioEndpoint(pipeline, task, timeouts) for task in ENDPOINTS}
-    return {paths[task]: endpoint for paths in (ENDPOINTS, ALIASES) for task, endpoint in endpoints.items()}
-
-
-def _application(docs: bool, lifespan: Lifespan[FastAPI]) -> FastAPI:
-    """FastAPI without its own error pages and its own telemetry, which the environment could turn on and which tells of
-    bodies; with its documentation served from here rather than from somebody's CDN.
-    """
-    make = FastAPIOffline if docs else partial(FastAPI, docs_url=None, openapi_url=None)
-    return make(
-        redoc_url=None,
-        title="audio-gateway",
-        version=__version__,
-        lifespan=lifespan,
-        redirect_slashes=False,
-        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
-    )
-
-
-def configured_keys(settings: Config, environ: Mapping[str, str]) -> tuple[Key, ...]:
-    """The keys of the callers that stand in the settings; InvalidConfig if two of them have one and the same."""
-    keys: dict[str, Key] = {}
-    for caller in settings.callers:
-        sha256 = caller.sha256(environ)
-        if sha256 in keys:
-            raise InvalidConfig(f"callers.{caller.name}: has the same key as callers.{keys[sha256].caller}")
-        keys[sha256] = Key(f"config_{sha256[:8]}", caller.name, sha256, caller.terms)
-    return tuple(keys.values())
-
-
-def new_request_id() -> str:
-    """A fresh id, which sorts by time and is also the id of the request's row."""
-    return identifier.time_ordered("req_", now_ms(), secrets.token_bytes(identifier.RANDOM_BYTES))
-
-
-def administration(settings: Config, connection: Connection, actor: str) -> Administration:
-    """What can be changed about callers, by this actor."""
-    models = frozenset(model.id for model in settings.models)
-    configured = {each.name: each.terms for each in settings.callers}
-    return Administration(LedgerCallers(connection), models, configured, actor)
-
-
-async def _administer(settings: Config, desk: LedgerDesk, change: Callable[[Administration], T]) -> T:
-    return await desk.run(lambda connection: change(administration(settings, connection, "admin-api")))
-
-
-async def _sums(desk: LedgerDesk, grouping: Grouping, period: Period, caller: str | None) -> list[UsageSum]:
-    return await desk.run(lambda connection: usage_sums(connection, grouping, period, caller))
-
-
-async def _own_usage(desk: LedgerDesk, caller: Caller, grouping: Grouping, period: Period, tags: Tags) -> OwnUsage:
-    def own_usage(connection: Connection) -> OwnUsage:
-        sums = usage_sums(connection, grouping, period, caller.name, tags)
-        return OwnUsage(sums, standings(connection, caller.name, caller.terms.budgets, now_ms()))
-
-    return await desk.run(own_usage)
-
-
-async def _audit(desk: LedgerDesk, limit: int) -> list[AuditEntry]:
-    return await desk.run(lambda connection: LedgerCallers(connection).audit(limit))
+async def _retired(generation: Generation) -> None:
+    """Close what a generation had open, when its last request has left it."""
+    try:
+        await generation.application.emptied()
+    finally:
+        await generation.provider.close()
 
 
 async def _take_in_resolutions(reader: LedgerReader, budgets: Budgets) -> None:
@@ -287,26 +225,3 @@ async def _every_second(work: Callable[[], Awaitable[None]]) -> None:
 async def _ended(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-
-
-def _refuse_names_in_both(settings: Config, database: Database) -> None:
-    configured = {caller.name for caller in settings.callers}
-    with database.session() as connection:
-        both = configured & {record.name for record in LedgerCallers(connection).all()}
-    if both:
-        raise InvalidConfig(f"callers.{min(both)}: a caller of this name is in the ledger too; rename one of them")
-
-
-def _bring_up_to_date(database: Database) -> None:
-    if (done := migrate(database)) is not None:
-        _log.warning(
-            "the ledger was brought from schema %d to %d; as it was before, it is in %s",
-            done.before,
-            done.after,
-            done.kept,
-        )
-
-
-def _webhook(settings: Config, environ: Mapping[str, str]) -> Webhook | None:
-    url = settings.alerts.webhook_url
-    return None if url is None else Webhook(url, settings.alerts.signing_secret(environ))

@@ -14,6 +14,7 @@ from app.config import (
     AdminSettings,
     AlertSettings,
     Config,
+    CorsSettings,
     InvalidConfig,
     LedgerSettings,
     LimitSettings,
@@ -22,6 +23,7 @@ from app.config import (
     Section,
     ServerSettings,
     TimeoutSettings,
+    TlsSettings,
     TraceSettings,
     load,
 )
@@ -129,30 +131,42 @@ def another(field: FieldInfo) -> Any:
     return type(field.default)("elsewhere")
 
 
+# Values of settings that are empty by default.
+OTHERS: dict[str, tuple[str, ...]] = {
+    "server.forwarded_allow_ips": ("10.0.0.0/8", "192.168.1.7"),
+    "cors.origins": ("https://app.example.com",),
+}
+
 # Settings that are good only beside others.
 BESIDE: dict[str, dict[str, Any]] = {
     "alerts.webhook_url": {"webhook_secret_env": "SECRET"},
     "limits.burst": {"rpm": 60},
+    "tls.certificate_file": {"key_file": Path("key.pem")},
+    "tls.key_file": {"certificate_file": Path("certificate.pem")},
 }
 
 
 @pytest.mark.parametrize(("section", "key", "field"), KEYS, ids=[f"{section}.{key}" for section, key, _ in KEYS])
 def test_every_setting_is_overridden_by_its_variable(section: str, key: str, field: FieldInfo, tmp_path: Path) -> None:
-    value, beside = another(field), BESIDE.get(f"{section}.{key}", {})
+    value = OTHERS.get(f"{section}.{key}") or another(field)
+    beside = BESIDE.get(f"{section}.{key}", {})
     text = json.dumps(value) if isinstance(value, tuple) else str(value)
     environ = {f"{PREFIX}{section}__{key}".upper(): text}
     file = written(
-        tmp_path, "\n".join([f"[{section}]", *(f"{name} = {json.dumps(each)}" for name, each in beside.items())])
+        tmp_path,
+        "\n".join([f"[{section}]", *(f"{name} = {json.dumps(each, default=str)}" for name, each in beside.items())]),
     )
     changed = load(file, environ)
     assert getattr(getattr(changed, section), key) == value
-    default = SECTIONS[section](**beside)
-    assert getattr(changed, section) == default.model_copy(update={key: value}) != default
+    default = SECTIONS[section]()
+    assert getattr(changed, section) == default.model_copy(update={**beside, key: value}) != default
 
 
 def test_all_sections_are_known_here() -> None:
     assert list(SECTIONS.values()) == [
         ServerSettings,
+        TlsSettings,
+        CorsSettings,
         TimeoutSettings,
         LedgerSettings,
         LimitSettings,
@@ -321,6 +335,12 @@ BAD_FILES = {
         "alerts.webhook_url",
         "pattern",
     ),
+    "a certificate without its key": ("[tls]\ncertificate_file = 'x'", "tls", "both certificate_file and key_file"),
+    "a proxy by its name": ("[server]\nforwarded_allow_ips = ['proxy']", "server.forwarded_allow_ips.0", "proxy"),
+    "every proxy": ("[server]\nforwarded_allow_ips = ['*']", "server.forwarded_allow_ips.0", "'*'"),
+    "an origin with a path": ("[cors]\norigins = ['https://x.example/app']", "cors.origins.0", "pattern"),
+    "an origin without a scheme": ("[cors]\norigins = ['x.example']", "cors.origins.0", "pattern"),
+    "an origin with a wildcard": ("[cors]\norigins = ['https://*.example']", "cors.origins.0", "pattern"),
     "a webhook that is no URL": (
         "[alerts]\nwebhook_url = 'example.org'\nwebhook_secret_env = 'X'",
         "alerts.webhook_url",

@@ -35,12 +35,15 @@ class Webhook:
 
 
 class NoticeDelivery:
-    """Looks for notices that are due and delivers them. `open` and `close` belong to the loop that serves."""
+    """Looks for notices that are due and delivers them. `open` and `close` belong to the loop that serves.
+
+    Another `webhook` may take its place at any time; each try goes to the one of its moment.
+    """
 
     def __init__(self, reader: LedgerReader, ledger: LedgerWriter, webhook: Webhook | None) -> None:
         self._reader = reader
         self._ledger = ledger
-        self._webhook = webhook
+        self.webhook = webhook
 
     async def open(self) -> None:
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS), trust_env=False)
@@ -65,7 +68,7 @@ class NoticeDelivery:
                 told["threshold_percent"],
             )
         now = _now_ms()
-        if self._webhook is None or await self._posted(self._webhook, body.encode()):
+        if self.webhook is None or await self._posted(self.webhook, body.encode()):
             self._ledger.mark_notice(notice_id, now, now)
         else:
             pause = min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS << min(attempts, 20))

@@ -8,6 +8,7 @@ import gc
 import logging
 import resource
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -47,10 +48,15 @@ def serve(
     timeouts: TimeoutSettings,
     new_request_id: Callable[[], str],
     serving: Serving,
+    tls: ssl.SSLContext | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is in flight within the grace; SystemExit(1) if that fails."""
+    """Serve until SIGTERM or SIGINT, then finish what is in flight within the grace; SystemExit(1) if that fails.
+
+    Forwarding headers are believed of the proxies alone that the settings name.
+    """
     config = uvicorn.Config(
         application,
+        interface="asgi3",
         host=settings.host,
         port=settings.port,
         http=configured(new_request_id, settings.max_connections, timeouts.head, timeouts.write_idle, timeouts.linger),
@@ -58,7 +64,9 @@ def serve(
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(settings.forwarded_allow_ips),
+        forwarded_allow_ips=list(settings.forwarded_allow_ips),
+        ssl_context_factory=None if tls is None else lambda *_: tls,
         timeout_keep_alive=timeouts.keep_alive,
         timeout_graceful_shutdown=max(1, round(timeouts.grace)),
         backlog=BACKLOG,

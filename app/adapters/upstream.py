@@ -56,7 +56,7 @@ class AiohttpProvider:
         self._key = key
         self._redaction = Redaction(key.get_secret_value().encode())
         self._timeouts = timeouts
-        self._tls = _trusting(settings)
+        self._tls = trusting(settings)
 
     async def open(self) -> None:
         self._session = aiohttp.ClientSession(
@@ -226,7 +226,7 @@ class _ProviderConnection(ResponseHandler):
             return
 
 
-def _trusting(settings: Upstream) -> ssl.SSLContext:
+def trusting(settings: Upstream) -> ssl.SSLContext:
     """TLS that trusts the authorities of the settings, or else the system's; InvalidConfig if there are none.
 
     Python's default context would let SSL_CERT_FILE and SSL_CERT_DIR decide to whom the provider's key is sent.

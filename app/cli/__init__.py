@@ -5,7 +5,7 @@ How each ends is told by `app.cli.settings.STATUSES`.
 
 import typer
 
-from app.cli import audit, demo, keys, ledger, serve, usage
+from app.cli import audit, demo, doctor, keys, ledger, serve, usage
 from app.cli.settings import STATUSES
 
 app = typer.Typer(
@@ -16,7 +16,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("serve")(serve.serve)
+app.command("reload")(serve.reload)
 app.command("check")(serve.check)
+app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.command("audit")(audit.audit)
 app.add_typer(keys.app, name="keys")

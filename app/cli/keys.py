@@ -16,7 +16,7 @@ from app.cli.times import length_ms
 from app.clock import now_ms
 from app.config import Config
 from app.gateway.administration import Administration, Fault, Impossible
-from app.main import administration
+from app.generation import administration
 from app.policy.terms import parse_tags
 
 app = typer.Typer(

@@ -1,6 +1,7 @@
 """What all commands have in common: `--config`, who runs them, and how they end."""
 
 import getpass
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Annotated, NoReturn
 import typer
 
 from app import config
+from app.adapters import certificate
 from app.adapters.ledger import Database, LedgerUnusable
 from app.config import Config, InvalidConfig
+from app.generation import configured_keys, webhook
 
 ConfigFile = Annotated[
     Path | None,
@@ -46,6 +49,16 @@ def explained() -> Iterator[None]:
 def loaded(file: Path | None) -> Config:
     with explained():
         return config.load(file)
+
+
+def usable(file: Path | None) -> Config:
+    """The settings, with all the files and variables that they name but the provider's key; InvalidConfig."""
+    settings = config.load(file)
+    configured_keys(settings, os.environ)
+    settings.admin.key(os.environ)
+    webhook(settings, os.environ)
+    certificate.read(settings.tls)
+    return settings
 
 
 def database_of(settings: Config) -> Database:

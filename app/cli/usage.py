@@ -21,7 +21,7 @@ from app.clock import now_ms
 from app.config import Config
 from app.gateway.administration import CallerRecord
 from app.gateway.report import Grouping, Period, Standing, UsageSum
-from app.main import administration
+from app.generation import administration
 from app.policy.terms import Tags, Terms, parse_tags
 
 app = typer.Typer(invoke_without_command=True)

@@ -5,25 +5,29 @@ OneRouter. Array tables (`[[models]]`, ...) are overridden whole, as JSON. A nam
 stops the start with one line that says where it stands and why.
 
     loading      the whole, and how it is read
-    sections     the gateway's own tables: server, timeouts, ledger, admin, alerts
+    sections     the gateway's own tables: server, tls, cors, timeouts, ledger, admin, alerts
     upstream     the speech provider
     catalogue    models and their prices
     callers      callers in the settings
     telemetry    metrics, traces, the log
     secret       keys out of files and the environment
+    reloading    what a running process can take in
 """
 
 from app.config.callers import CallerSettings, LimitSettings
 from app.config.catalogue import DEFAULT_MODELS, Model, PriceTable, Task
 from app.config.loading import CONFIG_FILE_VARIABLE, ENV_PREFIX, Config, load
+from app.config.reloading import HELD_FROM_THE_START, changed, needing_restart
 from app.config.section import InvalidConfig, Section
 from app.config.sections import (
     ADMIN_KEY_VARIABLE,
     AdminSettings,
     AlertSettings,
+    CorsSettings,
     LedgerSettings,
     ServerSettings,
     TimeoutSettings,
+    TlsSettings,
 )
 from app.config.telemetry import LogFormat, LogSettings, MetricsSettings, TraceSettings
 from app.config.upstream import DEFAULT_UPSTREAM, Upstream
@@ -34,10 +38,12 @@ __all__ = [
     "DEFAULT_MODELS",
     "DEFAULT_UPSTREAM",
     "ENV_PREFIX",
+    "HELD_FROM_THE_START",
     "AdminSettings",
     "AlertSettings",
     "CallerSettings",
     "Config",
+    "CorsSettings",
     "InvalidConfig",
     "LedgerSettings",
     "LimitSettings",
@@ -50,7 +56,10 @@ __all__ = [
     "ServerSettings",
     "Task",
     "TimeoutSettings",
+    "TlsSettings",
     "TraceSettings",
     "Upstream",
+    "changed",
     "load",
+    "needing_restart",
 ]

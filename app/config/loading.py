@@ -17,9 +17,11 @@ from app.config.sections import (
     ADMIN_KEY_VARIABLE,
     AdminSettings,
     AlertSettings,
+    CorsSettings,
     LedgerSettings,
     ServerSettings,
     TimeoutSettings,
+    TlsSettings,
 )
 from app.config.telemetry import LogSettings, MetricsSettings, TraceSettings
 from app.config.upstream import DEFAULT_UPSTREAM, Upstream
@@ -34,6 +36,8 @@ class Config(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     server: ServerSettings = ServerSettings()
+    tls: TlsSettings = TlsSettings()
+    cors: CorsSettings = CorsSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     ledger: LedgerSettings = LedgerSettings()
     upstreams: tuple[Upstream, ...] = Field((DEFAULT_UPSTREAM,), min_length=1, max_length=1)

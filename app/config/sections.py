@@ -1,15 +1,22 @@
 """The tables of the settings that speak of the gateway itself. Times are in seconds."""
 
+import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
 from app.config import secret
 from app.config.section import InvalidConfig, Section
 
 ADMIN_KEY_VARIABLE = "AUDIO_GATEWAY_ADMIN_KEY"
+
+
+def _network(text: str) -> str:
+    """An IP address, or a network such as 10.0.0.0/8."""
+    ipaddress.ip_network(text)
+    return text
 
 
 class ServerSettings(Section):
@@ -22,6 +29,20 @@ class ServerSettings(Section):
     spool_memory_bytes: int = Field(256 * 1024, ge=0)
     spool_total_bytes: int = Field(1024 * 1024 * 1024, ge=1024 * 1024)
     docs: bool = True
+    forwarded_allow_ips: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
+
+
+class TlsSettings(Section):
+    """The server's own certificate and its key, as PEM; without them it speaks plain HTTP."""
+
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("needs both certificate_file and key_file")
+        return self
 
 
 class TimeoutSettings(Section):
@@ -37,6 +58,12 @@ class TimeoutSettings(Section):
     total: float = Field(900, gt=0)
     linger: float = Field(5, ge=0)
     grace: float = Field(30, ge=0)
+
+
+class CorsSettings(Section):
+    """The web pages that may call the gateway from a browser, by their origin; none, and CORS is off."""
+
+    origins: tuple[Annotated[str, StringConstraints(pattern=r"^(\*|https?://[^/\s?#@*]+)$")], ...] = ()
 
 
 class LedgerSettings(Section):

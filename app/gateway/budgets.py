@@ -109,12 +109,18 @@ class Reservation:
 
 
 class Budgets:
-    """Every caller's tab: a sum for each window."""
+    """Every caller's tab: a sum for each window. Notices are given at these shares of a budget, in percent."""
 
-    def __init__(self, spending: Spending, thresholds: tuple[int, ...]) -> None:
+    def __init__(
+        self, spending: Spending, thresholds: tuple[int, ...] = (), tabs: dict[str, Tab] | None = None
+    ) -> None:
         self._spending = spending
         self._thresholds = thresholds
-        self._tabs: dict[str, Tab] = {}
+        self._tabs = {} if tabs is None else tabs
+
+    def noticed_at(self, thresholds: tuple[int, ...]) -> "Budgets":
+        """The same tabs, with notices at other shares from the next hold on."""
+        return Budgets(self._spending, thresholds, self._tabs)
 
     def check_spent(self, caller: Caller, now_ms: int) -> None:
         """Refusal 429 `insufficient_quota` if a budget is spent: known before the body is read."""

@@ -18,5 +18,10 @@ and a small vocabulary of errors. It needs the extra `offline` and imports nothi
     caller       what a caller does: a clip sent with the OpenAI SDK, the answer shown
 """
 
+from pathlib import Path
+
+# The clip of the demo: some seconds of English, spoken by a machine.
+SAMPLE = Path(__file__).with_name("sample.m4a")
+
 # Where the engine's key stands in the environment, for who starts it and for the gateway before it.
 KEY_VARIABLE = "EMBEDDED_ENGINE_KEY"

@@ -18,10 +18,10 @@ from types import FrameType
 
 import httpx
 
+from app.offline import SAMPLE
 from app.offline.caller import Caller, Refused
 from app.offline.surroundings import config, environment, free_port
 
-SAMPLE = Path(__file__).with_name("sample.m4a")
 CALLER = "demo"
 READY_SECONDS = 60.0
 STOP_SECONDS = 10.0

@@ -137,7 +137,7 @@ def test_the_readme_shows_every_command(name: str) -> None:
 def test_the_names_above_are_all_commands() -> None:
     keys = {f"keys {name}" for name in ("create", "list", "show", "update", "rotate", "revoke")}
     ledger = {f"ledger {name}" for name in ("backup", "check", "prune", "unknown", "resolve")}
-    others = {"serve", "check", "demo", "usage", "usage export", "audit"}
+    others = {"serve", "reload", "check", "doctor", "demo", "usage", "usage export", "audit"}
     assert set(every_command()) == keys | ledger | others
 
 

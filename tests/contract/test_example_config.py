@@ -58,14 +58,14 @@ def test_uncommented_it_has_every_section() -> None:
     assert set(uncommented()) | {"callers"} == set(Config.model_fields)
 
 
-@pytest.mark.parametrize("name", ["limits", "admin", "alerts", "traces"])
+@pytest.mark.parametrize("name", ["limits", "admin", "alerts", "tls", "traces"])
 def test_every_setting_of_a_section_without_defaults_stands_there(name: str) -> None:
     section = TEXT[TEXT.index(f"\n[{name}]\n") :].split("\n\n\n")[0]
     told = set(re.findall(r"^#     (\w+) = ", section, re.MULTILINE)) | set(uncommented()[name])
     assert told == settings()[name]
 
 
-@pytest.mark.parametrize("name", ["server", "timeouts", "ledger", "metrics", "logs"])
+@pytest.mark.parametrize("name", ["server", "cors", "timeouts", "ledger", "metrics", "logs"])
 def test_every_setting_of_a_section_stands_there_uncommented(name: str) -> None:
     assert set(uncommented()[name]) == settings()[name]
 
@@ -103,7 +103,7 @@ def test_the_example_of_a_key_file_is_good(tmp_path: Path) -> None:
     assert config.load(written(tmp_path, text), {}).upstream.api_key_file == Path("/run/secrets/onerouter_api_key")
 
 
-@pytest.mark.parametrize("name", ["limits", "admin", "traces"])
+@pytest.mark.parametrize("name", ["limits", "admin", "tls", "traces"])
 def test_the_examples_of_a_section_without_defaults_are_good(name: str, tmp_path: Path) -> None:
     (example,) = (run for run in examples() if set(tomllib.loads(run)) == settings()[name])
     loaded = config.load(written(tmp_path, f"[{name}]\n{example}"), {})
@@ -126,6 +126,14 @@ def test_it_names_nothing_that_does_not_exist() -> None:
 def test_its_environment_variables_exist() -> None:
     assert [name for name in sorted(variables_in(TEXT)) if not is_variable(name)] == []
     assert not is_variable("AUDIO_GATEWAY_SERVER__NOT_THERE")
+
+
+def test_it_tells_which_settings_need_a_restart() -> None:
+    (told,) = re.findall(r"^# nothing\. (.*?), need a restart\.$", TEXT, re.MULTILINE)
+    names = {name for names in config.HELD_FROM_THE_START.values() for name in names or ()}
+    assert set(re.findall(r"\[(\w+)\]", told)) == set(config.HELD_FROM_THE_START)
+    assert set(re.findall(r"\w+", told)) & settings()["timeouts"] == names
+    assert all(names is None or names <= settings()[table] for table, names in config.HELD_FROM_THE_START.items())
 
 
 def test_every_setting_has_a_reason() -> None:

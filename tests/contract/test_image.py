@@ -18,6 +18,8 @@ import pytest
 import yaml
 
 from app import __version__, config
+from app.adapters.telemetry.lines import STOP_SECONDS
+from app.main import LAST_SECONDS
 from tests.contract import dockerfile
 from tests.contract.tree import ROOT, is_variable
 from tests.stubs.gateway import clean_environment, free_port
@@ -127,7 +129,9 @@ def test_compose_needs_the_key_and_nothing_else() -> None:
 
 
 def test_compose_lets_it_finish_what_is_in_flight() -> None:
-    assert int(SERVICE["stop_grace_period"].removesuffix("s")) > config.TimeoutSettings().grace
+    """The grace, then the last settlements of what it cut off, then the last lines of the log."""
+    stopping = config.TimeoutSettings().grace + LAST_SECONDS + STOP_SECONDS
+    assert int(SERVICE["stop_grace_period"].removesuffix("s")) > stopping
     assert SERVICE["restart"] == "unless-stopped"
 
 

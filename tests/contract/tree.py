@@ -9,6 +9,7 @@ from app.config import (
     AlertSettings,
     CallerSettings,
     Config,
+    CorsSettings,
     LedgerSettings,
     LimitSettings,
     LogSettings,
@@ -18,6 +19,7 @@ from app.config import (
     Section,
     ServerSettings,
     TimeoutSettings,
+    TlsSettings,
     TraceSettings,
     Upstream,
 )
@@ -57,6 +59,8 @@ def settings() -> dict[str, set[str]]:
     """The settings of each section, array tables and the price of a model included."""
     sections: dict[str, type[Section]] = {
         "server": ServerSettings,
+        "tls": TlsSettings,
+        "cors": CorsSettings,
         "timeouts": TimeoutSettings,
         "ledger": LedgerSettings,
         "upstreams": Upstream,

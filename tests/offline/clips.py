@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import av
 
-from app.offline.demo import SAMPLE
+from app.offline import SAMPLE
 
 WORDS = "hello my name is wolfgang and i come from germany where are you heading today"
 SECONDS = 5.25

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from openai import OpenAI
 
-from app.offline.demo import SAMPLE
+from app.offline import SAMPLE
 from tests.offline.clips import WORDS
 
 COMMAND = [sys.executable, "-m", "app", "demo"]

@@ -10,7 +10,7 @@ import pytest
 from openai import OpenAI
 from openai.types.audio import TranscriptionTextDeltaEvent, TranscriptionTextDoneEvent
 
-from app.offline.demo import SAMPLE
+from app.offline import SAMPLE
 from tests.offline.clips import ENCODINGS, SECONDS, WORDS, clip, silence
 from tests.offline.process import KEY, EngineProcess
 

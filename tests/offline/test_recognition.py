@@ -1,7 +1,7 @@
 import pytest
 
+from app.offline import SAMPLE
 from app.offline.decoding import SAMPLE_RATE, Audio
-from app.offline.demo import SAMPLE
 from app.offline.recognition import Recogniser
 from app.offline.transcript import joined
 from app.offline.utterances import Utterance, utterances

@@ -69,16 +69,33 @@ class Database:
             raise LedgerUnusable(f"ledger {self.path}: {reason(error)}") from error
 
     def lock(self) -> IO[str]:
-        """The right to serve from this ledger, until the file is closed: who has it closes what others left held."""
+        """The right to serve from this ledger, until the file is closed: who has it closes what others left held.
+
+        The file holds the pid of its holder, for `holder`.
+        """
         try:
             self._lock_path.parent.mkdir(parents=True, exist_ok=True)
-            lock = self._lock_path.open("w")
+            lock = self._lock_path.open("a+")
         except OSError as error:
             raise LedgerUnusable(f"ledger {self.path}: {error.strerror}") from error
         if not _locked(lock):
             lock.close()
             raise LedgerUnusable(f"ledger {self.path}: another gateway is serving from it")
+        with self.explained((OSError,)):
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
         return lock
+
+    def holder(self) -> int:
+        """The pid of the gateway that serves from this ledger; LedgerUnusable if none does that can be signalled."""
+        if not self.served:
+            raise LedgerUnusable(f"ledger {self.path}: no gateway is serving from it")
+        with self.explained((OSError,)):
+            told = self._lock_path.read_text("utf-8").strip()
+        if not (told.isdecimal() and _has_open(int(told), self._lock_path)):
+            raise LedgerUnusable(f"ledger {self.path}: its gateway runs as another user, or in another container")
+        return int(told)
 
     def version(self) -> int | None:
         """The schema of the file, whatever it is; None if there is none yet. LedgerUnusable."""
@@ -141,6 +158,16 @@ def _locked(lock: IO[str]) -> bool:
         else:
             return True
     return False
+
+
+def _has_open(pid: int, file: Path) -> bool:
+    """Whether this process has the file open. A pid of another container would be a stranger's here."""
+    if not Path("/proc/self/fd").exists():  # no Linux, and no containers
+        return True
+    try:
+        return any(each.samefile(file) for each in Path(f"/proc/{pid}/fd").iterdir() if each.exists())
+    except OSError:
+        return False
 
 
 def make_tables(connection: apsw.Connection) -> None:

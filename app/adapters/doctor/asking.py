@@ -1,0 +1,103 @@
+"""One request to the provider, on the gateway's own path: its connection, its serialisation, its judgement."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from app.adapters.doctor.ways import Attempt, Way
+from app.adapters.upstream import AiohttpProvider
+from app.config import TimeoutSettings, Upstream
+from app.errors import Refusal
+from app.gateway import verdict
+from app.gateway.provider import ConnectTimeout, Response, TransportFailure
+from app.wire.container import AudioMeter, Container
+from app.wire.multipart import FormWriter
+
+MAX_ANSWER_BYTES = 1024 * 1024
+MAX_SHOWN_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """The audio that is sent."""
+
+    audio: bytes
+    container: Container = Container.M4A
+
+    @classmethod
+    def read(cls, file: Path) -> "Clip":
+        return cls(file.read_bytes())
+
+    @property
+    def seconds(self) -> float:
+        meter = AudioMeter(self.container)
+        meter.feed(self.audio)
+        return meter.finish().seconds
+
+
+async def asked(upstream: Upstream, key: SecretStr, timeouts: TimeoutSettings, clip: Clip, way: Way) -> Attempt:
+    """What comes of sending the clip in this way."""
+    changed = {"transcriptions_path": way.path, "auth_scheme": way.auth_scheme, "framing": way.framing}
+    provider = AiohttpProvider(upstream.model_copy(update=changed), key, timeouts)
+    await provider.open()
+    try:
+        async with asyncio.timeout(timeouts.total):
+            return await _asked(provider, clip, way)
+    except (TransportFailure, TimeoutError) as error:
+        return Attempt(way, None, False, _words(error))
+    finally:
+        await provider.close()
+
+
+async def _asked(provider: AiohttpProvider, clip: Clip, way: Way) -> Attempt:
+    writer = FormWriter(secrets.token_hex(16))
+    form = _form(writer, clip, way)
+    length = sum(map(len, form)) if way.framing == "length" else None
+    async with provider.post("transcribe", writer.content_type, _pieces(form), length) as response:
+        body = provider.redact(await _body(response))
+        if not 200 <= response.status < 300:
+            return Attempt(way, response.status, False, _shown(body))
+        try:
+            document = verdict.of_success(response.headers, body, "json")
+        except Refusal as refusal:
+            return Attempt(way, response.status, False, refusal.message)
+    heard = document.get("text") if isinstance(document, dict) else None
+    if not isinstance(heard, str):
+        return Attempt(way, response.status, False, f"no transcript in {_shown(body)}")
+    return Attempt(way, response.status, True, f"{way.model.id} heard: {_shown(heard.encode())}")
+
+
+def _form(writer: FormWriter, clip: Clip, way: Way) -> list[bytes]:
+    head = writer.file_head(f"audio.{clip.container.value}", clip.container.media_type)
+    model = writer.field("model", way.model.name_upstream.encode())
+    return [model + head + clip.audio + writer.file_end(), writer.close()]
+
+
+async def _pieces(form: list[bytes]) -> AsyncIterator[bytes]:
+    for piece in form:
+        yield piece
+
+
+async def _body(response: Response) -> bytes:
+    body = b""
+    async for chunk in response.body():
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            break
+    return body
+
+
+def _shown(body: bytes) -> str:
+    """The beginning of it on one line, without what a terminal would obey."""
+    words = " ".join(body.decode("utf-8", "replace").split())
+    plain = "".join(character for character in words if character.isprintable())
+    return plain[:MAX_SHOWN_CHARACTERS] or "nothing"
+
+
+def _words(error: Exception) -> str:
+    timed_out = isinstance(error, TimeoutError | ConnectTimeout)
+    return "not in time" if timed_out else str(error) or type(error).__name__
