@@ -258,13 +258,17 @@ def test_A16_a_caller_with_another_expectation_reads_its_refusal_amid_the_body(g
 
 # -- methods and types ------------------------------------------------------------------------------------------------
 
-GET_PATHS = ("/v1/models", "/v1/models/whisper-1", "/v1/usage", "/healthz", "/readyz", "/docs")
+GET_PATHS = ("/v1/models", "/v1/models/whisper-1", "/v1/usage", "/healthz", "/readyz")
 POST_PATHS = tuple(f"/v1/{noun}/{task}" for noun in ("audio", "speech") for task in ("transcriptions", "translations"))
 
 
 @pytest.mark.parametrize(
     ("path", "allowed"),
-    [*((path, "GET") for path in GET_PATHS), *((path, "POST") for path in POST_PATHS), ("/openapi.json", "GET, HEAD")],
+    [
+        *((path, "GET") for path in GET_PATHS),
+        *((path, "POST") for path in POST_PATHS),
+        *((path, "GET, HEAD") for path in ("/docs", "/openapi.json")),
+    ],
 )
 def test_A17_a_wrong_method_is_told_the_right_one(gateway: GatewayProcess, path: str, allowed: str) -> None:
     for method in (*METHODS, "QUERY", "PROPFIND"):
