@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SYSTEM_TOOLS := curl chromium nginx caddy prometheus strace
+# Each a program, and after a colon the package where that has another name.
+SYSTEM_TOOLS := curl chromium nginx caddy prometheus strace go:golang-go systemd-analyze:systemd
 
 .PHONY: help demo serve test test-system check soak bench lock clean
 
@@ -11,7 +12,7 @@ help:
 	@echo "make demo         show the gateway at work: an embedded speech engine, one caller, one clip, its usage"
 	@echo "make serve        the same, left running with a key to try"
 	@echo "make test         the test suite (Python and a package index are all it needs)"
-	@echo "make test-system  the tests that need curl, Chromium, nginx, Caddy, Prometheus and strace, or root; installs with apt-get"
+	@echo "make test-system  the tests that need curl, Chromium, nginx, Caddy, Prometheus, strace, Go, systemd, or root; installs with apt-get"
 	@echo "make check        lint, types, import contracts, known vulnerabilities, then make test"
 	@echo "make soak         long runs: a mixed load with faults (SOAK_SECONDS=600), kill -9 a thousand times, a million odd forms"
 	@echo "make bench        the gateway beside its peers, about an hour; see bench/README.md"
@@ -36,7 +37,7 @@ test: $(READY)
 
 test-system: $(READY)
 	@missing=; \
-	for tool in $(SYSTEM_TOOLS); do command -v $$tool > /dev/null || missing="$$missing $$tool"; done; \
+	for tool in $(SYSTEM_TOOLS); do command -v $${tool%%:*} > /dev/null || missing="$$missing $${tool##*:}"; done; \
 	if [ -n "$$missing" ]; then \
 	  apt-get update --quiet && apt-get install --yes --quiet --no-install-recommends ca-certificates $$missing; \
 	fi

@@ -21,10 +21,13 @@ from app.gateway.report import Grouping
 from app.gateway.throttle import Throttle
 from app.policy.terms import Terms
 from tests.contract.tree import ROOT, documents, is_variable, settings, text_files, variables_in
+from tests.system import tools
 
 README = ROOT / "README.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 CALLERS = ROOT / "docs" / "callers.md"
+CLIENTS = ROOT / "docs" / "clients.md"
+EXAMPLES = ROOT / "docs" / "examples"
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")
@@ -65,6 +68,12 @@ def test_every_make_target_exists(document: Path) -> None:
 def test_every_command_and_option_exists(document: Path) -> None:
     unknown = [words for words in commands(document, "audio-gateway") if not understood(words)]
     assert unknown == []
+
+
+def test_the_packages_that_make_installs_are_those_that_a_failed_test_names() -> None:
+    (line,) = re.findall(r"^SYSTEM_TOOLS := (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    told = dict(word.split(":") for word in line.split() if ":" in word)
+    assert told == tools.PACKAGES
 
 
 def understood(words: list[str]) -> bool:
@@ -209,6 +218,16 @@ def test_every_file_that_is_named_exists(document: Path) -> None:
 def test_every_section_of_the_settings_exists(document: Path) -> None:
     named = set(re.findall(r"`\[+(\w+)\]+`", prose(document)))
     assert named <= set(settings())
+
+
+# -- clients ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_programs_of_the_page_of_clients_are_the_files_that_the_tests_run() -> None:
+    shown = [block for _, block in _FENCE.findall(CLIENTS.read_text("utf-8"))][1:]
+    files = [EXAMPLES / f"transcribe.{suffix}" for suffix in ("py", "mjs", "sh", "go")]
+    assert shown == [file.read_text("utf-8") for file in files]
+    assert set(files) == set(EXAMPLES.iterdir())
 
 
 # -- callers ----------------------------------------------------------------------------------------------------------

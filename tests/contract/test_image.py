@@ -150,6 +150,22 @@ def test_the_variant_with_a_secret_is_good() -> None:
     assert loaded.upstream.base_url == config.DEFAULT_UPSTREAM.base_url
 
 
+def test_the_variant_with_a_file_of_settings_is_good() -> None:
+    """Two lines in comments: where the gateway looks is where the file is mounted."""
+    text = (ROOT / "docker-compose.yml").read_text("utf-8")
+    ((variable, path),) = re.findall(r"^ +# (AUDIO_GATEWAY_CONFIG): (\S+)$", text, re.MULTILINE)
+    (mount,) = re.findall(r"^ +# - (\S+\.toml:\S+)$", text, re.MULTILINE)
+    assert is_variable(variable)
+    assert mount == f"./config.toml:{path}:ro"
+
+
+def test_what_the_page_runs_in_the_container_is_its_command() -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text("utf-8")
+    told = re.findall(r"docker compose exec (\S+) (\S+)", page)
+    assert set(told) == {(name, FINAL.one("ENTRYPOINT").array[0]) for name in COMPOSE["services"]}
+    assert f"`{next(iter(COMPOSE['volumes']))}`" in page
+
+
 # -- its command ------------------------------------------------------------------------------------------------------
 
 

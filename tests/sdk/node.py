@@ -18,17 +18,23 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "openai_node"
-_INSTALLED = FOLDER / "node_modules" / ".package-lock.json"
+MODULES = FOLDER / "node_modules"
+_INSTALLED = MODULES / ".package-lock.json"
 
 
 def run(request: dict[str, Any], timeout: float = 60) -> list[dict[str, Any]]:
     """One call in a process of its own. Raises RuntimeError if node fails, subprocess.TimeoutExpired if it hangs."""
     install()
-    command = [str(_wheel() / "bin" / "node"), str(FOLDER / "client.mjs"), json.dumps(request)]
-    done = subprocess.run(command, cwd=FOLDER, env=_environment(), capture_output=True, text=True, timeout=timeout)
+    command = [str(executable()), str(FOLDER / "client.mjs"), json.dumps(request)]
+    done = subprocess.run(command, cwd=FOLDER, env=environment(), capture_output=True, text=True, timeout=timeout)
     if done.returncode != 0:
         raise RuntimeError(f"node exited with {done.returncode}: {done.stderr}")
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def executable() -> Path:
+    """The program `node`."""
+    return _wheel() / "bin" / "node"
 
 
 def install(timeout: float = 300) -> None:
@@ -52,7 +58,7 @@ def _is_installed() -> bool:
 
 def _npm_ci(timeout: float) -> None:
     npm = _wheel() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    command = [str(_wheel() / "bin" / "node"), str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    command = [str(executable()), str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
     done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=timeout)
     if done.returncode != 0:
         by_hand = f"cd {shlex.quote(str(FOLDER))} && {shlex.join(command)}"
@@ -66,7 +72,7 @@ def _wheel() -> Path:
     return Path(spec.origin).parent
 
 
-def _environment() -> dict[str, str]:
-    """Ours, without what would change the SDK's requests."""
+def environment() -> dict[str, str]:
+    """Ours, without what would change an SDK's requests."""
     unwanted = ("OPENAI_", "NODE_OPTIONS", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
     return {name: value for name, value in os.environ.items() if not name.upper().startswith(unwanted)}

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
+# Debian's packages whose name is not that of the program.
+PACKAGES = {"go": "golang-go", "systemd-analyze": "systemd"}
+
 
 def path_of(tool: str) -> str:
     found = shutil.which(tool)
     if found is None:
-        pytest.fail(f"{tool} is missing; install it with: apt-get install {tool}   (or run: make test-system)")
+        package = PACKAGES.get(tool, tool)
+        pytest.fail(f"{tool} is missing; install it with: apt-get install {package}   (or run: make test-system)")
     return found
 
 
