@@ -16,7 +16,7 @@ def demo(
 ) -> None:
     """Show the gateway at work: start it, create a caller, transcribe a clip, print the usage.
 
-    Needs the extra `offline`: pip install "audio-gateway[offline]"
+    Needs the extra `offline`, with which `make` installs it.
 
     Example: audio-gateway demo --serve
     """
