@@ -79,8 +79,8 @@ def test_every_setting_of_an_upstream_stands_there() -> None:
 def test_every_setting_of_a_model_and_of_its_price_stands_there() -> None:
     models = uncommented()["models"]
     assert set().union(*models) == settings()["models"]
-    in_words = set(re.findall(r"\b(\w+) = ", "".join(line for line in TEXT.splitlines() if " { " in line)))
-    assert settings()["price"] <= in_words
+    prices = TEXT.partition("#     [models.price]\n")[2].partition("[[models]]")[0]
+    assert set(re.findall(r"^#     (\w+) = ", prices, re.MULTILINE)) == settings()["price"]
     assert [model["id"] for model in models] == [model.id for model in config.DEFAULT_MODELS]
 
 

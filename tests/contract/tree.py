@@ -4,25 +4,7 @@ import re
 from pathlib import Path
 
 from app import config
-from app.config import (
-    AdminSettings,
-    AlertSettings,
-    CallerSettings,
-    Config,
-    CorsSettings,
-    LedgerSettings,
-    LimitSettings,
-    LogSettings,
-    MetricsSettings,
-    Model,
-    PriceTable,
-    Section,
-    ServerSettings,
-    TimeoutSettings,
-    TlsSettings,
-    TraceSettings,
-    Upstream,
-)
+from scripts.configure import sections
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,25 +39,7 @@ def is_variable(name: str) -> bool:
 
 def settings() -> dict[str, set[str]]:
     """The settings of each section, array tables and the price of a model included."""
-    sections: dict[str, type[Section]] = {
-        "server": ServerSettings,
-        "tls": TlsSettings,
-        "cors": CorsSettings,
-        "timeouts": TimeoutSettings,
-        "ledger": LedgerSettings,
-        "upstreams": Upstream,
-        "models": Model,
-        "callers": CallerSettings,
-        "limits": LimitSettings,
-        "admin": AdminSettings,
-        "alerts": AlertSettings,
-        "metrics": MetricsSettings,
-        "traces": TraceSettings,
-        "logs": LogSettings,
-    }
-    assert set(sections) == set(Config.model_fields)
-    sections["price"] = PriceTable
-    return {name: set(section.model_fields) for name, section in sections.items()}
+    return {name.removeprefix("models."): set(section.model_fields) for name, section in sections().items()}
 
 
 def variables_in(text: str) -> set[str]:
