@@ -52,10 +52,10 @@ def test_help_fits_eighty_columns(name: str) -> None:
     assert name == "" or "Example: " in shown.stdout
 
 
-def test_the_exit_statuses_are_in_the_help_and_in_the_readme() -> None:
+def test_the_exit_statuses_are_in_the_help_and_in_the_runbook() -> None:
     shown = " ".join(CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).stdout.split())
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    table = dict(re.findall(r"^\| (\d+) \| (.+) \|$", readme, re.MULTILINE))
+    runbook = (Path(__file__).parents[2] / "docs" / "operate.md").read_text("utf-8")
+    table = dict(re.findall(r"^\| (\d+) \| (.+) \|$", runbook, re.MULTILINE))
     assert table == {str(status): meaning for status, meaning in STATUSES.items()}
     for status, meaning in STATUSES.items():
         assert f"{status} {meaning}" in shown
