@@ -171,6 +171,26 @@ def slug(heading: str) -> str:
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
+def test_every_document_is_found_from_the_readme() -> None:
+    found, new = set[Path](), {README}
+    while new:
+        found |= new
+        new = {target for document in new for target in targets(document)} - found
+    assert set(documents()) - found == set()
+
+
+def test_the_list_of_documents_is_complete() -> None:
+    part = README.read_text("utf-8").partition("\n## Documents\n")[2].partition("\n## ")[0]
+    assert {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")} - set(_LINK.findall(part)) == set()
+
+
+def targets(document: Path) -> set[Path]:
+    """The documents that this one links to, those of a folder together."""
+    links = {(document.parent / link.partition("#")[0]).resolve() for link in _LINK.findall(prose(document))}
+    folders = {each for link in links if link.is_dir() for each in link.rglob("*.md")}
+    return {each for each in links | folders if each.suffix == ".md" and each.is_file()}
+
+
 def test_a_link_that_leads_nowhere_is_found() -> None:
     assert not resolves(README, "docs/nothing.md")
     assert not resolves(README, "docs/architecture.md#nothing")
@@ -323,10 +343,9 @@ def test_the_comments_of_the_settings_name_errors_that_exist() -> None:
     assert set(re.findall(r"\b[45]\d\d (\w+_\w+|overloaded)\b", text)) <= error_codes()
 
 
-@pytest.mark.parametrize("document", [README, ARCHITECTURE], ids=["README.md", "architecture.md"])
-def test_the_states_of_a_row_are_those_of_the_ledger(document: Path) -> None:
+def test_the_states_of_a_row_are_those_of_the_ledger() -> None:
     states = set(re.findall(r"'(\w+)'", TABLES.partition("CHECK (state IN")[2].partition(")")[0]))
-    table = re.findall(r"^\| `(\w+)` \|", document.read_text("utf-8"), re.MULTILINE)
+    table = re.findall(r"^\| `(\w+)` \|", ARCHITECTURE.read_text("utf-8"), re.MULTILINE)
     assert set(table) | {"held"} == states
 
 
