@@ -116,7 +116,9 @@ class AiohttpProvider:
 
 
 class _Exchange:
-    """One form's exchange. Left before the form is out, or its answer in, it breaks the connection off."""
+    """One form's exchange. Its connection is used again only if the answer began after the form was out, and is whole:
+    a provider who answers early may never read the rest. Any other is broken off.
+    """
 
     def __init__(
         self, response: Awaitable[aiohttp.ClientResponse], sent: "_Sent", redact: Callable[[bytes], bytes]
@@ -131,10 +133,11 @@ class _Exchange:
         except BaseException:
             await self._sent.left.wait()
             raise
+        self._in_turn = self._sent.whole
         return AiohttpResponse(self._response, self._redact)
 
     async def __aexit__(self, *_: object) -> None:
-        if not (self._sent.whole and self._response.content.at_eof()):
+        if not (self._in_turn and self._response.content.at_eof()):
             _abort(self._response)
         self._response.release()
         await self._sent.left.wait()

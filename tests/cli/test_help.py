@@ -119,7 +119,8 @@ def test_tab_makes_no_ledger_and_tells_no_error(home: Path, ledger: str) -> None
 
 
 def test_completion_can_be_installed(home: Path) -> None:
-    told = in_bash(home, "audio-gateway --install-completion")
+    # A lone command would take the place of the shell that it looks for among its parents.
+    told = in_bash(home, "audio-gateway --install-completion && :")
     assert "bash completion installed" in told
     words = "COMP_WORDS=(audio-gateway le); COMP_CWORD=1; _audio_gateway_completion audio-gateway; echo $COMPREPLY"
     assert in_bash(home, f"source ~/.bashrc; {words}") == "ledger\n"

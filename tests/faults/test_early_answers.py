@@ -167,7 +167,8 @@ def test_E85_the_sdk_does_not_repeat_what_cannot_help(gateway: GatewayProcess, u
 
 
 def test_E82_an_answer_that_is_early_by_its_head_alone(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
-    upstream.reply(EARLY[413][0].but(when="after_head", then="hold"))
+    # It reads nothing more, so the connection must not be one for the next test.
+    upstream.reply(EARLY[413][0].but(when="after_head", then="hold", keep_alive_close_after="said"))
     with connect(gateway) as caller:
         caller.send(post_bytes(gateway, multipart(form())))
         answer = caller.read_response()
