@@ -15,7 +15,7 @@ help:
 	@echo "make test-system  the tests that need curl, Chromium, nginx, Caddy, Prometheus, strace, Go, systemd, or root; installs with apt-get"
 	@echo "make check        lint, types, import contracts, known vulnerabilities, then make test"
 	@echo "make soak         long runs: a mixed load with faults (SOAK_SECONDS=600), kill -9 a thousand times, a million odd forms"
-	@echo "make bench        the gateway beside its peers, about an hour; see bench/README.md"
+	@echo "make bench        the gateway beside its peers, about 45 minutes; see bench/README.md"
 	@echo "make lock         renew the hash-pinned requirement files (needs uv)"
 
 $(READY): requirements-dev.lock pyproject.toml
@@ -33,7 +33,7 @@ serve: $(READY)
 	$(BIN)/audio-gateway demo --serve
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not system and not soak"
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not system and not soak"
 
 test-system: $(READY)
 	@missing=; \

@@ -20,6 +20,7 @@ from bench.scenarios import FULL, QUICK, SCENARIOS, Effort, Scenario
 from bench.subjects import DIRECT, OURS, SUBJECTS, Subject
 
 _LEDGER = "ledger"
+_QUICK = "-quick"
 
 
 def main() -> None:
@@ -38,16 +39,15 @@ def main() -> None:
     print("\n" + report.printed())
     if options.write:
         report.write(HERE / "results")
-    if options.write and not kind:
+    if options.write and kind != _QUICK:
         report.publish(HERE.parent)
 
 
 def _kind(options: argparse.Namespace, effort: Effort) -> str:
-    """What a result's name has behind the day: nothing for a whole run, which alone may stand in the documents."""
-    if options.quick:
-        return "-quick"
-    whole = not options.only and options.peers is None and effort.repeats >= FULL.repeats
-    return "" if whole else "-part"
+    """What a result's name has behind the day: nothing for a whole run. A quick one may not stand in the documents."""
+    if options.quick or effort.repeats < FULL.repeats:
+        return _QUICK
+    return "" if not options.only and options.peers is None else "-part"
 
 
 def _prepared(scenarios: Sequence[Scenario], effort: Effort) -> Run:
@@ -79,7 +79,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--peers", nargs="*", choices=peers, metavar="NAME", help=f"{', '.join(peers)}; none: only ours"
     )
-    parser.add_argument("--write", action="store_true", help="write bench/results and, of a whole run, the documents")
+    parser.add_argument("--write", action="store_true", help="write bench/results and, of three rounds, the documents")
     return parser.parse_args()
 
 

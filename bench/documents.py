@@ -22,8 +22,8 @@ def page(name: str, short: str, whole: str) -> str:
 
 
 def newest(results: Path) -> Path | None:
-    """The page of the newest whole result: those of quick and of partial runs have more than a day for a name."""
-    return max(results.glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9].md"), default=None)
+    """The page of the newest result that is not a quick one; a whole one goes before a partial one of its day."""
+    return max((page for page in results.glob("[0-9]*.md") if not page.stem.endswith("-quick")), default=None)
 
 
 def blocks(page: Path | None) -> dict[Path, str]:

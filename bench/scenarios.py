@@ -45,10 +45,10 @@ QUICK = Effort(
 )
 FULL = Effort(
     3,
-    small_seconds=6,
-    large_seconds=5,
-    sse_rounds=10,
-    slow_seconds=10,
+    small_seconds=3,
+    large_seconds=3,
+    sse_rounds=6,
+    slow_seconds=6,
     gone_times=5,
     ledger_rows=10_000_000,
     ledger_requests=2_000,

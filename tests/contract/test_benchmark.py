@@ -68,12 +68,20 @@ def test_around_the_markers_nothing_changes(tree: Path, document: Path) -> None:
         assert after.split("<!-- bench:")[part] == before.split("<!-- bench:")[part]
 
 
-def test_the_newest_result_is_the_last_whole_one(tmp_path: Path) -> None:
-    for name in ("2026-01-02", "2026-01-10", "2026-01-11-quick", "2026-01-12-part"):
+@pytest.mark.parametrize(
+    ("names", "newest"),
+    [
+        (("2026-01-02", "2026-01-10", "2026-01-11-quick"), "2026-01-10"),
+        (("2026-01-10", "2026-01-11-part"), "2026-01-11-part"),
+        (("2026-01-11-part", "2026-01-11"), "2026-01-11"),
+    ],
+)
+def test_the_newest_result_is_no_quick_one(tmp_path: Path, names: tuple[str, ...], newest: str) -> None:
+    for name in names:
         write(tmp_path, name, "", "")
-    newest = documents.newest(tmp_path)
-    assert newest is not None
-    assert newest.stem == "2026-01-10"
+    found = documents.newest(tmp_path)
+    assert found is not None
+    assert found.stem == newest
 
 
 def test_a_document_without_its_markers_is_found() -> None:
