@@ -41,6 +41,7 @@ def test_it_shows_every_operation(gateway: GatewayProcess, tmp_path: Path) -> No
         "/v1/usage",
         "/healthz",
         "/readyz",
+        "/metrics",
         "/admin/v1/callers",
         "/admin/v1/callers/{name}",
         "/admin/v1/callers/{name}/keys",
