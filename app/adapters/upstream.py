@@ -117,7 +117,8 @@ class AiohttpProvider:
 
 class _Exchange:
     """One form's exchange. Its connection is used again only if the answer began after the form was out, and is whole:
-    a provider who answers early may never read the rest. Any other is broken off.
+    a provider who answers early may never read the rest. Any other is broken off, but for one whose early answer was
+    whole at once: aiohttp has given that back to its pool by then.
     """
 
     def __init__(
