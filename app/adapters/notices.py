@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import json
 import logging
-import time
 from dataclasses import dataclass
 
 import aiohttp
@@ -17,6 +16,7 @@ from pydantic import SecretStr
 
 from app.adapters.ledger.reader import LedgerReader
 from app.adapters.ledger.writer import LedgerWriter
+from app.clock import now_ms
 
 TIMEOUT_SECONDS = 10
 FIRST_PAUSE_MS = 2_000
@@ -53,7 +53,7 @@ class NoticeDelivery:
 
     async def deliver(self) -> None:
         """Try all that are due."""
-        due = self._reader.due_notices(_now_ms(), AT_ONCE)
+        due = self._reader.due_notices(now_ms(), AT_ONCE)
         await asyncio.gather(*(self._deliver(*notice) for notice in due))
 
     async def _deliver(self, notice_id: str, body: str, attempts: int) -> None:
@@ -67,7 +67,7 @@ class NoticeDelivery:
                 told["budget"],
                 told["threshold_percent"],
             )
-        now = _now_ms()
+        now = now_ms()
         if self.webhook is None or await self._posted(self.webhook, body.encode()):
             self._ledger.mark_notice(notice_id, now, now)
         else:
@@ -83,7 +83,3 @@ class NoticeDelivery:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             _log.info("the webhook cannot be delivered: %s", type(error).__name__)
             return False
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app import errors
+from app.clock import now_ms
 from app.errors import Header, Refusal
 from app.gateway import accounting, admission, auth
 from app.gateway.accounting import Account, Answer, OutcomeBook, State
@@ -111,12 +112,12 @@ class Pipeline:
 
     async def _answer(self, call: Call, trail: Trail, deliver: Deliver) -> None:
         with self._throttle.watching(call.id, call.address, time.monotonic_ns()):
-            trail.caller = caller = await auth.identify(call.headers, self._directory, _now_ms())
+            trail.caller = caller = await auth.identify(call.headers, self._directory, now_ms())
         trail.limits = self._entrance.paced(caller, time.monotonic_ns())
         with self._entrance.slot(call, caller) as slot, closing(await self._intake.read(call, caller, slot)) as upload:
             trail.read = time.monotonic()
             trail.permit = permit = admission.admit(
-                call, caller, slot, upload, self._upstream, self._budgets, self._ledger, _now_ms()
+                call, caller, slot, upload, self._upstream, self._budgets, self._ledger, now_ms()
             )
             form = self._relay.form(upload, permit)
             async with accounting.account(permit, upload, form, self._ledger) as account:
@@ -125,7 +126,3 @@ class Pipeline:
                     answer = await account.answer(reply)
                     trail.status, trail.replied = answer.status, time.monotonic()
                     await deliver(Answer(answer.status, (*answer.headers, *trail.limits), answer.body))
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -69,7 +69,7 @@ def test_J152_its_command_serves_without_rights_over_code_that_cannot_be_written
         assert container.run(FINAL.healthcheck) == (0, "")
         expected = USER if os.getuid() == 0 else os.getuid()
         status = Path(f"/proc/{process.pid}/status").read_text()
-        assert re.search(r"^Uid:\s+(\d+)", status, re.MULTILINE)[1] == str(expected)  # type: ignore[index]
+        assert re.findall(r"^Uid:\s+(\d+)", status, re.MULTILINE) == [str(expected)]
         process.terminate()
         assert process.wait(timeout=40) == 0
     assert sorted(container.code.rglob("*")) == before

@@ -4,10 +4,10 @@ No line holds audio, a transcript, a prompt or a key.
 """
 
 import logging
-import time
 
 from app.adapters.telemetry.formats import Line
 from app.adapters.telemetry.lines import LineWriter
+from app.clock import now_ms
 from app.gateway.call import ENDPOINTS
 from app.gateway.pipeline import Journal, Trail
 from app.units import seconds_of, usd_text
@@ -51,7 +51,7 @@ class RequestJournal:
         }
         if trail.caller is not None:
             line |= {"caller": trail.caller.name, "key_id": trail.caller.key_id}
-        self._lines.write(line | _admitted(trail) | {"total_ms": _now_ms() - trail.call.received_ms})
+        self._lines.write(line | _admitted(trail) | {"total_ms": now_ms() - trail.call.received_ms})
 
 
 def _admitted(trail: Trail) -> Line:
@@ -84,7 +84,3 @@ def _admitted(trail: Trail) -> Line:
         "upstream_request_id": outcome.upstream_request_id,
         "upstream_ms": outcome.answered_ms - outcome.sent_ms if outcome.answered_ms and outcome.sent_ms else None,
     }
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,17 @@ def test_a_line_that_cannot_be_written_is_counted_told_of_and_ends_nothing(tmp_p
     ] * 2
 
 
+def lost(lines: LineWriter, count: int) -> bool:
+    return lines.dropped == count
+
+
 def test_a_sink_that_fails_ends_nothing() -> None:
     with Path("/dev/full").open("w") as sink:
         lines = LineWriter(sink)
         lines.start()
         for number in range(3):
             lines.write({"event": f"{number}" * 10_000})
-            wait_until(lambda number=number: lines.dropped == number + 1)  # type: ignore[misc]
+            wait_until(partial(lost, lines, number + 1))
         lines.stop()
         assert not lines._thread.is_alive()
         os.dup2(os.open(os.devnull, os.O_WRONLY), sink.fileno())
