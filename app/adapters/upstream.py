@@ -117,8 +117,7 @@ class AiohttpProvider:
 
 class _Exchange:
     """One form's exchange. Its connection is used again only if the answer began after the form was out, and is whole:
-    a provider who answers early may never read the rest. Any other is broken off, but for one whose early answer was
-    whole at once: aiohttp has given that back to its pool by then.
+    a provider who answers early may never read the rest.
     """
 
     def __init__(
@@ -138,9 +137,10 @@ class _Exchange:
         return AiohttpResponse(self._response, self._redact)
 
     async def __aexit__(self, *_: object) -> None:
-        if not (self._in_turn and self._response.content.at_eof()):
-            _abort(self._response)
-        self._response.release()
+        if self._in_turn and self._response.content.at_eof():
+            self._response.release()
+        else:
+            self._response.close()
         await self._sent.left.wait()
 
 
@@ -172,15 +172,22 @@ class _Sent:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """aiohttp's pool of connections, each with a protocol of ours."""
+    """aiohttp's pool of connections, each with a protocol of ours.
+
+    One that is not used again is ended at once: closing it would first wait, maybe for ever, until the provider has
+    read what is still unsent.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._factory = partial(_ProviderConnection, loop=self._loop)  # type: ignore[assignment]  # partial is invariant
 
     def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
-        super()._release(key, protocol, should_close=should_close)
         assert isinstance(protocol, _ProviderConnection)
+        if should_close or protocol.should_close or protocol.has_unsent:
+            protocol.abort()
+            should_close = True
+        super()._release(key, protocol, should_close=should_close)
         protocol.resting = True
 
 
@@ -194,6 +201,10 @@ class _ProviderConnection(ResponseHandler):
     """
 
     resting = False
+
+    @property
+    def has_unsent(self) -> bool:
+        return self.transport is not None and self.transport.get_write_buffer_size() > 0
 
     def is_connected(self) -> bool:
         """Also asked before a pooled connection is used again: the provider's close may lie unread in the kernel."""
@@ -257,10 +268,3 @@ def _has_unread(transport: asyncio.BaseTransport | None) -> bool:
     poll = select.poll()
     poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
     return bool(poll.poll(0))
-
-
-def _abort(response: aiohttp.ClientResponse) -> None:
-    """End the connection at once: closing it would first wait for a provider that may have stopped reading."""
-    connection = response.connection
-    if connection is not None and connection.transport is not None:
-        connection.transport.abort()

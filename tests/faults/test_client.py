@@ -33,6 +33,7 @@ from tests.stubs.upstream import (
     sse_answer,
     sse_frame,
 )
+from tests.stubs.vitals import vitals
 
 Leave = Callable[[RawConnection], None]
 LEAVES = pytest.mark.parametrize("leave", [RawConnection.close, RawConnection.reset], ids=["close", "reset"])
@@ -53,8 +54,7 @@ def sent(gateway: GatewayProcess, upstream: ScriptedUpstream, caller: RawConnect
 
 
 def open_files(gateway: GatewayProcess) -> int:
-    assert gateway.process is not None
-    return len(list(Path(f"/proc/{gateway.process.pid}/fd").iterdir()))
+    return vitals(gateway.proc).files
 
 
 def leave_mid_upload(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:

@@ -29,6 +29,7 @@ from tests.stubs.upstream import (
     text_answer,
     verbose_answer,
 )
+from tests.stubs.vitals import unlinked_files
 
 ROOT = Path(__file__).parents[2]
 
@@ -211,27 +212,13 @@ def test_J150_an_upload_on_disk_has_no_name_and_is_gone_with_its_request(
 def wait_for_spools(gateway: GatewayProcess, count: int) -> None:
     """Until the process has so many files open in its folder that have no name."""
     deadline = monotonic() + PATIENCE
-    while len(spools(gateway)) != count:
-        assert monotonic() < deadline, spools(gateway)
+    while len(unlinked_files(gateway.proc, gateway.folder)) != count:
+        assert monotonic() < deadline, unlinked_files(gateway.proc, gateway.folder)
         sleep(0.02)
 
 
-def spools(gateway: GatewayProcess) -> list[str]:
-    assert gateway.process is not None
-    found = []
-    for file in Path(f"/proc/{gateway.process.pid}/fd").iterdir():
-        try:
-            target = str(file.readlink())
-        except FileNotFoundError:
-            continue
-        if target.startswith(str(gateway.folder)) and target.endswith("(deleted)"):
-            found.append(target)
-    return found
-
-
 def test_J150_a_crash_leaves_no_core(gateway: GatewayProcess) -> None:
-    assert gateway.process is not None
-    limits = Path(f"/proc/{gateway.process.pid}/limits").read_text()
+    limits = (gateway.proc / "limits").read_text()
     (line,) = [line for line in limits.splitlines() if line.startswith("Max core file size")]
     assert line.split()[4:6] == ["0", "0"]
 

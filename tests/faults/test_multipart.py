@@ -1,9 +1,7 @@
 """B: forms that are cut off, ambiguous, endless, or lack what a transcription needs."""
 
-import contextlib
 import itertools
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pytest
 
@@ -37,6 +35,7 @@ from tests.faults.outcomes import counts_refusals, refused, refused_and_closed, 
 from tests.stubs.gateway import GatewayProcess
 from tests.stubs.raw import Part, RawConnection, chunked, multipart
 from tests.stubs.upstream import ScriptedUpstream
+from tests.stubs.vitals import unlinked_files
 
 LONG_CLIP = make("wav", "pcm_s16le", 20)
 
@@ -175,16 +174,6 @@ def test_B28_a_model_that_this_caller_may_not_use(
     assert post(gateway, form("whisper-1"), headers=key).status == 200
 
 
-def unlinked_files(gateway: GatewayProcess) -> list[str]:
-    """The files without a name that the gateway has open beside its ledger."""
-    assert gateway.process is not None
-    links = []
-    for number in Path(f"/proc/{gateway.process.pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            links.append(str(number.readlink()))
-    return [link for link in links if link.startswith(str(gateway.folder)) and link.endswith("(deleted)")]
-
-
 @pytest.mark.parametrize("model", ["whisper-1", "no-such-model"])
 def test_B27_a_file_before_its_model_is_kept_back_without_a_name(
     gateway: GatewayProcess, upstream: ScriptedUpstream, model: str
@@ -196,7 +185,7 @@ def test_B27_a_file_before_its_model_is_kept_back_without_a_name(
     with connect(gateway) as caller:
         begin(gateway, caller)
         caller.send(chunked([whole[:at]], last=b""))
-        wait_for(lambda: unlinked_files(gateway))
+        wait_for(lambda: unlinked_files(gateway.proc, gateway.folder))
         assert sorted(gateway.folder.iterdir()) == before
         assert (upstream.journal, upstream.connections_opened) == ([], opened)
         caller.send(chunked([whole[at:]]))
@@ -212,7 +201,7 @@ def test_B27_a_file_before_its_model_is_kept_back_without_a_name(
     else:
         refused(answer, 404, "model_not_found", "model")
         assert (upstream.journal, upstream.connections_opened) == ([], opened)
-    wait_for(lambda: not unlinked_files(gateway))
+    wait_for(lambda: not unlinked_files(gateway.proc, gateway.folder))
 
 
 # -- refused when the file has begun ----------------------------------------------------------------------------------

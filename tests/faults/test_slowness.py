@@ -14,6 +14,7 @@ from tests.faults.answers import row_of
 from tests.stubs.gateway import GatewayProcess
 from tests.stubs.raw import RawConnection, RawResponse, chunked, multipart, request
 from tests.stubs.upstream import ScriptedUpstream, json_answer
+from tests.stubs.vitals import vitals, wait_for
 
 OPENING = multipart(form(), closing=False)
 CLOSING = chunked([b"--test-boundary--\r\n"])
@@ -210,13 +211,17 @@ def test_D67_the_slowness_of_the_provider_is_not_the_callers(
 def test_D67_a_provider_that_reads_no_more_is_given_up(
     shared_upstream: ScriptedUpstream, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
+    """Its connection ends at once: what it has not read will never be taken from us."""
     gate = threading.Event()
     upstream.reply(json_answer("late").but(read_gate=gate, after=100_000))
     with GatewayProcess(tmp_path, upstream.base_url, "[timeouts]\nwrite_idle = 0.5") as gateway:
+        fence(gateway)
+        before = vitals(gateway.proc).files
         answer = post(gateway, form(audio=CLIP + bytes(25 * 1024 * 1024 - len(CLIP))))
         assert (answer.status, error_of(answer)["code"]) == (504, "upstream_timeout")
         assert answer.header("x-should-retry") is None
         assert row_of(gateway, answer)["state"] == "released"
+        assert wait_for(lambda: vitals(gateway.proc).files <= before), vitals(gateway.proc)
     gate.set()
     upstream.wait_until(lambda: upstream.journal[0].aborted)
 
@@ -306,8 +311,7 @@ def test_D70_of_many_at_once_as_many_pass_as_there_are_places(
 
 def resident_kib(gateway: GatewayProcess) -> int:
     """How much of its memory is in RAM, of its own (proc(5): RssAnon)."""
-    assert gateway.process is not None
-    lines = Path(f"/proc/{gateway.process.pid}/status").read_text().splitlines()
+    lines = (gateway.proc / "status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
 
 

@@ -16,11 +16,11 @@ import pytest
 
 from tests.faults.test_limits import at_once
 from tests.soak.acts import MAX_FILE_BYTES, Caller
-from tests.soak.vitals import Vitals, vitals, wait_for
 from tests.soak.weather import MoodyProvider
 from tests.stubs.gateway import ADMIN_KEY, GatewayProcess
 from tests.stubs.invariants import check_ledger, most_over
 from tests.stubs.upstream import FormError, ScriptedUpstream, json_answer
+from tests.stubs.vitals import Vitals, vitals, wait_for
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "600"))
 WARM_UP_SECONDS = 20.0
@@ -109,12 +109,10 @@ def idle(gateway: GatewayProcess, upstream: ScriptedUpstream, files: int = 0) ->
     """What it holds when nothing is in flight, its pool of connections has ended and no more than so many files are
     open, or after a minute of waiting for that.
     """
-    assert gateway.process is not None
-    pid = gateway.process.pid
     assert wait_for(lambda: not gateway.rows("state = 'held'")), gateway.rows("state = 'held'")
     assert wait_for(lambda: upstream.connections_open == 0), upstream.connections_open
-    wait_for(lambda: vitals(pid).files <= files, seconds=60 if files else 5)
-    return vitals(pid)
+    wait_for(lambda: vitals(gateway.proc).files <= files, seconds=60 if files else 5)
+    return vitals(gateway.proc)
 
 
 @pytest.mark.soak

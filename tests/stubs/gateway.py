@@ -119,6 +119,12 @@ key_sha256 = "{apikey.digest(self.key)}"
         canary.check_folder(self.folder)
         return status
 
+    @property
+    def proc(self) -> Path:
+        """What its kernel tells of it (proc(5))."""
+        assert self.process is not None
+        return Path(f"/proc/{self.process.pid}")
+
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
         self.process.send_signal(number)
