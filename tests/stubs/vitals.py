@@ -3,6 +3,7 @@
 import contextlib
 import re
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,15 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Vitals:
-    """Resident memory in bytes; open files, sockets among them; threads."""
+    """Resident memory in bytes; how many files of which name are open, `socket` and the like among them; threads."""
 
     resident: int
-    files: int
+    names: Counter[str]
     threads: int
+
+    @property
+    def files(self) -> int:
+        return self.names.total()
 
 
 def vitals(process: Path) -> Vitals:
@@ -24,16 +29,23 @@ def vitals(process: Path) -> Vitals:
     threads = re.search(r"Threads:\s+(\d+)", status)
     assert kilobytes is not None
     assert threads is not None
-    return Vitals(int(kilobytes[1]) * 1024, len(list((process / "fd").iterdir())), int(threads[1]))
+    names = Counter(Path(target).name.split(":")[0] for target in _open_files(process))
+    return Vitals(int(kilobytes[1]) * 1024, names, int(threads[1]))
 
 
 def unlinked_files(process: Path, folder: Path) -> list[str]:
     """The files of this folder that the process has open and that have no name any more."""
-    links = []
+    found = _open_files(process)
+    return [target for target in found if target.startswith(str(folder)) and target.endswith("(deleted)")]
+
+
+def _open_files(process: Path) -> list[str]:
+    """Their paths, or what they are, as in `socket:[4711]`."""
+    targets = []
     for file in (process / "fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # closed by now
-            links.append(str(file.readlink()))
-    return [link for link in links if link.startswith(str(folder)) and link.endswith("(deleted)")]
+            targets.append(str(file.readlink()))
+    return targets
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> bool:
