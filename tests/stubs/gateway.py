@@ -104,7 +104,7 @@ key_sha256 = "{apikey.digest(self.key)}"
             self.process = subprocess.Popen(
                 [*self.program, "serve", "--config", str(self.config)], env=self.environment, stdout=log, stderr=log
             )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not self._ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the gateway did not start:\n{self.log.read_text()}")
