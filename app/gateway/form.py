@@ -8,10 +8,11 @@ judge.
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from app import errors
 from app.wire import multipart
-from app.wire.multipart import MultipartReader, PartBegin, PartData
+from app.wire.multipart import MultipartReader, PartBegin
 
 MAX_FIELD_BYTES = 4 * 1024 * 1024
 MAX_FIELDS_BYTES = 8 * 1024 * 1024
@@ -21,8 +22,7 @@ MAX_NAME_CHARACTERS = 256
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """A text field, whole."""
 
     name: str
@@ -43,7 +43,8 @@ class FormReader:
     def __init__(self, boundary: str, max_file_bytes: int) -> None:
         self._reader = MultipartReader(boundary)
         self._max_file_bytes = max_file_bytes
-        self._part: PartBegin | None = None
+        self._name = ""
+        self._in_file = False
         self._value = bytearray()
         self._text_bytes = 0
         self._seen_once: set[str] = set()
@@ -57,9 +58,17 @@ class FormReader:
             raise errors.invalid_multipart(str(error)) from error
         items: list[Item] = []
         for event in events:
-            item = self._take(event)
-            if item is not None:
-                items.append(item)
+            if isinstance(event, PartBegin):
+                self._begin(event)
+                if self._in_file:
+                    items.append(FileBegin())
+            elif self._in_file:
+                if event is not None:
+                    items.append(self._file_data(event))
+            elif event is not None:
+                self._field_data(event)
+            else:
+                items.append(self._field())
         return items
 
     def finish(self) -> None:
@@ -71,21 +80,7 @@ class FormReader:
         if "file" not in self._seen_once:
             raise errors.missing_parameter("file")
 
-    def _take(self, event: multipart.Event) -> Item | None:
-        if isinstance(event, PartBegin):
-            return self._begin(event)
-        if isinstance(event, PartData):
-            if self._in_file:
-                return self._file_data(event.data)
-            self._field_data(event.data)
-            return None
-        return None if self._in_file else self._field()
-
-    @property
-    def _in_file(self) -> bool:
-        return self._part is not None and self._part.filename is not None
-
-    def _begin(self, part: PartBegin) -> FileBegin | None:
+    def _begin(self, part: PartBegin) -> None:
         _check_name(part.name)
         if part.name in ("file", "model"):
             if part.name in self._seen_once:
@@ -95,8 +90,7 @@ class FormReader:
             raise errors.file_without_name()
         if part.filename is not None and part.name != "file":
             raise errors.unexpected_file(part.name)
-        self._part = part
-        return FileBegin() if self._in_file else None
+        self._name, self._in_file = part.name, part.filename is not None
 
     def _file_data(self, data: bytes) -> bytes:
         self.file_bytes += len(data)
@@ -105,25 +99,23 @@ class FormReader:
         return data
 
     def _field_data(self, data: bytes) -> None:
-        assert self._part is not None
         self._value += data
         self._text_bytes += len(data)
         if len(self._value) > MAX_FIELD_BYTES:
-            raise errors.invalid_field(self._part.name, f"is longer than {MAX_FIELD_BYTES} bytes")
+            raise errors.invalid_field(self._name, f"is longer than {MAX_FIELD_BYTES} bytes")
         if self._text_bytes > MAX_FIELDS_BYTES:
-            raise errors.invalid_field(self._part.name, f"takes all fields above {MAX_FIELDS_BYTES} bytes")
+            raise errors.invalid_field(self._name, f"takes all fields above {MAX_FIELDS_BYTES} bytes")
 
     def _field(self) -> Field:
-        assert self._part is not None
         value = bytes(self._value)
         self._value.clear()
         try:
             text = value.decode()
         except UnicodeDecodeError as error:
-            raise errors.invalid_field(self._part.name, "is not UTF-8") from error
+            raise errors.invalid_field(self._name, "is not UTF-8") from error
         if _CONTROL.search(text):
-            raise errors.invalid_field(self._part.name, "has a control character")
-        return Field(self._part.name, value)
+            raise errors.invalid_field(self._name, "has a control character")
+        return Field(self._name, value)
 
 
 def _check_name(name: str) -> None:

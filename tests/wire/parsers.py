@@ -1,7 +1,8 @@
-"""Two other readers of multipart/form-data, brought to one shape: the parts of a whole body, or None for a refusal.
+"""Other readers of multipart/form-data, brought to one shape: the parts of a whole body, or None for a refusal.
 
 They were written apart from each other and from ours, and are milder: `multipart` takes a preamble and odd heads,
-`werkzeug` lines that end in a lone CR or LF as well.
+`werkzeug` lines that end in a lone CR or LF as well, python-multipart blanks behind a boundary. Of the last one only
+what stands between the boundaries counts: a name that ends in a backslash goes on behind its quote there.
 """
 
 import importlib
@@ -9,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from python_multipart.multipart import MultipartParser
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder
 
 from tests.wire.forms import Part
@@ -50,6 +52,17 @@ def by_werkzeug(boundary: str, body: bytes) -> list[Part] | None:
                     parts.append((begun.name, getattr(begun, "filename", None), data))
     except ValueError:
         return None
+    return parts
+
+
+def data_by_python_multipart(boundary: str, body: bytes) -> list[bytes]:
+    """What python-multipart finds between the boundaries: the data of each part, without its head."""
+    parts: list[bytes] = []
+
+    def take(data: bytes, start: int, end: int) -> None:
+        parts[-1] += data[start:end]
+
+    MultipartParser(boundary, {"on_part_begin": lambda: parts.append(b""), "on_part_data": take}).write(body)
     return parts
 
 

@@ -1,4 +1,4 @@
-"""The reader beside two others: it accepts a form only where all agree, and then reads the same parts.
+"""The reader beside three others: it accepts a form only where all agree, and then reads the same parts.
 
 What two parsers read differently, an attacker can use.
 """
@@ -16,7 +16,7 @@ import pytest
 from app.wire.multipart import MalformedForm, boundary_of
 from tests.wire.forms import CORPUS, FAULTS, Form
 from tests.wire.mutants import mutants
-from tests.wire.parsers import agree, by_multipart, by_werkzeug
+from tests.wire.parsers import agree, by_multipart, by_werkzeug, data_by_python_multipart
 from tests.wire.reading import read, read_or_none
 from tests.wire.splits import splits
 
@@ -97,6 +97,7 @@ def check_agreement(count: int, seed: int) -> int:
         for parser in (by_multipart, by_werkzeug):
             theirs = parser(mutant.boundary, mutant.body)
             assert agree(ours, theirs, mutant.body), (parser.__name__, mutant, ours, theirs)
+        assert [data for _, _, data in ours] == data_by_python_multipart(mutant.boundary, mutant.body), mutant
     return accepted
 
 

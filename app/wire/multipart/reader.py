@@ -1,0 +1,161 @@
+"""Reading a form as it arrives: feed bytes, get events, the same ones for every split of the same bytes.
+
+    body  = open part *(CRLF open part) CRLF close [epilogue]
+    open  = "--" boundary CRLF
+    close = "--" boundary "--"
+    part  = PartBegin bytes* None                               as events; no bytes are empty
+
+What two readers read differently, an attacker can use. So nothing is forgiven: there is no preamble; a line that begins
+with the boundary opens a part or closes the form, also where it follows a lone CR or LF, or stands in a head or right
+behind one; the epilogue has 1 KiB at most, and without the closing boundary there is no form.
+"""
+
+from collections.abc import Callable
+
+from app.wire.multipart.head import (
+    MAX_PART_HEADERS,
+    MalformedForm,
+    PartBegin,
+    check_length,
+    head_of,
+    header_of,
+    plain_head,
+)
+
+MAX_PARTS = 256
+MAX_EPILOGUE_BYTES = 1024
+
+Event = PartBegin | bytes | None
+
+# Reads on from a position in the bytes and returns the next one; None if it has read or held all that is there.
+_Step = Callable[["MultipartReader", bytes, int, list[Event]], int | None]
+
+
+class MultipartReader:
+    """Push parser of one form. `feed` what arrives; `finish` at the body's end, which proves the form complete."""
+
+    def __init__(self, boundary: str) -> None:
+        self._line = b"--" + boundary.encode()
+        self._step: _Step = MultipartReader._opening
+        # What has come and means nothing before more has.
+        self._held = b""
+        self._headers: list[tuple[str, str]] = []
+        self._parts = 0
+        self._epilogue_bytes = 0
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that these bytes complete."""
+        data, self._held = self._held + data, b""
+        events: list[Event] = []
+        at: int | None = 0
+        while at is not None:
+            at = self._step(self, data, at, events)
+        return events
+
+    def finish(self) -> None:
+        """MalformedForm unless the closing boundary has been read."""
+        if self._step is not MultipartReader._epilogue:
+            raise MalformedForm("it ends before its closing boundary")
+
+    def _opening(self, data: bytes, at: int, _events: list[Event]) -> int | None:
+        if data.startswith(self._line):
+            self._step = MultipartReader._mark
+            return len(self._line)
+        if self._line.startswith(data):
+            self._held = data
+            return None
+        raise MalformedForm("it does not begin with its boundary")
+
+    def _mark(self, data: bytes, at: int, _events: list[Event]) -> int | None:
+        """What stands behind a boundary at the beginning of a line."""
+        mark = data[at : at + 2]
+        if mark == b"\r\n":
+            self._parts += 1
+            if self._parts > MAX_PARTS:
+                raise MalformedForm(f"it has more than {MAX_PARTS} parts")
+            self._step = MultipartReader._head
+        elif mark == b"--":
+            self._step = MultipartReader._epilogue
+        elif mark in (b"", b"\r", b"-"):
+            self._held = mark
+            return None
+        else:
+            raise _no_delimiter()
+        return at + 2
+
+    def _head(self, data: bytes, at: int, events: list[Event]) -> int | None:
+        """A head as SDKs send it, at once; any other line by line."""
+        plain = plain_head(data, at)
+        if plain is None:
+            self._step, self._headers = MultipartReader._header, []
+            return at
+        events.append(plain[0])
+        self._step = MultipartReader._behind_head
+        return plain[1]
+
+    def _header(self, data: bytes, at: int, events: list[Event]) -> int | None:
+        """A line of a head; the empty one ends it."""
+        end = data.find(b"\r\n", at)
+        if end < 0:
+            self._held = data[at:]
+            check_length(self._held.removesuffix(b"\r"))
+            return None
+        line = data[at:end]
+        if not line:
+            events.append(head_of(self._headers))
+            self._step = MultipartReader._behind_head
+        elif line.startswith(self._line):
+            raise _no_delimiter()
+        elif len(self._headers) == MAX_PART_HEADERS:
+            raise MalformedForm(f"a part has more than {MAX_PART_HEADERS} headers")
+        else:
+            self._headers.append(header_of(line))
+        return end + 2
+
+    def _behind_head(self, data: bytes, at: int, _events: list[Event]) -> int | None:
+        """Where a part's first byte is. A line begins there, but the CRLF before it is the head's."""
+        if data.startswith(self._line, at):
+            raise _no_delimiter()
+        first = data[at : at + len(self._line)]
+        if self._line.startswith(first):
+            self._held = first
+            return None
+        self._step = MultipartReader._data
+        return at
+
+    def _data(self, data: bytes, at: int, events: list[Event]) -> int | None:
+        found = data.find(self._line, at)
+        while found >= 0:
+            before = data[max(at, found - 2) : found]
+            if before == b"\r\n":
+                if found - 2 > at:
+                    events.append(data[at : found - 2])
+                events.append(None)
+                self._step = MultipartReader._mark
+                return found + len(self._line)
+            if before[-1:] in (b"\r", b"\n"):
+                raise _no_delimiter()
+            found = data.find(self._line, found + len(self._line))
+        end = self._certain(data, at)
+        if end > at:
+            events.append(data[at:end])
+        self._held = data[end:]
+        return None
+
+    def _certain(self, data: bytes, at: int) -> int:
+        """How far this is data for certain: up to the last line break, if a boundary may have begun behind it."""
+        reach = max(at, len(data) - len(self._line))
+        newline = max(data.rfind(b"\n", reach), data.rfind(b"\r", reach))
+        if newline < 0 or not self._line.startswith(data[newline + 1 :]):
+            return len(data)
+        return newline - data.endswith(b"\r", at, newline)
+
+    def _epilogue(self, data: bytes, at: int, _events: list[Event]) -> int | None:
+        self._epilogue_bytes += len(data) - at
+        if self._epilogue_bytes > MAX_EPILOGUE_BYTES:
+            raise MalformedForm(f"more than {MAX_EPILOGUE_BYTES} bytes follow its closing boundary")
+        return None
+
+
+def _no_delimiter() -> MalformedForm:
+    return MalformedForm("a line begins with its boundary and is no delimiter")
