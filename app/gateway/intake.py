@@ -8,8 +8,7 @@ Either way what leaves here is an `Upload` whose model and container are good, w
 
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from app import errors
 from app.config import Model
@@ -59,8 +58,7 @@ class AudioTally:
         return self._meter.finish()
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(NamedTuple):
     """A request that may be made: `fields` came before the file, `body` is the file from its first byte and then the
     fields behind it. `body` ends only if the form proved complete; otherwise it raises the Refusal. To be closed.
     """
@@ -99,8 +97,7 @@ class Intake:
         if model is None:
             return await self._kept(call, caller, fields, file, items)
         bound = min(self._max_file_bytes, call.declared_bytes or self._max_file_bytes)
-        body = _live([file.head], file.following, items, file.tally)
-        return Upload(model, fields, file.container, file.tally, bound, body)
+        return Upload(model, fields, file.container, file.tally, bound, _Live(file, items))
 
     async def _kept(
         self, call: Call, caller: Caller, fields: tuple[Field, ...], file: "_BegunFile", items: "_Items"
@@ -131,19 +128,22 @@ def check_model(asked: bytes, task: str, caller: Caller, models: Mapping[str, Mo
         raise errors.invalid_field("model", f"is longer than {MAX_MODEL_BYTES} bytes")
     name = asked.decode()
     model = models.get(name)
-    allowed = [each for each in models if caller.may_use(each)]
-    if model is None:
-        raise errors.model_not_found(name, allowed)
-    if caller.may_use(name) and task in model.tasks:
+    if model is not None and task in model.tasks and caller.may_use(name):
         return model
-    able = [each for each in allowed if task in models[each].tasks]
-    refusal = (
-        errors.unsupported_model(name, _TASK_WORDS[task], able)
-        if caller.may_use(name)
-        else errors.model_not_allowed(name, allowed)
-    )
+    raise _unfit(name, task, caller, models)
+
+
+def _unfit(name: str, task: str, caller: Caller, models: Mapping[str, Model]) -> Refusal:
+    allowed = [each for each in models if caller.may_use(each)]
+    if name not in models:
+        return errors.model_not_found(name, allowed)
+    if name in allowed:
+        able = [each for each in allowed if task in models[each].tasks]
+        refusal = errors.unsupported_model(name, _TASK_WORDS[task], able)
+    else:
+        refusal = errors.model_not_allowed(name, allowed)
     refusal.model = name
-    raise refusal
+    return refusal
 
 
 class _Items:
@@ -159,17 +159,16 @@ class _Items:
 
     async def __anext__(self) -> Item:
         while not self._waiting:
-            async for data in self._body:
-                self._waiting.extend(self._form.feed(data))
-                break
-            else:
+            try:
+                data = await anext(self._body)
+            except StopAsyncIteration:
                 self._form.finish()
-                raise StopAsyncIteration
+                raise
+            self._waiting.extend(self._form.feed(data))
         return self._waiting.popleft()
 
 
-@dataclass(frozen=True, slots=True)
-class _BegunFile:
+class _BegunFile(NamedTuple):
     """A file whose head has been read, and the field behind it if the head was all of it."""
 
     container: Container
@@ -210,18 +209,25 @@ async def _begun(items: _Items) -> _BegunFile:
     return _BegunFile(sniffer.verdict, tally, head, following)
 
 
-async def _live(
-    kept: list[bytes], following: Field | None, items: _Items, tally: AudioTally
-) -> AsyncIterator[bytes | Field]:
+class _Live:
     """The head that was kept, and from then on no longer is, then what still arrives."""
-    yield kept.pop()
-    if following is not None:
-        yield following
-    async for item in items:
+
+    def __init__(self, file: _BegunFile, items: _Items) -> None:
+        self._kept: list[bytes | Field] = [file.head] if file.following is None else [file.following, file.head]
+        self._items = items
+        self._tally = file.tally
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes | Field:
+        if self._kept:
+            return self._kept.pop()
+        item = await anext(self._items)
         if isinstance(item, bytes):
-            tally.feed(item)
+            self._tally.feed(item)
         assert not isinstance(item, FileBegin)
-        yield item
+        return item
 
 
 async def _spool_rest(file: _BegunFile, items: _Items, spool: Spool) -> tuple[Field, ...]:
