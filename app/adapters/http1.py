@@ -36,7 +36,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._write_watch: asyncio.TimerHandle | None = None
         self._unsent: int | None = None
         self._in_head = self._in_message = self._broken = False
-        self._head_bytes = self._raw_bytes = 0
+        self._raw_bytes = 0
         self._body_came = False
         self._fault: Refusal | None = None
         self._running: RequestResponseCycle | None = None
@@ -74,9 +74,11 @@ class GatewayProtocol(HttpToolsProtocol):
             if idle is not None and self.timeout_keep_alive_task is None and self._is_idle():
                 self.timeout_keep_alive_task = self.loop.call_at(idle.when(), self.timeout_keep_alive_handler)
             return
+        if self._in_head:
+            self._await_head()
         self._raw_bytes = 0 if self._body_came else self._raw_bytes + len(data)
         if self._raw_bytes > framing.MAX_HEAD_BYTES:
-            self._fault = errors.head_too_large(framing.MAX_HEAD_BYTES, framing.MAX_HEADERS)
+            self._fault = framing.too_large()
             self.send_400_response("")
 
     def resume_writing(self) -> None:
@@ -86,16 +88,10 @@ class GatewayProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = self._in_message = True
-        self._head_bytes = self._raw_bytes = 0
-        self._await_head()
-
-    def on_url(self, url: bytes) -> None:
-        self._count(len(url))
-        super().on_url(url)
+        self._raw_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head:
-            self._count(len(name) + len(value))
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -202,11 +198,6 @@ class GatewayProtocol(HttpToolsProtocol):
             self.send_400_response("")
         else:
             self.transport.close()
-
-    def _count(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > framing.MAX_HEAD_BYTES or len(self.headers) >= framing.MAX_HEADERS:
-            self._refuse(errors.head_too_large(framing.MAX_HEAD_BYTES, framing.MAX_HEADERS))
 
     def _refuse(self, refusal: Refusal) -> None:
         """Stop the parser, which then asks for the answer."""

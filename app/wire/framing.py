@@ -21,6 +21,9 @@ def fault_of(version: str, target: bytes, headers: Sequence[Header], upgrade: bo
 
     `upgrade`: the parser takes what follows for another protocol, and would skip the body (CONNECT, `Upgrade: h2c`).
     """
+    size = len(target) + sum([len(name) + len(value) for name, value in headers])
+    if size > MAX_HEAD_BYTES or len(headers) > MAX_HEADERS:
+        return too_large()
     encodings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
     lengths = [value for name, value in headers if name == b"content-length"]
     hosts = [value.strip() for name, value in headers if name == b"host"]
@@ -41,3 +44,8 @@ def fault_of(version: str, target: bytes, headers: Sequence[Header], upgrade: bo
     if b"#" in target:
         return errors.bad_request("The URL has a fragment, which no client sends.")
     return None
+
+
+def too_large() -> Refusal:
+    """The refusal of a head beyond the limits, whole or not."""
+    return errors.head_too_large(MAX_HEAD_BYTES, MAX_HEADERS)
