@@ -27,10 +27,11 @@ class OutboundForm:
     `pushed` is how long the provider took to take the bytes in. All in seconds.
     """
 
-    def __init__(self, upload: Upload, permit: Permit, boundary: str, timeouts: TimeoutSettings) -> None:
+    def __init__(self, upload: Upload, permit: Permit, timeouts: TimeoutSettings) -> None:
         self._upload = upload
         self._permit = permit
-        self._writer = FormWriter(boundary)
+        # The request's id is random, and its caller learns of it with the answer: no file can hold this boundary.
+        self._writer = FormWriter(permit.hold.id)
         self._timeouts = timeouts
         self._fields: dict[str, bytes] = {}
         self._tail = b""

@@ -10,7 +10,6 @@ every failure is harmless; after it only a complete error answer is (`verdict` k
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -81,7 +80,7 @@ class Relay:
         self._key_trouble_until = 0.0
 
     def form(self, upload: Upload, permit: Permit) -> OutboundForm:
-        return OutboundForm(upload, permit, secrets.token_hex(16), self._timeouts)
+        return OutboundForm(upload, permit, self._timeouts)
 
     @property
     def key_in_trouble(self) -> bool:
