@@ -87,7 +87,7 @@ class AiohttpProvider:
         length: int | None,
         onward: tuple[Header, ...] = (),
     ) -> "_Exchange":
-        """The answer to one form, while the context is open; TransportFailure if none comes."""
+        """One form's exchange, which begins when its response is asked for."""
         headers: dict[str, str] = {hdrs.CONTENT_TYPE: content_type}
         if length is not None:
             headers[hdrs.CONTENT_LENGTH] = str(length)
@@ -124,23 +124,21 @@ class _Exchange:
         self, response: Awaitable[aiohttp.ClientResponse], sent: "_Sent", redact: Callable[[bytes], bytes]
     ) -> None:
         self._awaited = response
+        self._response: aiohttp.ClientResponse | None = None
         self._sent = sent
         self._redact = redact
 
-    async def __aenter__(self) -> AiohttpResponse:
-        try:
-            self._response = await self._awaited
-        except BaseException:
-            await self._sent.left.wait()
-            raise
+    async def response(self) -> AiohttpResponse:
+        self._response = await self._awaited
         self._in_turn = self._sent.whole
         return AiohttpResponse(self._response, self._redact)
 
-    async def __aexit__(self, *_: object) -> None:
-        if self._in_turn and self._response.content.at_eof():
-            self._response.release()
-        else:
-            self._response.close()
+    async def aclose(self) -> None:
+        if self._response is not None:
+            if self._in_turn and self._response.content.at_eof():
+                self._response.release()
+            else:
+                self._response.close()
         await self._sent.left.wait()
 
 

@@ -17,9 +17,9 @@ from app import errors
 from app.errors import Header, Refusal
 from app.gateway.admission import LedgerUnavailable, Permit
 from app.gateway.budgets import Notice
+from app.gateway.exchange import Failed, Stream, Whole
 from app.gateway.intake import Upload
 from app.gateway.outbound import OutboundForm
-from app.gateway.relay import Failed, Stream, Whole
 from app.policy.budget import NOTHING, Amounts
 from app.units import Tokens, Usage, UsageSource, to_ms
 from app.wire.headers import towards_caller, upstream_request_id

@@ -1,7 +1,6 @@
 """The connection to the provider, as the relay needs it: one request up, one answer down, and what can go wrong."""
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from app.config import Task
@@ -40,11 +39,17 @@ class Response(Protocol):
     def body(self) -> AsyncIterator[bytes]: ...
 
 
-class Provider(Protocol):
-    """The connection to the provider. Leaving the context before the body went out whole aborts the request.
+class Post(Protocol):
+    """One form on its way. Closed before its body went out whole, it is aborted; nothing of it is open afterwards."""
 
-    `onward` are headers of ours that go with it.
-    """
+    async def response(self) -> Response:
+        """The answer; TransportFailure if none comes."""
+
+    async def aclose(self) -> None: ...
+
+
+class Provider(Protocol):
+    """The connection to the provider. `onward` are headers of ours that go with a form."""
 
     def post(
         self,
@@ -53,7 +58,7 @@ class Provider(Protocol):
         body: AsyncIterator[bytes],
         length: int | None,
         onward: tuple[Header, ...] = (),
-    ) -> AbstractAsyncContextManager[Response]: ...
+    ) -> Post: ...
 
     def redact(self, text: bytes) -> bytes:
         """The bytes without the provider's key."""

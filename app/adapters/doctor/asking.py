@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +58,8 @@ async def _asked(provider: AiohttpProvider, clip: Clip, way: Way) -> Attempt:
     writer = FormWriter(secrets.token_hex(16))
     form = _form(writer, clip, way)
     length = sum(map(len, form)) if way.framing == "length" else None
-    async with provider.post("transcribe", writer.content_type, _pieces(form), length) as response:
+    async with aclosing(provider.post("transcribe", writer.content_type, _pieces(form), length)) as post:
+        response = await post.response()
         body = provider.redact(await _body(response))
         if not 200 <= response.status < 300:
             return Attempt(way, response.status, False, _shown(body))

@@ -1,0 +1,237 @@
+"""One exchange with the provider: the form up as it arrives, the answer down.
+
+    Whole     a success, complete and readable, held in memory (up to 32 MiB)
+    Stream    a success that comes as server-sent events
+    Failed    neither; it says whether the provider may have billed
+
+The line between what may be repeated and what may have been billed is the release of our closing boundary: before it
+every failure is harmless; after it only a complete error answer is (`verdict` knows the ones that may hide a success).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from functools import partial
+
+from app import errors
+from app.config import Task, TimeoutSettings
+from app.errors import Header, Refusal
+from app.gateway import verdict
+from app.gateway.deadline import Deadline
+from app.gateway.intake import Spool, Spools
+from app.gateway.outbound import OutboundForm
+from app.gateway.provider import Broken, ConnectTimeout, Post, Provider, Response, TransportFailure, Unreachable
+from app.wire.headers import Headers, upstream_request_id
+from app.wire.sse import Event, EventSplitter, EventTooLarge
+
+MAX_HELD_BYTES = 32 * 1024 * 1024
+MAX_ERROR_BYTES = 1024 * 1024
+PARSED_AT_ONCE_BYTES = 256 * 1024
+MAX_LOGGED_BYTES = 1024
+ERROR_BODY_SECONDS = 5
+
+_log = logging.getLogger("audio_gateway.relay")
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A success that was read whole; `document` is its JSON, None for a text."""
+
+    status: int
+    headers: Headers
+    answered_ms: int
+    body: bytes
+    document: object
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """`events` ends only if the stream ended as HTTP says it should; otherwise it raises Failed."""
+
+    status: int
+    headers: Headers
+    answered_ms: int
+    events: AsyncIterator[Event]
+
+
+class Failed(Exception):
+    """The request came to nothing. `may_have_billed`: whether the provider may have done its work all the same."""
+
+    def __init__(self, refusal: Refusal, *, may_have_billed: bool, upstream_request_id: str | None = None) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal.without_retry() if may_have_billed else refusal
+        self.may_have_billed = may_have_billed
+        self.upstream_request_id = upstream_request_id
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What all exchanges with one provider have in common. `heard` is told the status of every answer."""
+
+    provider: Provider
+    framing: str
+    timeouts: TimeoutSettings
+    spools: Spools
+    heard: Callable[[int], None]
+
+
+class Exchange:
+    """A context that gives the answer to one form, or raises Failed. Nothing of it is open when it is left."""
+
+    def __init__(self, line: Line, form: OutboundForm, task: Task, onward: tuple[Header, ...] = ()) -> None:
+        self._line = line
+        self._form = form
+        self._task = task
+        self._onward = onward
+        self._deadline = Deadline(line.timeouts.total)
+        self._spool: Spool | None = None
+        self._post: Post | None = None
+
+    async def __aenter__(self) -> Whole | Stream:
+        try:
+            return await self._reply()
+        except BaseException:
+            await self._close()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
+        self._deadline.close()
+        try:
+            if self._post is not None:
+                await self._post.aclose()
+        finally:
+            if self._spool is not None:
+                self._spool.close()
+
+    async def _reply(self) -> Whole | Stream:
+        response = await self._response()
+        answered_ms, self._form.answered = time.time_ns() // 1_000_000, time.monotonic()
+        self._line.heard(response.status)
+        if not is_success(response.status):
+            raise await self._refused(response)
+        if verdict.is_event_stream(response.headers) and not verdict.is_compressed(response.headers):
+            return Stream(response.status, response.headers, answered_ms, self._events(response))
+        return await self._whole(response, answered_ms)
+
+    async def _response(self) -> Response:
+        """The answer's head. A success counts as one only when the whole form has been taken."""
+        form = self._form
+        try:
+            with self._deadline.within(None):
+                length, body = await self._framed()
+                form.asked = time.monotonic()
+                self._post = self._line.provider.post(self._task, form.content_type, body, length, self._onward)
+                response = await self._post.response()
+                if is_success(response.status):
+                    await form.ended.wait()
+                    if not form.closing_released:
+                        raise Broken
+                return response
+        except (TimeoutError, TransportFailure, Refusal) as error:
+            raise self._failed(error) from error
+
+    async def _framed(self) -> tuple[int | None, AsyncIterator[bytes]]:
+        """The body and, where the provider wants one, its length, for which it is read to its end first."""
+        form, allow = self._form, self._deadline.allow
+        if self._line.framing == "chunked":
+            return None, form.body(form.content(), allow)
+        self._spool = spool = self._line.spools.open()
+        async for chunk in form.content():
+            await spool.write(chunk)
+        return spool.size + form.tail_bytes, form.body(spool.replay(), allow)
+
+    async def _refused(self, response: Response) -> Failed:
+        """What an answer other than 2xx comes to. Its body is waited for a short time: most of it is its status."""
+        # One of its own: the form, which may still be on its way, moves the other.
+        soon = Deadline(ERROR_BODY_SECONDS)
+        try:
+            body = await self._read(response, MAX_ERROR_BYTES, soon.within(None)) or b""
+        except Failed as failed:
+            if failed.may_have_billed:
+                raise
+            body = b""
+        finally:
+            soon.close()
+        redact = self._line.provider.redact
+        refusal = verdict.of_error(response.status, response.headers, body, redact, time.time())
+        if refusal.code == "upstream_bad_response":
+            excerpt = b"" if verdict.is_compressed(response.headers) else redact(body)[:MAX_LOGGED_BYTES]
+            _log.warning("the provider answers %d with no readable body: %r", response.status, excerpt)
+        billed = self._form.closing_released and verdict.may_have_billed(response.status)
+        return Failed(refusal, may_have_billed=billed, upstream_request_id=upstream_request_id(response.headers))
+
+    async def _whole(self, response: Response, answered_ms: int) -> Whole:
+        body = await self._read(response, MAX_HELD_BYTES, self._deadline.within(None))
+        try:
+            if body is None:
+                raise errors.upstream_bad_response(f"it is longer than {MAX_HELD_BYTES} bytes")
+            judge = partial(verdict.of_success, response.headers, body, self._form.text("response_format"))
+            document = judge() if len(body) <= PARSED_AT_ONCE_BYTES else await asyncio.to_thread(judge)
+        except Refusal as refusal:
+            # Not a byte of it is logged: it may be a transcript.
+            _log.warning("a success of the provider cannot be used: %s", refusal.message)
+            raise _billed(refusal, response) from refusal
+        return Whole(response.status, response.headers, answered_ms, body, document)
+
+    async def _read(self, response: Response, limit: int, patience: Deadline) -> bytes | None:
+        """The answer's body; None if it is longer than the limit."""
+        chunks, size = [], 0
+        try:
+            with patience:
+                async for chunk in response.body():
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    if size > limit:
+                        return None
+        except (TimeoutError, TransportFailure) as error:
+            raise self._failed(error) from error
+        return b"".join(chunks)
+
+    async def _events(self, response: Response) -> AsyncIterator[Event]:
+        """Whole events as they come. The clock runs only while the provider's next bytes are awaited."""
+        splitter, body = EventSplitter(), aiter(response.body())
+        try:
+            while True:
+                with self._deadline.within(self._line.timeouts.sse_idle):
+                    chunk = await anext(body, None)
+                if chunk is None:
+                    break
+                for event in splitter.feed(chunk):
+                    yield self._redacted(event)
+        except EventTooLarge as error:
+            raise _billed(errors.upstream_bad_response("an event is too large"), response) from error
+        except (TimeoutError, TransportFailure) as error:
+            raise _billed(errors.upstream_cut(), response) from error
+        last = splitter.finish()
+        if last is not None:
+            yield self._redacted(last)
+
+    def _redacted(self, event: Event) -> Event:
+        """An error that the provider streams may echo our key; every other event is passed on untouched."""
+        return verdict.event_without_key(event, self._line.provider.redact) if b"error" in event.raw else event
+
+    def _failed(self, error: Exception) -> Failed:
+        """What broke the exchange off, as the caller will be told; the form's own refusal comes first."""
+        form = self._form
+        if form.refusal is not None:
+            return Failed(form.refusal, may_have_billed=False)
+        if isinstance(error, Refusal):
+            return Failed(error, may_have_billed=False)
+        if isinstance(error, Unreachable):
+            return Failed(errors.upstream_unreachable(), may_have_billed=False)
+        late = isinstance(error, TimeoutError | ConnectTimeout)
+        refusal = errors.upstream_timeout() if late else errors.upstream_error()
+        return Failed(refusal, may_have_billed=form.closing_released)
+
+
+def is_success(status: int) -> bool:
+    return 200 <= status < 300
+
+
+def _billed(refusal: Refusal, response: Response) -> Failed:
+    return Failed(refusal, may_have_billed=True, upstream_request_id=upstream_request_id(response.headers))
