@@ -39,16 +39,16 @@ _MOST_BRANDS: Final = 64
 
 def recognise(cursor: Cursor) -> Reading[Container | str]:
     """MP4 or M4A by the brands, or by the first box that is not padding."""
-    while len(head := (yield from cursor.peek(8))) == 8:
+    while len(head := (yield 8)) == 8:
         size, kind = int.from_bytes(head[:4], "big"), head[4:]
         if kind == b"ftyp" and size >= 16:
-            brands = yield from cursor.peek(min(size, 16 + 4 * _MOST_BRANDS))
+            brands = yield min(size, 16 + 4 * _MOST_BRANDS)
             return by_brands(brands[8:12], brands[16:])
         if kind in _FRAGMENTS and size < _LARGEST:
             return Container.MP4
         if kind not in _BEFORE_FTYP or size < 8:
             break
-        yield from cursor.skip(size)
+        cursor.skip(size)
     return ""
 
 

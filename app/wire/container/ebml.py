@@ -30,18 +30,18 @@ def element(head: bytes) -> tuple[int, int | None, int] | None:
 
 def recognise(cursor: Cursor) -> Reading[Container | str]:
     """WebM by the document type in the EBML header; the same header with another type is Matroska or a stranger."""
-    head = element((yield from cursor.peek(_HEADER_BYTES)))
+    head = element((yield _HEADER_BYTES))
     if head is None or head[1] is None:
         return ""
-    yield from cursor.skip(head[2])
+    cursor.skip(head[2])
     end = cursor.position + head[1]
-    while cursor.position < end and (found := element((yield from cursor.peek(_HEADER_BYTES)))):
+    while cursor.position < end and (found := element((yield _HEADER_BYTES))):
         kind, size, header = found
         if size is None:
             break
-        yield from cursor.skip(header)
+        cursor.skip(header)
         if kind == _DOC_TYPE:
-            document = (yield from cursor.peek(min(size, 16))).rstrip(b"\0")
+            document = (yield min(size, 16)).rstrip(b"\0")
             return Container.WEBM if document == b"webm" else "Matroska" if document == b"matroska" else "EBML"
-        yield from cursor.skip(size)
+        cursor.skip(size)
     return "EBML"

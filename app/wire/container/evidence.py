@@ -1,13 +1,11 @@
 """What a container's reader finds out about the length of the audio, and the shape of such a reader."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from app.wire.container.cursor import Cursor, Reading
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What the bytes that have come so far tell.
 
     stated: seconds that a header claims; known early, but anyone can write a header.

@@ -64,14 +64,14 @@ class FlacReader:
         self._frames = 0
 
     def read(self, cursor: Cursor) -> Reading[None]:
-        yield from cursor.skip(4)
+        cursor.skip(4)
         last = False
-        while not last and len(head := (yield from cursor.peek(4))) == 4:
+        while not last and len(head := (yield 4)) == 4:
             last = head[0] >= 0x80
-            yield from cursor.skip(4)
+            cursor.skip(4)
             if head[0] & 0x7F == 0:
-                self._stream_info((yield from cursor.peek(_STREAMINFO_BYTES)))
-            yield from cursor.skip(int.from_bytes(head[1:], "big"))
+                self._stream_info((yield _STREAMINFO_BYTES))
+            cursor.skip(int.from_bytes(head[1:], "big"))
         if self._sample_rate:
             yield from self._read_frames(cursor)
 
@@ -83,13 +83,13 @@ class FlacReader:
 
     def _read_frames(self, cursor: Cursor) -> Reading[None]:
         while (yield from cursor.find(_SYNC, _SYNC_BYTES)):
-            header = yield from cursor.peek(_LONGEST_HEADER)
+            header = yield _LONGEST_HEADER
             if not header:
                 return
             samples = self._block_size(header)
             self._samples += samples
             self._frames += samples > 0
-            yield from cursor.skip(_SHORTEST_FRAME if samples else 1)
+            cursor.skip(_SHORTEST_FRAME if samples else 1)
 
     def _block_size(self, header: bytes) -> int:
         """Samples of the frame with this header; 0 when it is not one."""

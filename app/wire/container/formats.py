@@ -14,53 +14,38 @@ The bit rates are bounds and guesses, not facts of a file:
 """
 
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final, Self
 
 
-class _Figures(NamedTuple):
+class Container(StrEnum):
+    """A container by the extension under which it goes upstream.
+
+    media_type: for the part's Content-Type.
+    lowest_bit_rate: bits a second; bytes over it are an upper bound of the length.
+    nominal_bit_rate: bits a second; bytes over it are an estimate of the length.
+    """
+
     media_type: str
     lowest_bit_rate: int
     nominal_bit_rate: int
 
+    def __new__(cls, extension: str, media_type: str, lowest_bit_rate: int, nominal_bit_rate: int) -> Self:
+        container = str.__new__(cls, extension)
+        container._value_ = extension
+        container.media_type = media_type
+        container.lowest_bit_rate = lowest_bit_rate
+        container.nominal_bit_rate = nominal_bit_rate
+        return container
 
-class Container(StrEnum):
-    """A container by the extension under which it goes upstream."""
+    FLAC = "flac", "audio/flac", 1_000, 400_000
+    MP3 = "mp3", "audio/mpeg", 8_000, 128_000
+    MP4 = "mp4", "video/mp4", 5_000, 128_000
+    MPEG = "mpeg", "video/mpeg", 32_000, 192_000
+    M4A = "m4a", "audio/mp4", 5_000, 128_000
+    OGG = "ogg", "audio/ogg", 5_000, 64_000
+    WAV = "wav", "audio/wav", 5_000, 256_000
+    WEBM = "webm", "audio/webm", 5_000, 64_000
 
-    FLAC = "flac"
-    MP3 = "mp3"
-    MP4 = "mp4"
-    MPEG = "mpeg"
-    M4A = "m4a"
-    OGG = "ogg"
-    WAV = "wav"
-    WEBM = "webm"
-
-    @property
-    def media_type(self) -> str:
-        """The media type for the part's Content-Type."""
-        return _FIGURES[self].media_type
-
-    @property
-    def lowest_bit_rate(self) -> int:
-        """Bits a second; bytes over it are an upper bound of the length."""
-        return _FIGURES[self].lowest_bit_rate
-
-    @property
-    def nominal_bit_rate(self) -> int:
-        """Bits a second; bytes over it are an estimate of the length."""
-        return _FIGURES[self].nominal_bit_rate
-
-
-_FIGURES: Final[dict[Container, _Figures]] = {
-    Container.FLAC: _Figures("audio/flac", 1_000, 400_000),
-    Container.MP3: _Figures("audio/mpeg", 8_000, 128_000),
-    Container.MP4: _Figures("video/mp4", 5_000, 128_000),
-    Container.MPEG: _Figures("video/mpeg", 32_000, 192_000),
-    Container.M4A: _Figures("audio/mp4", 5_000, 128_000),
-    Container.OGG: _Figures("audio/ogg", 5_000, 64_000),
-    Container.WAV: _Figures("audio/wav", 5_000, 256_000),
-    Container.WEBM: _Figures("audio/webm", 5_000, 64_000),
-}
 
 FORMATS: Final[tuple[str, ...]] = ("flac", "mp3", "mp4", "mpeg", "mpga", "m4a", "oga", "ogg", "wav", "webm")
 """The extensions of what a caller may send, in the order in which the OpenAI API names them."""

@@ -10,6 +10,10 @@ import re
 from typing import Final
 
 from app.wire.container.cursor import Cursor, Reading
+from app.wire.container.formats import Container
+
+TAGGED: Final = frozenset({Container.MP3, Container.FLAC})
+"""The containers that such tags stand in front of."""
 
 _HEADER: Final = re.compile(rb"ID3[^\xff]{2}.[\x00-\x7f]{4}", re.DOTALL)
 _HEADER_BYTES: Final = 10
@@ -20,8 +24,8 @@ _NOT_ZERO: Final = re.compile(rb"[^\0]")
 def skip_tags(cursor: Cursor) -> Reading[bool]:
     """Pass all ID3v2 tags at the cursor; returns whether there was one."""
     tagged = False
-    while _HEADER.match(head := (yield from cursor.peek(_HEADER_BYTES))):
-        yield from cursor.skip(tag_bytes(head))
+    while _HEADER.match(head := (yield _HEADER_BYTES)):
+        cursor.skip(tag_bytes(head))
         tagged = True
     return tagged
 

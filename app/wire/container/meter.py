@@ -11,14 +11,13 @@ goes before what is stated, and is held to the same, because a time stamp is a c
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from app.wire.container.cursor import Cursor, Reading
 from app.wire.container.evidence import Evidence, Reader
 from app.wire.container.flac import FlacReader
 from app.wire.container.formats import Container
-from app.wire.container.id3 import skip_padding, skip_tags
+from app.wire.container.id3 import TAGGED, skip_padding, skip_tags
 from app.wire.container.mp3 import Mp3Reader
 from app.wire.container.mp4 import Mp4Reader
 from app.wire.container.ogg import OggReader
@@ -28,8 +27,7 @@ from app.wire.container.webm import WebmReader
 _LONGEST_PACKET: Final = 1.5  # seconds; a FLAC block of 65,535 samples at 44.1 kHz, and more than a pause of DTX
 
 
-@dataclass(frozen=True, slots=True)
-class AudioLength:
+class AudioLength(NamedTuple):
     """Seconds of audio; `measured` is False where they are an estimate from the number of bytes."""
 
     seconds: float
@@ -41,7 +39,7 @@ class ProgramStreamReader:
 
     def read(self, cursor: Cursor) -> Reading[None]:
         return
-        yield
+        yield 0
 
     def evidence(self) -> Evidence:
         return Evidence()
@@ -66,7 +64,7 @@ class AudioMeter:
         self._container = container
         self._reader = _READERS[container]()
         self._tag_bytes = 0
-        self._cursor = Cursor(self._read)
+        self._cursor = Cursor(self._read_behind_tags if container in TAGGED else self._reader.read)
 
     def feed(self, data: bytes) -> None:
         """Hand on more bytes of the file, from its first on, in any portions."""
@@ -90,7 +88,7 @@ class AudioMeter:
                 return AudioLength(seconds * evidence.share, measured=evidence.share == 1.0)
         return AudioLength(bits / self._container.nominal_bit_rate, measured=False)
 
-    def _read(self, cursor: Cursor) -> Reading[None]:
+    def _read_behind_tags(self, cursor: Cursor) -> Reading[None]:
         if (yield from skip_tags(cursor)):
             yield from skip_padding(cursor)
         self._tag_bytes = cursor.position

@@ -79,10 +79,10 @@ def same_stream(one: bytes, other: bytes) -> bool:
 
 def recognise(cursor: Cursor) -> Reading[Container | str]:
     """MP3 when two headers agree; a file that ends or goes over to a tag after its first frame has only one."""
-    head = yield from cursor.peek(4)
+    head = yield 4
     if (frame := FRAMES.get(head[:3])) is None:
         return "AAC (ADTS)" if head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xF6 == 0xF0 else ""
-    both = yield from cursor.peek(frame.length + 3)
+    both = yield frame.length + 3
     following = both[frame.length :]
     alone = len(following) < 3 or following in (b"TAG", b"APE")
     return Container.MP3 if alone or same_stream(head, following) else ""
@@ -98,20 +98,20 @@ class Mp3Reader:
         self._silence = 0.0
 
     def read(self, cursor: Cursor) -> Reading[None]:
-        first = yield from cursor.peek(_STATED_BYTES)
+        first = yield _STATED_BYTES
         if frame := FRAMES.get(first[:3]):
-            yield from self._read_first(cursor, frame, first)
+            self._read_first(cursor, frame, first)
         while True:
             yield from self._hop(cursor)
             if not (yield from self._resync(cursor)):
                 return
 
-    def _read_first(self, cursor: Cursor, frame: Frame, first: bytes) -> Reading[None]:
+    def _read_first(self, cursor: Cursor, frame: Frame, first: bytes) -> None:
         frames, silence = stated_frames(first[: frame.length])
         if frames is not None:
             self._silence = silence / frame.sample_rate
             self._stated = max(0.0, frames * frame.ticks / _TICKS - self._silence) or None
-            yield from cursor.skip(frame.length)
+            cursor.skip(frame.length)
 
     def _hop(self, cursor: Cursor) -> Reading[None]:
         """Pass frames until something else stands there; the loop of this file, hence on the bare window."""
@@ -123,22 +123,22 @@ class Mp3Reader:
                 continue
             self._ticks += ticks
             self._frames += frames
-            yield from cursor.hop(at - cursor.at)
-            if (yield from cursor.peek(3)) not in FRAMES:
+            cursor.hop(at - cursor.at)
+            if (yield 3) not in FRAMES:
                 return
             window, at, ticks, frames = cursor.window, cursor.at, 0, 0
 
     def _resync(self, cursor: Cursor) -> Reading[bool]:
         """Pass bytes until two frames in a row stand there."""
         while (yield from cursor.find(_SYNC, _SYNC_BYTES)):
-            head = yield from cursor.peek(3)
+            head = yield 3
             if not head:
                 return False
             if frame := FRAMES.get(head):
-                both = yield from cursor.peek(frame.length + 3)
+                both = yield frame.length + 3
                 if same_stream(head, both[frame.length :]):
                     return True
-            yield from cursor.skip(1)
+            cursor.skip(1)
         return False
 
     def evidence(self) -> Evidence:

@@ -49,7 +49,7 @@ class Mp4Reader:
         }
 
     def read(self, cursor: Cursor) -> Reading[None]:
-        while len(head := (yield from cursor.peek(16 + FIELD_BYTES))) >= 8:
+        while len(head := (yield 16 + FIELD_BYTES)) >= 8:
             size, kind, header = number(head, 0), head[4:8], 8
             if size == 1:
                 size, header = number(head, 8, 8), 16
@@ -58,42 +58,44 @@ class Mp4Reader:
                 return
             if kind in _OPENED:
                 self._movie.open(kind)
-                yield from cursor.skip(header)
+                cursor.skip(header)
             elif walk := self._walks.get(kind):
-                yield from cursor.skip(header)
-                yield from cursor.skip(payload - (yield from walk(cursor, payload)))
+                cursor.skip(header)
+                cursor.skip(payload - (yield from walk(cursor, payload)))
             else:
                 if field := self._movie.fields.get(kind):
                     field(head[header : header + min(payload, FIELD_BYTES)].ljust(FIELD_BYTES, b"\0"))
-                yield from cursor.skip(header + payload)
+                cursor.skip(header + payload)
 
     def _media(self, cursor: Cursor, size: int) -> Reading[int]:
-        there = yield from cursor.skip(size)
+        there = yield from cursor.skipped(size)
         self._media_there += there
         self._media_announced += there if size == _TO_THE_END else size
         return there
 
     def _sample_sizes(self, cursor: Cursor, size: int) -> Reading[int]:
         """Count samples as far as a table of their sizes is there; one common size and a number are a claim only."""
-        head = (yield from cursor.peek(12)).ljust(12, b"\0")
-        there = yield from cursor.skip(size)
+        head = (yield 12).ljust(12, b"\0")
+        there = yield from cursor.skipped(size)
         self._movie.track.samples = min(number(head, 8), there // 4)
         return there
 
     def _edits(self, cursor: Cursor, size: int) -> Reading[int]:
         """Add up the segments of an edit list that show the media; a media time of -1 is an empty one."""
-        head = (yield from cursor.peek(8)).ljust(8, b"\0")
+        head = (yield 8).ljust(8, b"\0")
         entry = Struct(">Qq4x" if head[0] else ">Ii4x")
-        passed = yield from cursor.skip(min(size, 8))
+        passed = min(size, 8)
+        cursor.skip(passed)
         total, walked = yield from _add_up(cursor, entry, number(head, 4), size - passed, _shown)
         self._movie.track.edited += total
         return passed + walked
 
     def _index(self, cursor: Cursor, size: int) -> Reading[int]:
         """Add up the subsegments of a `sidx`."""
-        head = (yield from cursor.peek(32)).ljust(32, b"\0")
+        head = (yield 32).ljust(32, b"\0")
         first = 32 if head[0] else 24
-        passed = yield from cursor.skip(min(size, first))
+        passed = min(size, first)
+        cursor.skip(passed)
         count, reference, scale = number(head, first - 2, 2), number(head, 4), number(head, 8)
         total, walked = yield from _add_up(cursor, Struct(">II4x"), count, size - passed, _subsegment)
         if scale and (reference in self._indexed or len(self._indexed) < _MOST_INDEXES):
@@ -102,13 +104,14 @@ class Mp4Reader:
 
     def _run(self, cursor: Cursor, size: int) -> Reading[int]:
         """Add up the samples of a `trun`, each with its own duration or all with the fragment's."""
-        head = (yield from cursor.peek(8)).ljust(8, b"\0")
+        head = (yield 8).ljust(8, b"\0")
         flags, count, track = number(head, 0), number(head, 4), self._movie.track
         if not flags & _HAS_DURATION:
             track.run += count * track.fragment_duration
             return 0
         first = 8 + (4 if flags & _HAS_DATA_OFFSET else 0) + (4 if flags & _HAS_FIRST_FLAGS else 0)
-        passed = yield from cursor.skip(min(size, first))
+        passed = min(size, first)
+        cursor.skip(passed)
         entry = Struct(f">I{4 * sum(1 for field in _OTHER_FIELDS if flags & field)}x")
         total, walked = yield from _add_up(cursor, entry, count, size - passed, _first)
         track.run += total
@@ -140,11 +143,12 @@ def _add_up(
     left, total = min(count, room // entry.size), 0
     passed = 0
     while left:
-        rows = yield from cursor.peek(min(left, _ENTRIES_AT_ONCE) * entry.size)
+        rows = yield min(left, _ENTRIES_AT_ONCE) * entry.size
         whole = len(rows) - len(rows) % entry.size
         if not whole:
             break
         total += sum(map(duration, entry.iter_unpack(rows[:whole])))
-        passed += yield from cursor.skip(whole)
+        passed += whole
+        cursor.skip(whole)
         left -= whole // entry.size
     return total, passed

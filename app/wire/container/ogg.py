@@ -91,7 +91,7 @@ class _Page(NamedTuple):
 
 def _peek_page(cursor: Cursor) -> Reading[_Page | None]:
     """The page at the cursor; None where there is none, or the file ends in its header."""
-    head = yield from cursor.peek(_HEAD_BYTES)
+    head = yield _HEAD_BYTES
     if not head.startswith(_CAPTURE) or len(head) < _HEADER_BYTES:
         return None
     body = _HEADER_BYTES + head[26]
@@ -113,7 +113,7 @@ def recognise(cursor: Cursor) -> Reading[Container | str]:
     while (page := (yield from _peek_page(cursor))) is not None and page.begins:
         if identify(page.body):
             return Container.OGG
-        yield from cursor.skip(page.size)
+        cursor.skip(page.size)
     return "Ogg without audio"
 
 
@@ -131,10 +131,12 @@ class OggReader:
             if page := (yield from _peek_page(cursor)):
                 if page.begins:
                     self._begin(page.serial, page.body)
-                if (yield from cursor.skip(page.size)) == page.size:
+                if (yield from cursor.skipped(page.size)) == page.size:
                     self._pass(page)
-            elif not (yield from cursor.skip(1)) or not (yield from cursor.find(_ANY_CAPTURE, len(_CAPTURE))):
-                return
+            else:
+                cursor.skip(1)
+                if not (yield from cursor.find(_ANY_CAPTURE, len(_CAPTURE))):
+                    return
 
     def _begin(self, serial: int, packet: bytes) -> None:
         if self._audio_began:

@@ -13,8 +13,8 @@ by its frames.
 """
 
 import re
-import struct
 from collections.abc import Callable
+from struct import Struct
 from typing import Final
 
 from app.wire.container.cursor import Cursor, Reading
@@ -23,7 +23,9 @@ from app.wire.container.mp3 import Mp3Reader
 
 _CHUNK: Final = re.compile(rb"[ -~]{4}.{4}", re.DOTALL)  # what has no name in ASCII is not a chunk any more
 _UNKNOWN_SIZES: Final = frozenset({0, 0xFFFFFFFF})
-_FORMAT_BYTES: Final = 40
+_CHUNK_BYTES: Final = 8  # id and size
+_PAYLOAD_BYTES: Final = 40  # as far as `fmt ` is looked at
+_FORMAT: Final = Struct("<HHIIHH")
 _EXTENSIBLE: Final = 0xFFFE
 _SAMPLE_CODECS: Final = frozenset({1, 3, 6, 7})  # PCM, float, A-law, mu-law
 _MPEG_CODECS: Final = frozenset({0x50, 0x55})
@@ -32,9 +34,9 @@ _BLOCK_CODECS: Final = frozenset({2, 0x11, 0x31})  # MS ADPCM, IMA ADPCM, GSM 6.
 
 def byte_rate(format_chunk: bytes) -> float | None:
     """Bytes of audio a second by a `fmt ` chunk's payload; None when it tells nothing usable."""
-    if len(format_chunk) < 16:
+    if len(format_chunk) < _FORMAT.size:
         return None
-    codec, channels, sample_rate, stated, block, bits = struct.unpack_from("<HHIIHH", format_chunk)
+    codec, channels, sample_rate, stated, block, bits = _FORMAT.unpack_from(format_chunk)
     if codec == _EXTENSIBLE and len(format_chunk) >= 26:
         codec = int.from_bytes(format_chunk[24:26], "little")  # the first field of the sub-format's GUID
     if codec in _SAMPLE_CODECS and channels and bits and sample_rate:
@@ -53,42 +55,35 @@ class WavReader:
         self._long_size: int | None = None
         self._data: int | None = None
         self._frames: Mp3Reader | None = None
-        self._chunks: dict[bytes, Callable[[Cursor, int], Reading[None]]] = {
-            b"fmt ": self._format,
-            b"ds64": self._sizes,
-            b"data": self._audio,
-        }
+        self._taken: dict[bytes, Callable[[bytes], None]] = {b"fmt ": self._format, b"ds64": self._sizes}
 
     def read(self, cursor: Cursor) -> Reading[None]:
-        yield from cursor.skip(12)
-        while _CHUNK.match(head := (yield from cursor.peek(8))):
-            size = int.from_bytes(head[4:], "little")
-            yield from cursor.skip(8)
-            yield from self._chunks.get(head[:4], self._other)(cursor, size)
+        cursor.hop(12)
+        while _CHUNK.match(head := (yield _CHUNK_BYTES)):
+            kind, size = head[:4], int.from_bytes(head[4:], "little")
+            if kind == b"data":
+                yield from self._audio(cursor, size)
+                continue
+            if take := self._taken.get(kind):
+                take((yield _CHUNK_BYTES + min(size, _PAYLOAD_BYTES))[_CHUNK_BYTES:])
+            cursor.skip(_CHUNK_BYTES + size + size % 2)
 
-    def _format(self, cursor: Cursor, size: int) -> Reading[None]:
-        chunk = yield from cursor.peek(min(size, _FORMAT_BYTES))
-        self._rate = byte_rate(chunk)
-        if int.from_bytes(chunk[:2], "little") in _MPEG_CODECS:
+    def _format(self, payload: bytes) -> None:
+        self._rate = byte_rate(payload)
+        if int.from_bytes(payload[:2], "little") in _MPEG_CODECS:
             self._frames = Mp3Reader()
-        yield from self._other(cursor, size)
 
-    def _sizes(self, cursor: Cursor, size: int) -> Reading[None]:
-        sizes = yield from cursor.peek(min(size, 16))
-        self._long_size = int.from_bytes(sizes[8:16], "little")
-        yield from self._other(cursor, size)
+    def _sizes(self, payload: bytes) -> None:
+        self._long_size = int.from_bytes(payload[8:16], "little")
 
     def _audio(self, cursor: Cursor, size: int) -> Reading[None]:
+        if self._frames:
+            cursor.skip(_CHUNK_BYTES)
+            return (yield from self._frames.read(cursor))
         if size in _UNKNOWN_SIZES:
             size = self._long_size or 1 << 62
-        if self._frames:
-            return (yield from self._frames.read(cursor))
-        before = self._data = self._data or 0
-        self._data = before + (yield from cursor.skip(size))
-        yield from cursor.skip(size % 2)
-
-    def _other(self, cursor: Cursor, size: int) -> Reading[None]:
-        yield from cursor.skip(size + size % 2)
+        there = yield from cursor.skipped(_CHUNK_BYTES + size + size % 2)
+        self._data = (self._data or 0) + min(there - _CHUNK_BYTES, size)
 
     def evidence(self) -> Evidence:
         if self._frames:

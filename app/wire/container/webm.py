@@ -86,19 +86,19 @@ class WebmReader:
         }
 
     def read(self, cursor: Cursor) -> Reading[None]:
-        while found := element(head := (yield from cursor.peek(_HEAD_BYTES))):
+        while found := element(head := (yield _HEAD_BYTES)):
             kind, size, header = found
             if kind in _OPENED:
                 self._open(kind)
-                yield from cursor.skip(header)
+                cursor.skip(header)
             elif size is None:
                 return
             else:
                 if leaf := self._leaves.get(kind):
                     leaf(head[header : header + size])
-                yield from cursor.skip(header + size)
+                cursor.skip(header + size)
                 if kind == _SIMPLE_BLOCK and self._passing:
-                    yield from cursor.hop(self._further_blocks(cursor.window, cursor.at, self._passing))
+                    cursor.hop(self._further_blocks(cursor.window, cursor.at, self._passing))
 
     def _open(self, kind: int) -> None:
         if kind == _SEGMENT:
