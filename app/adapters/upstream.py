@@ -25,7 +25,7 @@ from app.config import InvalidConfig, Task, TimeoutSettings, Upstream
 from app.errors import Header
 from app.gateway import provider
 from app.wire.headers import Headers
-from app.wire.redaction import Redaction
+from app.wire.redaction import Redaction, redacted
 
 KEEP_ALIVE_SECONDS = 4
 READ_BUFFER_BYTES = 256 * 1024
@@ -37,7 +37,7 @@ class AiohttpResponse:
     def __init__(self, response: aiohttp.ClientResponse, redact: Callable[[bytes], bytes]) -> None:
         self._response = response
         self.status = response.status
-        self.headers = Headers((name, redact(value)) for name, value in response.raw_headers)
+        self.headers = Headers(redacted(response.raw_headers, redact))
 
     async def body(self) -> AsyncIterator[bytes]:
         """The body as it comes; Broken if it ends before HTTP says so."""

@@ -39,7 +39,7 @@ def is_event_stream(headers: Headers) -> bool:
 def is_compressed(headers: Headers) -> bool:
     """Whether the body is encoded, although identity was asked for; it is never decoded."""
     told = b",".join([*headers.all(b"content-encoding"), *headers.all(b"transfer-encoding")])
-    return any(coding.strip().lower() not in _PLAIN for coding in told.split(b","))
+    return told not in _PLAIN and any(coding.strip().lower() not in _PLAIN for coding in told.split(b","))
 
 
 def may_have_billed(status: int) -> bool:

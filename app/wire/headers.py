@@ -4,6 +4,7 @@ Towards the provider nothing of the caller's crosses. Towards the caller only wh
 cookies, the provider's own limits and whatever else it sends stay behind.
 """
 
+import re
 from calendar import timegm
 from collections.abc import Iterable
 from email.utils import parsedate
@@ -16,7 +17,7 @@ _CROSSING = {
     b"openai-processing-ms": b"openai-processing-ms",
     b"x-request-id": b"x-upstream-request-id",
 }
-_MAX_VALUE_BYTES = 512
+_PRINTABLE = re.compile(rb"[ -~]{0,512}")
 
 
 class Headers:
@@ -25,10 +26,12 @@ class Headers:
     __slots__ = ("_fields", "_first")
 
     def __init__(self, fields: Iterable[Header]) -> None:
-        self._fields = tuple([(name.lower(), value) for name, value in fields])
+        self._fields = [(name.lower(), value) for name, value in fields]
         self._first = dict(reversed(self._fields))
 
     def all(self, name: bytes) -> list[bytes]:
+        if name not in self._first:
+            return []
         return [value for field, value in self._fields if field == name]
 
     def get(self, name: bytes) -> bytes | None:
@@ -42,14 +45,18 @@ class Headers:
 
 def towards_caller(answer: Headers) -> tuple[Header, ...]:
     """The fields of the provider's answer that the caller may see, under our names."""
-    found = ((ours, answer.get(theirs)) for theirs, ours in _CROSSING.items())
-    return tuple((name, value) for name, value in found if value is not None and _plain(value))
+    crossing = []
+    for theirs, ours in _CROSSING.items():
+        value = answer.get(theirs)
+        if value is not None and _PRINTABLE.fullmatch(value):
+            crossing.append((ours, value))
+    return tuple(crossing)
 
 
 def upstream_request_id(answer: Headers) -> str | None:
     """The provider's own id of the request, where it gives one that can be printed."""
     value = answer.get(b"x-request-id")
-    return value.decode() if value is not None and _plain(value) else None
+    return value.decode() if value is not None and _PRINTABLE.fullmatch(value) else None
 
 
 def retry_after(answer: Headers, now: float) -> float | None:
@@ -65,7 +72,3 @@ def retry_after(answer: Headers, now: float) -> float | None:
         return None if date is None else max(0, round(timegm(date) - now))
     except (ValueError, OverflowError):
         return None
-
-
-def _plain(value: bytes) -> bool:
-    return len(value) <= _MAX_VALUE_BYTES and value.isascii() and value.decode().isprintable()

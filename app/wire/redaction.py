@@ -9,6 +9,9 @@ JSON's escapes are not among them: they are gone once a document has been read a
 
 import base64
 import re
+from collections.abc import Callable, Sequence
+
+from app.errors import Header
 
 REDACTED = b"[redacted]"
 
@@ -27,6 +30,12 @@ class Redaction:
         for literal in self._literal:
             text = text.replace(literal, REDACTED)
         return self._quoted.sub(REDACTED, text) if b"%" in text else text
+
+
+def redacted(fields: Sequence[Header], redact: Callable[[bytes], bytes]) -> Sequence[Header]:
+    """Header fields without the secret in their values; most have it in none, which one look at all of them tells."""
+    values = b"\n".join([value for _, value in fields])
+    return fields if redact(values) == values else [(name, redact(value)) for name, value in fields]
 
 
 def _in_base64(secret: bytes) -> list[bytes]:

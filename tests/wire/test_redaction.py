@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.wire.redaction import REDACTED, Redaction
+from app.wire.redaction import REDACTED, Redaction, redacted
 
 KEY = b"sk-provider/01+23=45 67~89"
 REDACT = Redaction(KEY)
@@ -57,3 +57,13 @@ def test_what_is_no_secret_stays(text: bytes) -> None:
 def test_a_short_secret_takes_out_no_more_than_itself(key: bytes) -> None:
     assert Redaction(key)(json.dumps({"a": "b"}).encode()) == b'{"a": "b"}'
     assert Redaction(key)(b"-" + quote(key).encode() + b"-") == b"-[redacted]-"
+
+
+FIELD = st.tuples(
+    st.just(b"x"), st.sampled_from([*DRESSES.values(), b"", b"%", KEY[:9], KEY[9:]]) | st.binary(max_size=20)
+)
+
+
+@given(st.lists(FIELD, max_size=5))
+def test_of_header_fields_each_is_redacted_by_itself(fields: list[tuple[bytes, bytes]]) -> None:
+    assert list(redacted(fields, REDACT)) == [(name, REDACT(value)) for name, value in fields]
