@@ -21,25 +21,28 @@ def fault_of(version: str, target: bytes, headers: Sequence[Header], upgrade: bo
 
     `upgrade`: the parser takes what follows for another protocol, and would skip the body (CONNECT, `Upgrade: h2c`).
     """
-    size = len(target) + sum([len(name) + len(value) for name, value in headers])
+    told: dict[bytes, list[bytes]] = {b"transfer-encoding": [], b"content-length": [], b"host": []}
+    size = len(target)
+    for name, value in headers:
+        size += len(name) + len(value)
+        if name in told:
+            told[name].append(value)
     if size > MAX_HEAD_BYTES or len(headers) > MAX_HEADERS:
         return too_large()
-    encodings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
-    lengths = [value for name, value in headers if name == b"content-length"]
-    hosts = [value.strip() for name, value in headers if name == b"host"]
+    encodings, lengths, hosts = told.values()
     if version not in _VERSIONS:
         return errors.bad_request(f"HTTP/{version} is not spoken here; HTTP/1.1 is.")
     if upgrade:
         return errors.bad_request("The connection cannot be upgraded or made a tunnel.")
     if encodings and (lengths or version == "1.0"):
         return errors.bad_request("Transfer-Encoding stands beside Content-Length, or in HTTP/1.0.")
-    if encodings and encodings != [b"chunked"]:
+    if encodings and [encoding.strip().lower() for encoding in encodings] != [b"chunked"]:
         return errors.unsupported_transfer_encoding()
-    if len(lengths) > 1 or not all(length.isdigit() and len(length) < 20 for length in lengths):
+    if len(lengths) > 1 or (lengths and not (lengths[0].isdigit() and len(lengths[0]) < 20)):
         return errors.bad_request("The Content-Length is not one number.")
     if len(hosts) > 1 or (version == "1.1" and not hosts):
         return errors.bad_request("There is not exactly one Host header.")
-    if not all(map(_HOST.fullmatch, hosts)):
+    if hosts and not _HOST.fullmatch(hosts[0].strip()):
         return errors.bad_request("The Host header is not a host and a port.")
     if b"#" in target:
         return errors.bad_request("The URL has a fragment, which no client sends.")
