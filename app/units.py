@@ -6,10 +6,9 @@ Tokens      what a model counted, as the provider's `usage` tells it
 Usage       what one answer told or one file measured
 """
 
-from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context, Decimal
 from enum import StrEnum
-from typing import NewType
+from typing import NamedTuple, NewType
 
 NanoUSD = NewType("NanoUSD", int)
 AudioMs = NewType("AudioMs", int)
@@ -25,8 +24,7 @@ class UsageSource(StrEnum):
     ESTIMATED = "estimated"
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(NamedTuple):
     """Token counts of one answer. `audio` and `text` are parts of `input`, where the provider splits it."""
 
     input: int
@@ -36,8 +34,7 @@ class Tokens:
     text: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """The usage of one request: a length of audio, tokens, or both; at least one of them is there."""
 
     audio: AudioMs | None = None

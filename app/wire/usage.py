@@ -100,6 +100,4 @@ def _duration(seconds: object) -> Usage | None:
 
 
 def _count(number: object) -> int | None:
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= _MOST_TOKENS:
-        return None
-    return number
+    return number if type(number) is int and 0 <= number <= _MOST_TOKENS else None
