@@ -43,10 +43,11 @@ from app.api.metrics import metrics_router
 from app.api.models import models_router
 from app.api.system import system_router
 from app.api.usage import OwnUsage, usage_router
+from app.callers import administration, configured_keys, refuse_names_in_both
 from app.clock import now_ms
-from app.config import Config, InvalidConfig, TimeoutSettings
+from app.config import Config, TimeoutSettings
 from app.gateway.administration import Administration, AuditEntry
-from app.gateway.auth import Caller, Key, KeyDirectory
+from app.gateway.auth import Caller, KeyDirectory
 from app.gateway.budgets import Budgets
 from app.gateway.call import ALIASES, ENDPOINTS
 from app.gateway.entry import Entrance
@@ -102,7 +103,7 @@ class _Way:
 
 def generation(settings: Config, environ: Mapping[str, str], lasting: Lasting) -> Generation:
     """All that these settings make; InvalidConfig or LedgerUnusable if that cannot be. Nothing of it is at work yet."""
-    _refuse_names_in_both(settings, lasting.database)
+    refuse_names_in_both(settings, lasting.database)
     provider = checked(settings, environ)
     way = _way(settings, environ, lasting, provider)
     endpoints = _audio_endpoints(way.pipeline, settings.timeouts)
@@ -127,24 +128,6 @@ def checked(settings: Config, environ: Mapping[str, str]) -> AiohttpProvider:
 def new_request_id() -> str:
     """A fresh id, which sorts by time and is also the id of the request's row."""
     return identifier.time_ordered("req_", now_ms(), secrets.token_bytes(identifier.RANDOM_BYTES))
-
-
-def configured_keys(settings: Config, environ: Mapping[str, str]) -> tuple[Key, ...]:
-    """The keys of the callers that stand in the settings; InvalidConfig if two of them have one and the same."""
-    keys: dict[str, Key] = {}
-    for caller in settings.callers:
-        sha256 = caller.sha256(environ)
-        if sha256 in keys:
-            raise InvalidConfig(f"callers.{caller.name}: has the same key as callers.{keys[sha256].caller}")
-        keys[sha256] = Key(f"config_{sha256[:8]}", caller.name, sha256, caller.terms)
-    return tuple(keys.values())
-
-
-def administration(settings: Config, connection: Connection, actor: str) -> Administration:
-    """What can be changed about callers, by this actor."""
-    models = frozenset(model.id for model in settings.models)
-    configured = {each.name: each.terms for each in settings.callers}
-    return Administration(LedgerCallers(connection), models, configured, actor)
 
 
 def webhook(settings: Config, environ: Mapping[str, str]) -> Webhook | None:
@@ -249,11 +232,3 @@ async def _own_usage(desk: LedgerDesk, caller: Caller, grouping: Grouping, perio
 
 async def _audit(desk: LedgerDesk, limit: int) -> list[AuditEntry]:
     return await desk.run(lambda connection: LedgerCallers(connection).audit(limit))
-
-
-def _refuse_names_in_both(settings: Config, database: Database) -> None:
-    configured = {caller.name for caller in settings.callers}
-    with database.session() as connection:
-        both = configured & {record.name for record in LedgerCallers(connection).all()}
-    if both:
-        raise InvalidConfig(f"callers.{min(both)}: a caller of this name is in the ledger too; rename one of them")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.settings import stop
+from app.cli.ending import stop
 
 
 def demo(

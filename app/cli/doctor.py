@@ -14,7 +14,8 @@ from app import offline
 from app.adapters import doctor as examination
 from app.adapters.doctor import Clip, Finding
 from app.cli import tables
-from app.cli.settings import FAILED, MISUSED, ConfigFile, database_of, stop, usable
+from app.cli.ending import FAILED, MISUSED, stop
+from app.cli.settings import ConfigFile, database_of, usable
 from app.cli.tables import Format
 from app.config import Config, InvalidConfig, Model
 

@@ -7,16 +7,17 @@ from typing import Annotated, Any
 import typer
 
 from app.adapters.ledger import standings
+from app.callers import administration
 from app.cli import tables
 from app.cli.callers import BUDGETS_SPARE, SPARE, document, lines, plain
 from app.cli.completion import caller_names
-from app.cli.settings import FAILED, MISUSED, ConfigFile, actor, database_of, explained, loaded, stop
+from app.cli.ending import FAILED, MISUSED, stop
+from app.cli.settings import ConfigFile, actor, database_of, explained, loaded
 from app.cli.tables import Format
 from app.cli.times import length_ms
 from app.clock import now_ms
 from app.config import Config
 from app.gateway.administration import Administration, Fault, Impossible
-from app.generation import administration
 from app.policy.terms import parse_tags
 
 app = typer.Typer(

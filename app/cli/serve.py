@@ -1,4 +1,4 @@
-"""`audio-gateway serve`, `audio-gateway reload` and `audio-gateway check`."""
+"""`audio-gateway serve`."""
 
 import logging
 import os
@@ -12,14 +12,13 @@ from app import __version__
 from app.adapters import certificate, reloading, server
 from app.adapters.certificate import ServerCertificate
 from app.adapters.telemetry import LineWriter, LogLines, chosen
-from app.cli.settings import MISUSED, ConfigFile, database_of, explained, loaded, stop, usable
-from app.config import Config, InvalidConfig
+from app.cli.ending import MISUSED, stop
+from app.cli.settings import ConfigFile, explained, loaded
+from app.config import Config
 from app.generation import new_request_id
 from app.main import Source, create_app
 
 WORKERS_VARIABLE = "WEB_CONCURRENCY"
-
-RELOAD_SECONDS = 30.0
 
 
 def serve(
@@ -55,48 +54,6 @@ def serve(
         server.serve(application, settings.server, settings.timeouts, new_request_id, serving, tls)
     finally:
         lines.stop()
-
-
-def reload(config: ConfigFile = None) -> None:
-    """Have the running gateway read its settings and key files again, and tell what came of it.
-
-    What is wrong with them changes nothing. Requests in flight end under the settings that they began with.
-
-    Example: audio-gateway reload --config config.toml
-    """
-    database = database_of(loaded(config))
-    with explained():
-        outcome = reloading.reload_gateway(database, RELOAD_SECONDS)
-    if outcome is None:
-        stop(f"the gateway has told nothing for {RELOAD_SECONDS:g} s; its log may")
-    if outcome.error is not None:
-        stop(outcome.summary, MISUSED)
-    typer.echo(outcome.summary)
-
-
-def check(config: ConfigFile = None) -> None:
-    """Tell whether the settings are good, without starting.
-
-    Example: audio-gateway check --config config.toml
-    """
-    with explained():
-        settings = usable(config)
-    typer.echo(f"settings   {config or 'the defaults'}: good")
-    typer.echo(
-        f"listen     {'https' if settings.tls.certificate_file else 'http'}://{settings.server.host}:{settings.server.port}"
-    )
-    typer.echo(f"upstream   {settings.upstream.name}: {settings.upstream.base_url}")
-    typer.echo(f"models     {', '.join(model.id for model in settings.models)}")
-    typer.echo(
-        f"callers    {len(settings.callers)} in the settings; `audio-gateway keys list` shows those in the ledger"
-    )
-    typer.echo(f"ledger     {settings.ledger.path}")
-    try:
-        settings.upstream.api_key(os.environ)
-    except InvalidConfig as error:
-        typer.echo(f"key        missing: {error}; `serve` needs it")
-    else:
-        typer.echo("key        there")
 
 
 def _certificate(settings: Config) -> ServerCertificate | None:

@@ -1,19 +1,20 @@
-"""What all commands have in common: `--config`, who runs them, and how they end."""
+"""What all commands have in common: `--config`, what it names, and who runs them."""
 
 import getpass
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from app import config
 from app.adapters import certificate
 from app.adapters.ledger import Database, LedgerUnusable
+from app.callers import configured_keys
+from app.cli.ending import FAILED, MISUSED, stop
 from app.config import Config, InvalidConfig
-from app.generation import configured_keys, webhook
 
 ConfigFile = Annotated[
     Path | None,
@@ -21,18 +22,6 @@ ConfigFile = Annotated[
         "--config", envvar=config.CONFIG_FILE_VARIABLE, help="The TOML file with the settings.", metavar="FILE"
     ),
 ]
-
-DONE = 0
-FAILED = 1
-MISUSED = 2
-INTERRUPTED = 130
-
-STATUSES = {
-    DONE: "done",
-    FAILED: "it could not be done, or what was checked is wrong, or the reader of the output has left",
-    MISUSED: "the command line or the settings are wrong",
-    INTERRUPTED: "interrupted with Ctrl-C",
-}
 
 
 @contextmanager
@@ -56,19 +45,14 @@ def usable(file: Path | None) -> Config:
     settings = config.load(file)
     configured_keys(settings, os.environ)
     settings.admin.key(os.environ)
-    webhook(settings, os.environ)
+    if settings.alerts.webhook_url is not None:
+        settings.alerts.signing_secret(os.environ)
     certificate.read(settings.tls)
     return settings
 
 
 def database_of(settings: Config) -> Database:
     return Database(settings.ledger.path, settings.ledger.synchronous)
-
-
-def stop(message: str, status: int = FAILED) -> NoReturn:
-    """End the command with this line on standard error."""
-    typer.echo(f"audio-gateway: {message}", err=True)
-    raise typer.Exit(status)
 
 
 def actor() -> str:

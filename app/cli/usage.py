@@ -11,17 +11,18 @@ import typer
 
 from app.adapters.ledger import standings, usage_sums
 from app.adapters.ledger.export import Row, disagreements, exported_rows, rows_of
+from app.callers import administration
 from app.cli import tables
 from app.cli.callers import BUDGETS_SPARE
 from app.cli.completion import caller_names
+from app.cli.ending import FAILED, MISUSED, stop
 from app.cli.progress import Bar
-from app.cli.settings import FAILED, MISUSED, ConfigFile, database_of, explained, loaded, stop
+from app.cli.settings import ConfigFile, database_of, explained, loaded
 from app.cli.tables import Format
 from app.clock import now_ms
 from app.config import Config
 from app.gateway.administration import CallerRecord
 from app.gateway.report import Grouping, Period, Standing, UsageSum
-from app.generation import administration
 from app.policy.terms import Tags, Terms, parse_tags
 
 app = typer.Typer(invoke_without_command=True)

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from app.cli import app
-from app.cli.settings import STATUSES
+from app.cli.ending import STATUSES
 from tests.adapters.ledger.older import old_ledger
 from tests.cli.test_keys import run
 from tests.contract.test_docs import understood

@@ -8,8 +8,9 @@ import typer
 from app.adapters.ledger import Database
 from app.adapters.ledger.checking import Finding, examined
 from app.cli import tables
+from app.cli.ending import FAILED
 from app.cli.progress import Bar
-from app.cli.settings import FAILED, ConfigFile, database_of, explained, loaded
+from app.cli.settings import ConfigFile, database_of, explained, loaded
 from app.cli.tables import Format
 
 

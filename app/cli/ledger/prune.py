@@ -8,8 +8,9 @@ import typer
 
 from app.adapters.ledger.pruning import Prunable, prunable
 from app.adapters.ledger.pruning import prune as prune_rows
+from app.cli.ending import MISUSED, stop
 from app.cli.progress import Bar
-from app.cli.settings import MISUSED, ConfigFile, actor, database_of, explained, loaded, stop
+from app.cli.settings import ConfigFile, actor, database_of, explained, loaded
 from app.cli.times import DAY_MS, length_ms
 from app.clock import now_ms
 from app.gateway.administration import AuditEntry

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from app.adapters.ledger.resolving import UnknownRow, resolve, unknown_rows
-from app.cli.settings import MISUSED, ConfigFile, actor, database_of, explained, loaded, stop
+from app.cli.ending import MISUSED, stop
+from app.cli.settings import ConfigFile, actor, database_of, explained, loaded
 from app.clock import now_ms
 from app.config import Config
 from app.gateway.administration import AuditEntry

@@ -1,0 +1,26 @@
+"""`audio-gateway reload`."""
+
+import typer
+
+from app.adapters.reloading import reload_gateway
+from app.cli.ending import MISUSED, stop
+from app.cli.settings import ConfigFile, database_of, explained, loaded
+
+RELOAD_SECONDS = 30.0
+
+
+def reload(config: ConfigFile = None) -> None:
+    """Have the running gateway read its settings and key files again, and tell what came of it.
+
+    What is wrong with them changes nothing. Requests in flight end under the settings that they began with.
+
+    Example: audio-gateway reload --config config.toml
+    """
+    database = database_of(loaded(config))
+    with explained():
+        outcome = reload_gateway(database, RELOAD_SECONDS)
+    if outcome is None:
+        stop(f"the gateway has told nothing for {RELOAD_SECONDS:g} s; its log may")
+    if outcome.error is not None:
+        stop(outcome.summary, MISUSED)
+    typer.echo(outcome.summary)
