@@ -33,7 +33,7 @@ serve: $(READY)
 	$(BIN)/audio-gateway demo --serve
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not system and not soak"
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not system and not soak"
 
 test-system: $(READY)
 	@missing=; \

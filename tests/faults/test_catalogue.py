@@ -23,7 +23,8 @@ def rows_of(case: str) -> set[str]:
 @pytest.fixture(scope="module")
 def rows_with_a_case() -> set[str]:
     """Collected anew, since this run may have been asked for a part of the package only."""
-    options = ["--collect-only", "-q", "-p", "no:cacheprovider", f"--ignore={__file__}"]
+    plugins = ["--disable-plugin-autoload", "-p", "pytest_timeout", "-p", "no:cacheprovider"]
+    options = ["--collect-only", "-q", *plugins, f"--ignore={__file__}"]
     command = [sys.executable, "-m", "pytest", *options, str(HERE)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parents[1], check=False)
     assert done.returncode in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED), done.stdout + done.stderr

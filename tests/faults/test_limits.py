@@ -2,9 +2,11 @@
 
 import asyncio
 import random
+import select
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -19,7 +21,7 @@ from tests.behaviour.test_limits import FORM, FORM_TYPE, PATH, head_only
 from tests.faults.asking import Asking
 from tests.stubs.gateway import ADMIN_KEY, NO_TLS, GatewayProcess
 from tests.stubs.invariants import most_over
-from tests.stubs.raw import RawConnection, chunked, multipart, request
+from tests.stubs.raw import RawConnection, RawResponse, chunked, multipart, request
 from tests.stubs.upstream import (
     ScriptedUpstream,
     error_answer,
@@ -59,7 +61,7 @@ def gateway(upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="module")
 def bound(gateway: GatewayProcess) -> int:
     """What one request holds, in nano-dollars; a little more than it costs."""
-    assert asyncio.run(at_once(gateway, gateway.key, 1)) == [(200, None, None)]
+    assert at_once(gateway, gateway.key, 1) == [(200, None, None)]
     (row,) = gateway.rows("caller = 'team'")
     assert 0 < row["cost_nano_usd"] < row["bound_nano_usd"] < 2 * row["cost_nano_usd"]
     return int(row["bound_nano_usd"])
@@ -70,33 +72,28 @@ def caller_with(gateway: GatewayProcess, name: str, budget_nano_usd: int) -> str
     return gateway.create_caller(name, budgets=[f"{budget_nano_usd / 1e9:.9f}usd/month"])
 
 
-async def seen_by(client: httpx.AsyncClient, gateway: GatewayProcess) -> Seen:
-    answer = await client.post(
-        f"{gateway.base_url}/audio/transcriptions", data={"model": "whisper-1"}, files={"file": ("a.wav", SILENCE)}
-    )
-    code = None if answer.status_code == 200 else answer.json()["error"]["code"]
-    return answer.status_code, code, answer.headers.get("x-should-retry")
-
-
-async def at_once(
+def at_once(
     gateway: GatewayProcess, key: str, count: int, gate: threading.Event | None = None, refused: int = 0
 ) -> list[Seen]:
     """So many requests at the same moment; the provider's gate opens once so many of them are refused."""
-    barrier, still = asyncio.Barrier(count), refused
-    limits = httpx.Limits(max_connections=count)
-    headers = {"authorization": f"Bearer {key}"}
-    async with httpx.AsyncClient(limits=limits, timeout=60, headers=headers, **NO_TLS) as client:
-
-        async def one() -> Seen:
-            nonlocal still
-            await barrier.wait()
-            seen = await seen_by(client, gateway)
-            still -= seen[0] != 200
-            if gate is not None and still == 0:
+    seen: list[Seen] = []
+    with ExitStack() as stack:
+        callers = [stack.enter_context(RawConnection("127.0.0.1", gateway.port, timeout=60)) for _ in range(count)]
+        for caller in callers:
+            caller.send(whole(key))
+        waiting = {caller.socket: caller for caller in callers}
+        while waiting:
+            answered, _, _ = select.select(list(waiting), [], [], 60)
+            assert answered, f"{len(waiting)} have no answer"
+            seen += [seen_by(waiting.pop(each).read_response()) for each in answered]
+            if gate is not None and sum(status != 200 for status, _, _ in seen) >= refused:
                 gate.set()
-            return seen
+    return seen
 
-        return await asyncio.gather(*(one() for _ in range(count)))
+
+def seen_by(answer: RawResponse) -> Seen:
+    code = None if answer.status == 200 else error_of(answer)["code"]
+    return answer.status, code, answer.header("x-should-retry")
 
 
 @pytest.mark.timeout(600)
@@ -107,7 +104,7 @@ def test_I137_ten_of_a_hundred_at_once_pass_a_budget_for_ten(
         name, gate = f"round-{number}", threading.Event()
         key = caller_with(gateway, name, 10 * bound)
         upstream.default = json_answer("hello").but(gate=gate)
-        seen = Counter(asyncio.run(at_once(gateway, key, AT_ONCE, gate, refused=90)))
+        seen = Counter(at_once(gateway, key, AT_ONCE, gate, refused=90))
         assert seen == {(200, None, None): 10, (429, "budget_reserved", None): 90}
         rows = gateway.rows(f"caller = '{name}'")
         assert len(rows) == 10
@@ -121,7 +118,7 @@ def test_I137_a_budget_is_spent_to_its_end_one_at_a_time(
     upstream.default = json_answer("hello")
     limit = 3 * bound
     key = caller_with(gateway, "to-the-end", limit)
-    seen = [asyncio.run(at_once(gateway, key, 1))[0] for _ in range(6)]
+    seen = [at_once(gateway, key, 1)[0] for _ in range(6)]
     assert seen[-1] == (429, "insufficient_quota", "false")
     rows = gateway.rows("caller = 'to-the-end'")
     spent = sum(row["cost_nano_usd"] for row in rows)
@@ -343,8 +340,8 @@ def test_a_model_without_a_price_stops_the_start(tmp_path: Path, case: str) -> N
     top_level, tables = (settings, "") if settings.startswith("models") else ("", settings)
     process = GatewayProcess(tmp_path, "http://127.0.0.1:9/v1")
     process.config.write_text(f"{top_level}\n{process.config.read_text()}\n{tables}\n")
-    done = process.command("check")
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    done = process.check()
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert words in done.stderr
 
 

@@ -3,7 +3,6 @@
 `SOAK_SECONDS` says for how long: 600 by default.
 """
 
-import asyncio
 import os
 import random
 import threading
@@ -159,5 +158,5 @@ def check_slots_free(gateway: GatewayProcess, upstream: MoodyProvider) -> None:
     opener = threading.Thread(target=open_when_all_wait)
     opener.start()
     key = gateway.create_caller("last")
-    assert asyncio.run(at_once(gateway, key, MAX_REQUESTS)) == [(200, None, None)] * MAX_REQUESTS
+    assert at_once(gateway, key, MAX_REQUESTS) == [(200, None, None)] * MAX_REQUESTS
     opener.join()

@@ -40,23 +40,22 @@ class BusyCallers:
             thread.join(timeout=30)
 
     def _transcribe(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                self._one()
-            except httpx.TransportError:
-                self.lost += 1
-                self._stopped.wait(0.02)
-
-    def _one(self) -> None:
         with httpx.Client(timeout=30, **NO_TLS) as client:
             while not self._stopped.is_set():
-                answer = client.post(
-                    f"{self._gateway.base_url}/audio/transcriptions",
-                    headers={"authorization": f"Bearer {self.key}"},
-                    data={"model": self._model},
-                    files={"file": ("a.wav", self._audio)},
-                )
-                if answer.status_code == 200:
-                    self.seen.append((answer.headers["x-request-id"], answer.json()))
-                else:
-                    self.refused.append(answer.status_code)
+                try:
+                    self._one(client)
+                except httpx.TransportError:
+                    self.lost += 1
+                    self._stopped.wait(0.05)
+
+    def _one(self, client: httpx.Client) -> None:
+        answer = client.post(
+            f"{self._gateway.base_url}/audio/transcriptions",
+            headers={"authorization": f"Bearer {self.key}"},
+            data={"model": self._model},
+            files={"file": ("a.wav", self._audio)},
+        )
+        if answer.status_code == 200:
+            self.seen.append((answer.headers["x-request-id"], answer.json()))
+        else:
+            self.refused.append(answer.status_code)
