@@ -35,7 +35,7 @@ def upstream() -> Iterator[ScriptedUpstream]:
 
 def run(folder: Path, url: str, *arguments: str, settings: str = "") -> "subprocess.CompletedProcess[str]":
     """`audio-gateway doctor` for a gateway that is not running."""
-    return GatewayProcess(folder, url, upstream_settings=settings).command("doctor", *arguments)
+    return GatewayProcess(folder, url, upstream_settings=settings).invoke("doctor", *arguments)
 
 
 def findings(done: "subprocess.CompletedProcess[str]") -> dict[str, dict[str, Any]]:
@@ -58,7 +58,7 @@ def asked(upstream: ScriptedUpstream) -> list[Exchange]:
 
 def test_all_is_well_and_nothing_is_billed(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     upstream.default = HEARD.but(headers=[*HEARD.headers, ("Date", formatdate(usegmt=True))])
-    done = run(tmp_path, upstream.base_url)
+    done = GatewayProcess(tmp_path, upstream.base_url).command("doctor")
     assert (done.returncode, done.stderr) == (0, "")
     assert [line.split()[:2] for line in done.stdout.splitlines()] == [["ok", check] for check in CHECKS]
     (exchange,) = upstream.journal
@@ -240,11 +240,11 @@ def test_a_certificate_that_nobody_trusts(tmp_path: Path) -> None:
 def test_a_damaged_ledger(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     with GatewayProcess(tmp_path, upstream.base_url) as gateway:
         assert gateway.transcribe(gateway.key, SAMPLE.read_bytes()).status_code == 200
-        assert "can be written, 1 requests" in findings(gateway.command("doctor", "--format", "json"))["ledger"]["told"]
+        assert "can be written, 1 requests" in findings(gateway.invoke("doctor", "--format", "json"))["ledger"]["told"]
     pages = bytearray(gateway.ledger.read_bytes())
     pages[4096 : 4096 * 3] = bytes(8192)
     gateway.ledger.write_bytes(pages)
-    done = gateway.command("doctor", "--format", "json")
+    done = gateway.invoke("doctor", "--format", "json")
     assert done.returncode == 1
     assert findings(done)["ledger"]["advice"]
 

@@ -13,6 +13,7 @@ from tests.behaviour.test_kill import SILENCE
 from tests.stubs.callers import BusyCallers
 from tests.stubs.gateway import PROVIDER_KEY, GatewayProcess
 from tests.stubs.upstream import TOKENS, ScriptedUpstream, json_answer
+from tests.stubs.vitals import wait_for
 
 ALL_OPTIONS = [
     *("--model", "whisper-1", "--model", "gpt-transcribe", "--task", "transcribe", "--expires", "90d"),
@@ -32,7 +33,7 @@ ALL_TERMS = {
 
 def keys(gateway: GatewayProcess, *arguments: str) -> list[dict[str, Any]]:
     """What `keys ... --format json` prints."""
-    done = gateway.command("keys", *arguments, "--format", "json")
+    done = gateway.invoke("keys", *arguments, "--format", "json")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return list(json.loads(done.stdout))
@@ -179,6 +180,7 @@ def test_a_revocation_is_honoured_within_a_second(gateway: GatewayProcess) -> No
 
     asking = threading.Thread(target=ask)
     asking.start()
+    assert wait_for(lambda: good_until > 0)
     keys(gateway, "revoke", "revoked")
     time.sleep(0.2)
     stop.set()

@@ -11,6 +11,7 @@ from tests.stubs.form import Part, multipart
 from tests.stubs.gateway import GatewayProcess
 from tests.stubs.raw import RawConnection, RawResponse, request
 from tests.stubs.upstream import ScriptedUpstream, error_answer, json_answer, no_answer, sse_answer
+from tests.stubs.vitals import wait_for
 
 FORM = multipart([Part("model", b"whisper-1"), Part("file", SILENCE, "a.wav")])
 FORM_TYPE = ("Content-Type", "multipart/form-data; boundary=test-boundary")
@@ -48,7 +49,7 @@ def test_a_burst_passes_and_the_wait_is_exact(upstream: ScriptedUpstream, gatewa
     assert gateway.transcribe(key, SILENCE).status_code == 200
     assert gateway.transcribe(key, SILENCE).status_code == 429
     assert len(upstream.journal) == 6
-    assert gateway.usage("--caller", "fast")[0]["refused"] == 2
+    assert wait_for(lambda: gateway.usage("--caller", "fast")[0]["refused"] == 2)
 
 
 def test_the_rate_is_told_with_every_kind_of_answer(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:

@@ -29,6 +29,7 @@ from tests.stubs.upstream import (
     text_answer,
     verbose_answer,
 )
+from tests.stubs.vitals import wait_for
 
 MODELS = """
 [[models]]
@@ -271,6 +272,8 @@ def worked(meter: GatewayProcess, shared_upstream: ScriptedUpstream, second_key:
         refused = post(meter, [Part("model", b"tokens"), *form("tokens")], headers=[("Authorization", key)])
         assert refused.status == 400
     assert post(meter, form(), headers=[("Authorization", "nobody")]).status == 401
+    # A refusal is counted after its answer: by each caller one of every 8 for its model, and one for its form.
+    assert wait_for(lambda: sum(each["refused"] for each in meter.usage()) >= 6)
     return meter
 
 
@@ -370,6 +373,8 @@ def test_a_period_that_is_none(gateway: GatewayProcess, name: str, value: str) -
 
 def test_refusals_are_counted_by_model_where_it_was_known(meter: GatewayProcess, upstream: ScriptedUpstream) -> None:
     def refused() -> dict[str, int]:
+        """A refusal is counted after its answer, but before the row of whatever comes next."""
+        assert post(meter, form("tokens")).status == 200
         return {each["model"]: each["refused"] for each in meter.usage("--by", "model") if each["refused"]}
 
     before = refused()

@@ -1,7 +1,5 @@
 """What is refused, with which status, code and param, how early, and that nothing of it goes upstream."""
 
-from collections.abc import Sequence
-
 import pytest
 from openai import (
     APIStatusError,
@@ -22,6 +20,7 @@ from tests.behaviour.caller import (
 )
 from tests.stubs.gateway import GatewayProcess
 from tests.stubs.raw import RawResponse
+from tests.stubs.upstream import ScriptedUpstream
 
 UNKNOWN_KEY = apikey.mint(bytes(range(24)))
 
@@ -89,13 +88,17 @@ def test_the_sdk_raises_for_a_path(gateway: GatewayProcess) -> None:
     assert (unknown.value.code, unknown.value.status_code) == ("unknown_url", 404)
 
 
-def counted(rows: Sequence[dict[str, object]]) -> object:
-    return sum(int(str(row["refused"])) for row in rows)
+def counted(gateway: GatewayProcess) -> int:
+    """How many refusals there were: each is counted after its answer, but before the row of whatever comes next."""
+    assert post(gateway, form()).status == 200
+    return sum(row["refused"] for row in gateway.usage("--by", "model"))
 
 
-def test_refusals_of_a_known_caller_are_counted_and_those_of_others_not(gateway: GatewayProcess) -> None:
+def test_refusals_of_a_known_caller_are_counted_and_those_of_others_not(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
     """Last in this module: all refusals above are in the sums."""
-    before = counted(gateway.usage("--by", "model"))
+    before = counted(gateway)
     assert post(gateway, form("whisper-2")).status == 404
     assert post(gateway, form(), headers=[("Authorization", UNKNOWN_KEY)]).status == 401
-    assert counted(gateway.usage("--by", "model")) == int(str(before)) + 1
+    assert counted(gateway) == before + 1

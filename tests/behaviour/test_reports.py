@@ -34,7 +34,7 @@ def own_usage(gateway: GatewayProcess, key: str, query: str = "") -> dict[str, A
 
 
 def run(gateway: GatewayProcess, *arguments: str) -> str:
-    done = gateway.command(*arguments)
+    done = gateway.invoke(*arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -152,19 +152,21 @@ def test_the_rows_themselves(upstream: ScriptedUpstream, gateway: GatewayProcess
 
 def test_unknown_rows_are_resolved_in_three_ways(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
     """Each leaves 50.6 of 60 millionths of a dollar charged until somebody has looked."""
-    key, ids = gateway.create_caller("unsure", budgets=["0.00006usd"]), []
+    ids: list[str] = []
     ways = {
         ("--release",): ("released", "0"),
         ("--seconds", "0.1"): ("settled", "0.00001"),
-        ("--cost", "0.00007"): ("settled", "0.00008"),
+        ("--cost", "0.00007"): ("settled", "0.00007"),
     }
     for way, (state, spent) in ways.items():
+        key = gateway.create_caller(f"unsure-{way[0][2:]}", budgets=["0.00006usd"])
         upstream.reply(no_answer())
         lost = gateway.transcribe(key, SILENCE)
         assert (lost.status_code, lost.headers["x-should-retry"]) == (502, "false")
         ids.append(lost.headers["x-request-id"])
+        gateway.wait_for_row(ids[-1], "unknown")
         (unknown,) = json.loads(run(gateway, "ledger", "unknown", "--format", "json"))
-        assert (unknown["id"], unknown["caller"], unknown["held_usd"]) == (ids[-1], "unsure", BOUND)
+        assert (unknown["id"], unknown["caller"], unknown["held_usd"]) == (ids[-1], f"unsure-{way[0][2:]}", BOUND)
         assert ids[-1] in run(gateway, "ledger", "resolve", ids[-1], *way)
         row = gateway.row(ids[-1])
         assert row["state"] == state
@@ -187,6 +189,7 @@ def test_a_running_gateway_takes_a_resolution_in_within_about_a_second(
     lost = gateway.transcribe(key, SILENCE)
     refused = gateway.transcribe(key, SILENCE)
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "insufficient_quota")
+    gateway.wait_for_row(lost.headers["x-request-id"], "unknown")
     run(gateway, "ledger", "resolve", lost.headers["x-request-id"], "--release")
     assert eventually(lambda: gateway.transcribe(key, SILENCE).status_code == 200, 2.5)
     assert own_usage(gateway, key)["budgets"][0]["spent"] == COST

@@ -340,8 +340,8 @@ def test_a_model_without_a_price_stops_the_start(tmp_path: Path, case: str) -> N
     top_level, tables = (settings, "") if settings.startswith("models") else ("", settings)
     process = GatewayProcess(tmp_path, "http://127.0.0.1:9/v1")
     process.config.write_text(f"{top_level}\n{process.config.read_text()}\n{tables}\n")
-    done = process.check()
-    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    done = process.invoke("check")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert words in done.stderr
 
 

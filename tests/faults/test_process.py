@@ -322,8 +322,8 @@ def test_G119_settings_that_are_wrong_are_told_in_one_line(tmp_path: Path, case:
     content, words = BAD_SETTINGS[case]
     gateway = GatewayProcess(tmp_path, "http://127.0.0.1:9/v1", TEAM_KEY="sk-team-0123456789abcdef")
     gateway.config.write_bytes(content)
-    done = gateway.check()
-    assert (done.exit_code, done.stdout) == (2, "")
+    done = gateway.invoke("check")
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("audio-gateway: ")
     assert done.stderr.count("\n") == 1
     assert words in done.stderr
