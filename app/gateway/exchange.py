@@ -114,7 +114,8 @@ class Exchange:
         self._line.heard(response.status)
         if not is_success(response.status):
             raise await self._refused(response)
-        if verdict.is_event_stream(response.headers) and not verdict.is_compressed(response.headers):
+        streamed = verdict.is_event_stream(response.status, response.headers)
+        if streamed and not verdict.is_compressed(response.headers):
             return Stream(response.status, response.headers, answered_ms, self._events(response))
         return await self._whole(response, answered_ms)
 

@@ -32,8 +32,9 @@ _KEY_TROUBLE = {401: errors.upstream_auth_failed, 402: errors.upstream_out_of_cr
 Redact = Callable[[bytes], bytes]
 
 
-def is_event_stream(headers: Headers) -> bool:
-    return _media_type(headers) == "text/event-stream"
+def is_event_stream(status: int, headers: Headers) -> bool:
+    """Whether the body is server-sent events; a 204 has none, whatever its type (RFC 9110, 15.3.5)."""
+    return _media_type(headers) == "text/event-stream" and status != 204
 
 
 def is_compressed(headers: Headers) -> bool:

@@ -64,6 +64,10 @@ UNKNOWN: dict[str, tuple[Reply, str]] = {
     "E86-an HTML page": (html(200), "upstream_bad_response"),
     "E86-nothing": (json_bytes(b""), "upstream_bad_response"),
     "E86-204": (Reply(204, framing="raw", raw=b"HTTP/1.1 204 No Content\r\n\r\n"), "upstream_bad_response"),
+    "E86-204 of a stream": (
+        raw(b"HTTP/1.1 204 No Content\r\nContent-Type: text/event-stream\r\n\r\n"),
+        "upstream_bad_response",
+    ),
     "E86-205": (raw(b"HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n"), "upstream_bad_response"),
     "E86-nothing until the end": (raw(OK, b"\r\n"), "upstream_bad_response"),
     "E86-gzip": (coded("gzip", compress(HELLO)), "upstream_bad_response"),

@@ -214,8 +214,8 @@ def test_the_errors_that_are_our_keys_trouble(status: int, is_it: bool) -> None:
     ],
 )
 def test_the_event_stream_is_known_by_its_type(value: bytes, is_it: bool) -> None:
-    assert verdict.is_event_stream(Headers([(b"content-type", value)])) is is_it
-    assert verdict.is_event_stream(NONE) is False
+    assert verdict.is_event_stream(200, Headers([(b"content-type", value)])) is is_it
+    assert verdict.is_event_stream(200, NONE) is False
 
 
 @pytest.mark.parametrize(
