@@ -417,6 +417,33 @@ def test_G113_a_ledger_that_is_damaged_under_a_running_gateway_is_a_503(tmp_path
         assert "Traceback" not in gateway.log.read_text()
 
 
+@pytest.mark.parametrize("asked", ["usage over HTTP", "the admin API", "a command"])
+def test_G113_G109_asking_for_usage_while_the_ledger_is_away_makes_no_other_and_loses_no_row(
+    tmp_path: Path, asked: str
+) -> None:
+    """The rows are in the write-ahead log, which SQLite would take for a new file's own and delete with it."""
+    with (
+        ScriptedUpstream() as upstream,
+        GatewayProcess(tmp_path, upstream.base_url, admin_key=ADMIN_KEY) as gateway,
+    ):
+        answer = post(gateway, form())
+        assert answer.status == 200
+        gateway.ledger.rename(tmp_path / "kept.db")
+        if asked == "a command":
+            done = gateway.command("usage")
+            assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+            assert "the file is gone; put it back" in done.stderr
+        else:
+            path, key = ("/v1/usage", gateway.key) if asked == "usage over HTTP" else ("/admin/v1/callers", ADMIN_KEY)
+            told = httpx.get(f"{gateway.host}{path}", headers={"authorization": f"Bearer {key}"}, timeout=30, **NO_TLS)
+            assert (told.status_code, told.json()["error"]["code"]) == (503, "ledger_unavailable")
+        assert not gateway.ledger.exists()
+        (tmp_path / "kept.db").rename(gateway.ledger)
+        gateway.kill()
+        gateway.start()
+        assert gateway.row(request_id(answer))["state"] == "settled"
+
+
 def remove(ledger: Path, kept: Path) -> None:
     ledger.rename(kept)
 

@@ -25,15 +25,32 @@ class Database:
     def __init__(self, path: Path, synchronous: str = "full") -> None:
         self.path = path
         self._synchronous = synchronous
+        self._serves = False
+        self._file: os.stat_result | None = None
 
     def connect(self) -> apsw.Connection:
         """A connection to the ledger, made and given its tables if the file is not there yet; LedgerUnusable."""
         with self.explained((apsw.Error, OSError)):
+            self.check_in_place()
             self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = apsw.Connection(os.fspath(self.path))
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             self._prepare(connection)
         return connection
+
+    def hold_on(self) -> None:
+        """From now on no other file is opened under this name, and none is made."""
+        self._file = self.path.stat()
+
+    def check_in_place(self) -> None:
+        """OSError if a gateway serves from this ledger and its file is not there.
+
+        SQLite would take the write-ahead log that still lies there for that of a new file, and throw it away.
+        """
+        if self._file is not None and not os.path.samestat(self.path.stat(), self._file):
+            raise OSError("another file has taken its place; put it back, or restart the gateway")
+        if self._file is None and not self._serves and not self.path.exists() and self.served:
+            raise OSError("a gateway serves from it, and the file is gone; put it back, or stop the gateway")
 
     def existing(self, oldest: int = VERSION) -> apsw.Connection:
         """A connection to a ledger that is there, of this schema or one from `oldest` on, as it is; LedgerUnusable."""
@@ -85,6 +102,7 @@ class Database:
             lock.truncate(0)
             lock.write(f"{os.getpid()}\n")
             lock.flush()
+        self._serves = True
         return lock
 
     def holder(self) -> int:

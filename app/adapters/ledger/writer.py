@@ -9,7 +9,6 @@ fails for a reason of its own, not the disk's or a lock's, is set aside with an 
 import asyncio
 import json
 import logging
-import os
 import queue
 import threading
 import time
@@ -135,7 +134,7 @@ class LedgerWriter:
     def open(self) -> int:
         """Close what a killed process left held; the number of rows that were closed; LedgerUnusable."""
         self._connection = self._database.connect()
-        self._file = self._database.path.stat()
+        self._database.hold_on()
         with self._database.explained(), immediate(self._connection):
             self._connection.execute(_CLOSE_ORPHANS, (now_ms(), self._next_seq()))
             return self._connection.changes()
@@ -283,8 +282,7 @@ class LedgerWriter:
         self._done()
 
     def _transaction(self, writes: list[_Write]) -> None:
-        if not os.path.samestat(self._database.path.stat(), self._file):
-            raise OSError("another file has taken its place; put it back, or restart the gateway")
+        self._database.check_in_place()
         if self._connection.in_transaction:  # one that could not even be rolled back
             self._connection.execute("ROLLBACK")
         began = time.monotonic()
