@@ -3,6 +3,7 @@
 import asyncio
 import random
 import select
+import struct
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -140,6 +141,23 @@ COMPRESSED = {
 def compressed(case: str, seconds: float = 20) -> bytes:
     container, codec, sample_rate, bit_rate = COMPRESSED[case]
     return make(container, codec, seconds, sample_rate, bit_rate=bit_rate)
+
+
+@pytest.mark.parametrize("codec", ["adpcm_ms", "adpcm_ima_wav", "g722"])
+def test_I138_I146_a_rate_that_no_decoder_reads_makes_no_audio_free(
+    upstream: ScriptedUpstream, gateway: GatewayProcess, codec: str
+) -> None:
+    """The header of a WAV says 4 GB a second, and that a block is one sample."""
+    upstream.reset(json_answer("hello"))
+    audio = bytearray(make("wav", codec, 20))
+    fmt = audio.index(b"fmt ") + 8
+    audio[fmt + 8 : fmt + 12] = struct.pack("<I", 4_000_000_000)
+    if audio[fmt - 4] >= 20:
+        audio[fmt + 18 : fmt + 20] = struct.pack("<H", 1)
+    answer = post(gateway, form(audio=bytes(audio)))
+    assert answer.status == 200
+    row = gateway.row(request_id(answer))
+    assert row["bound_audio_ms"] >= row["audio_ms"] > 9_000
 
 
 @pytest.mark.parametrize("declared", [True, False], ids=["declared", "chunked"])

@@ -8,8 +8,9 @@ leaves 0, FFFFFFFF or another number larger than the file: the audio then goes o
 FFFFFFFF there and the real size in `ds64`. FFmpeg plays further `data` chunks after the first, and so they count.
 
 The byte rate comes from the field of that name only where nothing better is at hand: PCM and the G.711 codecs have
-channels x bytes x sample rate, and the block codecs tell how many samples a block has. MPEG audio in a WAV is measured
-by its frames.
+channels x bytes x sample rate, and the block codecs tell how many samples a block has. Decoders read neither that number
+nor the stated rate, so neither is believed above a byte for each sample, as PCM of 8 bits has it. MPEG audio in a WAV is
+measured by its frames.
 """
 
 import re
@@ -28,6 +29,7 @@ _PAYLOAD_BYTES: Final = 40  # as far as `fmt ` is looked at
 _FORMAT: Final = Struct("<HHIIHH")
 _EXTENSIBLE: Final = 0xFFFE
 _SAMPLE_CODECS: Final = frozenset({1, 3, 6, 7})  # PCM, float, A-law, mu-law
+_LOSSY_BYTES: Final = 1  # of a sample, at the most
 _MPEG_CODECS: Final = frozenset({0x50, 0x55})
 _BLOCK_CODECS: Final = frozenset({2, 0x11, 0x31})  # MS ADPCM, IMA ADPCM, GSM 6.10
 
@@ -43,8 +45,8 @@ def byte_rate(format_chunk: bytes) -> float | None:
         return float(channels * -(-bits // 8) * sample_rate)
     if codec in _BLOCK_CODECS and len(format_chunk) >= 20 and block and sample_rate:
         samples = int.from_bytes(format_chunk[18:20], "little")
-        return block * sample_rate / samples if samples else stated or None
-    return stated or None
+        stated = block * sample_rate / samples if samples else stated
+    return float(min(stated, channels * _LOSSY_BYTES * sample_rate)) or None
 
 
 class WavReader:
