@@ -72,7 +72,7 @@ def of_error(status: int, headers: Headers, body: bytes, redact: Redact, now: fl
             return errors.upstream_bad_response(f"status {status} with a body that is not JSON")
     if not isinstance(told, dict):
         return errors.upstream_refused(status, "", None)
-    if isinstance(told.get("error"), dict):
+    if _is_envelope(told):
         return errors.upstream_refused(status, "", _without_key(body, told, redact))
     detail = redact(_bytes(_detail(told))).decode()
     return errors.upstream_refused(status, detail[:MAX_DETAIL_CHARACTERS], None)
@@ -94,6 +94,8 @@ def of_success(headers: Headers, body: bytes, response_format: str) -> object:
         raise errors.upstream_bad_response("it is not JSON") from error
     if not isinstance(told, dict) and response_format not in _TEXT_FORMATS:
         raise errors.upstream_bad_response("it is not a JSON object")
+    if isinstance(told, dict) and told.get("error") and "text" not in told:
+        raise errors.upstream_bad_response("it is an error with the status of a success")
     return told
 
 
@@ -123,6 +125,12 @@ def _without_key(body: bytes, told: dict[str, object], redact: Redact) -> bytes:
     plain = _bytes(json.dumps(told, ensure_ascii=False))
     clean = redact(plain)
     return body if clean == plain and redact(body) == body else clean
+
+
+def _is_envelope(told: dict[str, object]) -> bool:
+    """Whether this is an error that SDKs can show: with a message, whatever else it has or lacks."""
+    error = told.get("error")
+    return isinstance(error, dict) and isinstance(error.get("message"), str)
 
 
 def _bytes(text: str) -> bytes:
