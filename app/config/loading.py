@@ -103,6 +103,8 @@ def _read(file: Path) -> dict[str, Any]:
         raise InvalidConfig(f"{file}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidConfig(f"{file}: {error}") from None
+    except RecursionError:
+        raise InvalidConfig(f"{file}: is nested too deeply") from None
     # Not left to `Config`: pydantic-settings takes keys such as `_env_prefix` for options of its own.
     for key in told:
         if key not in Config.model_fields:

@@ -22,7 +22,7 @@ def _network(text: str) -> str:
 class ServerSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
-    max_file_bytes: int = Field(25 * 1024 * 1024, ge=1)
+    max_file_bytes: int = Field(25 * 1024 * 1024, ge=1, le=1 << 40)
     max_requests: int = Field(1024, ge=1)
     max_connections: int = Field(2048, ge=1)
     max_bad_keys: int = Field(300, ge=1, le=1_000_000)

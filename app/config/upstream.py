@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -30,6 +31,7 @@ class Upstream(Section):
     def _http(cls, url: str) -> str:
         if not re.fullmatch(r"https?://[^/@\s?#]+(/[^\s?#]*)?", url):
             raise ValueError("must be an http or https URL without user, query or fragment")
+        _ = urlsplit(url).port  # ValueError for what is no address, or no port
         return url.rstrip("/")
 
     @field_validator("transcriptions_path", "translations_path")

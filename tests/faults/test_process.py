@@ -297,6 +297,7 @@ name = "team"
 key_env = "TEAM_KEY"
 models = ["whisper-1"]
 """
+PROVIDER_AT = b"[[upstreams]]\nname = 'a'\napi_key_env = 'A'\nbase_url = '%b'"
 BAD_SETTINGS: dict[str, tuple[bytes, str]] = {
     "G119-bad-syntax": (b"[server\nport = 1", "at line 1"),
     "G119-half-written": (GOOD.encode()[:-8], "at end of document"),
@@ -305,6 +306,10 @@ BAD_SETTINGS: dict[str, tuple[bytes, str]] = {
     "G119-unknown-key": (b"[server]\nprot = 1", "server.prot: no such setting"),
     "G119-wrong-type": (b"[server]\nmax_requests = 'many'", "server.max_requests: "),
     "G119-out-of-range": (b"[timeouts]\ngrace = -1", "timeouts.grace: "),
+    "G119-beyond-all-numbers": (b"[server]\nmax_file_bytes = " + b"9" * 400, "server.max_file_bytes: "),
+    "G119-nested-without-end": (b"a = " + b"[" * 5_000, "is nested too deeply"),
+    "G119-a-port-that-is-none": (PROVIDER_AT % b"https://a:99999/v1", "upstreams.0.base_url: Port out of range"),
+    "G119-half-an-address": (PROVIDER_AT % b"https://[::1/v1", "upstreams.0.base_url: Invalid IPv6 URL"),
     "G119-a-table-for-a-list": (b"[models]\nid = 'x'", "models: "),
     "G119-a-removed-model": (GOOD.replace("whisper-1", "whisper-0").encode(), "'whisper-0' is not in the catalogue"),
     "G119-a-removed-key": (b"[[callers]]\nname = 'team'\nkey_env = 'NO_SUCH'", "NO_SUCH holds no key"),

@@ -39,6 +39,10 @@ def half_written(gateway: ReloadableGateway) -> None:
     gateway.config.write_text(whole[: whole.index("key_sha256") + 20])
 
 
+def nested_without_end(gateway: ReloadableGateway) -> None:
+    gateway.config.write_text(gateway.settings() + "\n[limits]\nrpm = " + "[" * 5_000)
+
+
 def not_begun(gateway: ReloadableGateway) -> None:
     gateway.config.write_text("")
 
@@ -59,6 +63,7 @@ SPOILED: dict[str, tuple[Spoil, str]] = {
     "bad TOML": (bad_toml, "config.toml: "),
     "unknown key": (unknown_key, "limits.rps: no such setting"),
     "half-written": (half_written, "config.toml: "),
+    "nested without end": (nested_without_end, "is nested too deeply"),
     "not begun": (not_begun, "config.toml: is empty"),
     "no file": (no_file, "No such file or directory"),
     "removed key": (removed_key, "provider_key cannot be read"),
