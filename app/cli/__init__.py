@@ -9,9 +9,9 @@ from pkgutil import resolve_name
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
 from app.cli.ending import STATUSES
+from app.cli.output import Writing
 
 _COMMANDS = {
     "serve": "app.cli.serve:serve",
@@ -53,7 +53,7 @@ def _imported(name: str) -> Any:
         gc.enable()
 
 
-class _Group(TyperGroup):
+class _Group(Writing):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**{**attributes, "commands": _Commands()})
 

@@ -8,8 +8,8 @@ as wide as it needs.
 import csv
 import io
 import json
+import os
 import re
-import sys
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -62,7 +62,7 @@ def _table(rows: list[Row], spare: Sequence[str]) -> str:
     screen = Console()
     columns = {name: ["" if row[name] is None else str(row[name]) for row in rows] for name in rows[0]}
     left_out = []
-    if sys.stdout.isatty():
+    if _on_terminal():
         for name in filter(columns.__contains__, spare):
             if _least_width(columns) > screen.width:
                 left_out.append(name)
@@ -79,12 +79,16 @@ def _drawn(columns: dict[str, list[str]], screen: Console) -> str:
     for cells in zip(*columns.values(), strict=True):
         table.add_row(*(Text(cell, _STYLES.get(cell, "")) for cell in cells))
     coloured = screen.is_terminal and screen.color_system is not None and not screen.no_color
-    width = max(screen.width, _least_width(columns)) if sys.stdout.isatty() else _ENDLESS
+    width = max(screen.width, _least_width(columns)) if _on_terminal() else _ENDLESS
     out = io.StringIO()
     Console(
         file=out, width=width, force_terminal=coloured, color_system="standard" if coloured else None, highlight=False
     ).print(table)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines() if line.strip()) + "\n"
+
+
+def _on_terminal() -> bool:
+    return os.isatty(1)  # of what is closed as well, where sys.stdout is None
 
 
 def _whole(values: list[str]) -> bool:

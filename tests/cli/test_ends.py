@@ -1,5 +1,6 @@
 """How commands end when nobody listens any more, when they are interrupted, and when they take their time."""
 
+import shlex
 import signal
 import subprocess
 import time
@@ -40,6 +41,32 @@ def test_a_reader_that_leaves_ends_it_quietly(ledger: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(60) == 1
+
+
+@pytest.mark.parametrize("line", ["usage", "usage export", "keys list", "check", "keys create somebody"])
+def test_a_full_disk_behind_its_output_ends_it_in_one_line(ledger: Path, line: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*COMMAND, *line.split()], env=environment(ledger), stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    told = done.stderr.decode().splitlines()
+    assert (done.returncode, told[-1]) == (1, "audio-gateway: the output cannot be written: No space left on device")
+    assert not any("Traceback" in each for each in told)
+
+
+@pytest.mark.parametrize("line", ["usage", "keys list"])
+def test_without_an_output_it_does_its_work_in_silence(ledger: Path, line: str) -> None:
+    command = f"exec {shlex.join([*COMMAND, *line.split()])} >&-"
+    done = subprocess.run(command, shell=True, env=environment(ledger), stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_more_than_a_number_can_hold_is_misuse(ledger: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "audit", "--limit", "9" * 30], env=environment(ledger), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("line", ["usage export", "ledger backup copy.db"])
