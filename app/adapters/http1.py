@@ -138,7 +138,10 @@ class GatewayProtocol(HttpToolsProtocol):
             self._end_with_those_before(running)
             return
         if running is None or not self._in_message or self._in_head or not running.response_started:
-            self._write(self._fault or errors.bad_request("The bytes received are not a valid HTTP/1.1 request."))
+            fault = self._fault or errors.bad_request("The bytes received are not a valid HTTP/1.1 request.")
+            in_body = self._in_message and not self._in_head
+            known = running.scope["state"].get("request_id") if running is not None and in_body else None
+            self._write(fault, known or self.new_request_id())
         self._linger()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
@@ -204,11 +207,11 @@ class GatewayProtocol(HttpToolsProtocol):
         self._fault = refusal
         raise refusal
 
-    def _write(self, refusal: Refusal) -> None:
+    def _write(self, refusal: Refusal, request_id: str) -> None:
         body = refusal.envelope()
         headers = (
             *refusal.all_headers(),
-            (b"x-request-id", self.new_request_id().encode()),
+            (b"x-request-id", request_id.encode()),
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
         )

@@ -138,7 +138,8 @@ def test_A4_a_bad_chunk_ends_the_upload_and_frees_its_hold(
         exchange = upstream.wait_for(1)
         held = held_row(gateway)
         caller.send(chunk)
-        refused_and_closed(caller, 400, "bad_request")
+        answer = refused_and_closed(caller, 400, "bad_request")
+    assert request_id(answer) == held["id"]
     upstream.wait_until(lambda: exchange.aborted)
     assert gateway.wait_for_row(held["id"], "released")["cost_nano_usd"] == 0
 

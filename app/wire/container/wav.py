@@ -8,9 +8,9 @@ leaves 0, FFFFFFFF or another number larger than the file: the audio then goes o
 FFFFFFFF there and the real size in `ds64`. FFmpeg plays further `data` chunks after the first, and so they count.
 
 The byte rate comes from the field of that name only where nothing better is at hand: PCM and the G.711 codecs have
-channels x bytes x sample rate, and the block codecs tell how many samples a block has. Decoders read neither that number
-nor the stated rate, so neither is believed above a byte for each sample, as PCM of 8 bits has it. MPEG audio in a WAV is
-measured by its frames.
+channels x bytes x sample rate, and the block codecs tell how many samples a block has. Decoders read neither that
+number nor the stated rate, so neither is believed above a byte for each sample, as PCM of 8 bits has it. MPEG audio in
+a WAV is measured by its frames.
 """
 
 import re
