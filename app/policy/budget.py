@@ -14,7 +14,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
-from typing import Self
+from typing import NamedTuple, Self
 
 from app.units import NANO_PER_USD, usd_text
 
@@ -51,8 +51,7 @@ class Verdict(StrEnum):
     RESERVED = "reserved"
 
 
-@dataclass(frozen=True, slots=True)
-class Amounts:
+class Amounts(NamedTuple):
     """What one request may cost, or has cost, in every unit."""
 
     cost: int = 0
@@ -60,7 +59,15 @@ class Amounts:
     tokens: int = 0
 
     def of(self, unit: Unit) -> int:
-        return {Unit.USD: self.cost, Unit.MINUTES: self.audio, Unit.TOKENS: self.tokens}[unit]
+        if unit is Unit.USD:
+            return self.cost
+        return self.audio if unit is Unit.MINUTES else self.tokens
+
+    def plus(self, other: "Amounts") -> "Amounts":
+        return Amounts(self.cost + other.cost, self.audio + other.audio, self.tokens + other.tokens)
+
+    def less(self, other: "Amounts") -> "Amounts":
+        return Amounts(self.cost - other.cost, self.audio - other.audio, self.tokens - other.tokens)
 
 
 NOTHING = Amounts()

@@ -4,6 +4,7 @@
     database   opening a file, with words for everything that can be wrong with it
     migration  bringing a file of an older gateway up to date
     writer     the gateway's one writing connection: group commit on a thread of its own
+    statements what it writes, as SQL and its values
     reader     the gateway's reading connection: keys and what callers have spent
     desk       work beside the requests, such as reports, on threads of its own
     callers    callers and keys as they are managed, and the audit

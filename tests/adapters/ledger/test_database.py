@@ -16,8 +16,8 @@ from app.adapters.ledger import Database, LedgerReader, LedgerUnusable, LedgerWr
 from app.adapters.ledger.database import immediate
 from app.adapters.ledger.resolving import _UNKNOWN
 from app.adapters.ledger.schema import APPLICATION_ID, VERSION
+from app.adapters.ledger.statements import CLOSE_ORPHANS
 from app.adapters.ledger.sums import _HELD, usage_query
-from app.adapters.ledger.writer import _CLOSE_ORPHANS
 from app.gateway.report import Grouping
 from app.policy.terms import Tags
 
@@ -222,7 +222,7 @@ def test_a_full_disk_is_told_as_one(database: Database) -> None:
             connection.execute("INSERT INTO callers VALUES (?, ?, 1)", ("alice", "x" * 100_000))
 
 
-@pytest.mark.parametrize("query", [_HELD, _UNKNOWN, _CLOSE_ORPHANS], ids=["held", "unknown", "orphans"])
+@pytest.mark.parametrize("query", [_HELD, _UNKNOWN, CLOSE_ORPHANS], ids=["held", "unknown", "orphans"])
 def test_open_rows_are_found_without_reading_all_the_others(database: Database, query: str) -> None:
     with closing(database.connect()) as connection:
         values = ("x", "y")[: query.count("?")]

@@ -1,0 +1,162 @@
+"""What the writer writes, as SQL and its values.
+
+The rows of a batch go as one statement with all their values, so that each batch is one step of SQLite's: who steps row
+by row takes Python's lock away from the event loop as often.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import chain
+
+from app.adapters.ledger.schema import VERSION
+from app.errors import Refusal
+from app.gateway.accounting import Outcome
+from app.gateway.admission import Hold
+from app.gateway.auth import Caller
+from app.gateway.budgets import Notice
+from app.gateway.call import Call
+
+Value = str | int | None
+Row = tuple[Value, ...]
+Statement = tuple[str, Row]
+
+# So many rows are one statement at the most; each number of them is a statement of its own, compiled once.
+MAX_ROWS = 32
+
+# The columns of a row as it begins, and as it ends, in the order of `held` and `closed`.
+_HELD = """
+id, caller, key_id, task, model, upstream, upstream_model, container, received_ms, admitted_ms,
+bound_nano_usd, bound_audio_ms, bound_tokens, tags, held_seq
+"""
+_CLOSED = """
+id, state, status, error, source, file_bytes, response_format, stream, upstream_request_id, sent_ms, answered_ms,
+done_ms, cost_nano_usd, audio_ms, charged_tokens, input_tokens, output_tokens, total_tokens, audio_tokens, text_tokens,
+closed_seq
+"""
+_BEGIN = "INSERT INTO requests ({columns}, state) VALUES {rows}"
+_END = """
+WITH new ({columns}) AS (VALUES {rows})
+UPDATE requests SET {changes} FROM new WHERE requests.id = new.id AND requests.state = 'held'
+"""
+CLOSE_ORPHANS = """
+UPDATE requests SET state = 'unknown', error = 'gateway_stopped', source = 'estimated', audio_ms = bound_audio_ms,
+    charged_tokens = bound_tokens, cost_nano_usd = bound_nano_usd, done_ms = ?, closed_seq = ? WHERE state = 'held'
+"""
+_REFUSE = """
+INSERT INTO refusals (day, caller, key_id, task, model, code, count) VALUES (?, ?, ?, ?, ?, ?, 1)
+ON CONFLICT DO UPDATE SET count = count + 1
+"""
+_NOTICE = """
+INSERT OR IGNORE INTO notices (id, caller, budget, window_day, threshold, body, created_ms, next_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_MARK_NOTICE = "UPDATE notices SET attempts = attempts + 1, next_ms = ?, delivered_ms = ? WHERE id = ?"
+
+_NO_COUNTS = (None,) * 5
+
+# Writes, and changes nothing.
+TOUCH = f"PRAGMA user_version = {VERSION}"
+
+
+def holding(rows: Sequence[Row]) -> Iterator[Statement]:
+    """What begins these rows, each of them made by `held`."""
+    for start in range(0, len(rows), MAX_ROWS):
+        some = rows[start : start + MAX_ROWS]
+        yield _begin(len(some)), tuple(chain.from_iterable(some))
+
+
+def closing(rows: Sequence[Row]) -> Iterator[Statement]:
+    """What ends these rows, each of them made by `closed`; those that are not held stay as they are."""
+    for start in range(0, len(rows), MAX_ROWS):
+        some = rows[start : start + MAX_ROWS]
+        yield _end(len(some)), tuple(chain.from_iterable(some))
+
+
+def held(hold: Hold, seq: int) -> Row:
+    return (
+        hold.id,
+        hold.caller,
+        hold.key_id,
+        hold.task,
+        hold.model,
+        hold.upstream,
+        hold.upstream_model,
+        hold.container,
+        hold.received_ms,
+        hold.admitted_ms,
+        *hold.bound,
+        json.dumps(dict(hold.tags)) if hold.tags else "{}",
+        seq,
+    )
+
+
+def closed(outcome: Outcome, seq: int) -> Row:
+    tokens = outcome.tokens
+    counts = (tokens.input, tokens.output, tokens.total, tokens.audio, tokens.text) if tokens else _NO_COUNTS
+    return (
+        outcome.id,
+        outcome.state,
+        outcome.status,
+        outcome.error,
+        outcome.source,
+        outcome.file_bytes,
+        outcome.response_format,
+        outcome.stream,
+        outcome.upstream_request_id,
+        outcome.sent_ms,
+        outcome.answered_ms,
+        outcome.done_ms,
+        *outcome.charge,
+        *counts,
+        seq,
+    )
+
+
+def refused(caller: Caller, call: Call, refusal: Refusal) -> Statement:
+    """Counts a refusal of a known caller."""
+    day = datetime.fromtimestamp(call.received_ms / 1000, UTC).date().isoformat()
+    return _REFUSE, (day, caller.name, caller.key_id, call.task, refusal.model or "", refusal.code)
+
+
+def noticed(notice: Notice) -> Statement:
+    """Keeps a notice for its delivery; nothing if there is one of its threshold and window already."""
+    body, window = json.dumps(notice.document()), notice.window.isoformat()
+    created_ms = notice.created_ms
+    return _NOTICE, (
+        notice.id,
+        notice.caller,
+        notice.budget,
+        window,
+        notice.threshold,
+        body,
+        created_ms,
+        created_ms,
+    )
+
+
+def marked(notice_id: str, next_ms: int, delivered_ms: int | None) -> Statement:
+    """Writes down a try to deliver a notice."""
+    return _MARK_NOTICE, (next_ms, delivered_ms, notice_id)
+
+
+@lru_cache(MAX_ROWS)
+def _begin(rows: int) -> str:
+    return _BEGIN.format(columns=_HELD, rows=_places(_HELD, rows, last=", 'held'"))
+
+
+@lru_cache(MAX_ROWS)
+def _end(rows: int) -> str:
+    changes = ", ".join(f"{column} = new.{column}" for column in _names(_CLOSED) if column != "id")
+    return _END.format(columns=_CLOSED, rows=_places(_CLOSED, rows), changes=changes)
+
+
+def _places(columns: str, rows: int, last: str = "") -> str:
+    """`(?, ?), (?, ?)` for two rows of two columns."""
+    row = ", ".join("?" for _ in _names(columns))
+    return ", ".join([f"({row}{last})"] * rows)
+
+
+def _names(columns: str) -> list[str]:
+    return columns.replace(",", " ").split()
