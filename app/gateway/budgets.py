@@ -9,12 +9,23 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from app import errors
 from app.errors import Refusal
 from app.gateway.auth import Caller
-from app.policy.budget import NOTHING, Amounts, Budget, Verdict, Window, amount_text, first_day, judge, next_day
+from app.policy.budget import (
+    MS_PER_DAY,
+    NOTHING,
+    Amounts,
+    Budget,
+    Verdict,
+    Window,
+    amount_text,
+    first_day,
+    judge,
+    next_day,
+)
 from app.wire import identifier
 
 RESERVED_RETRY_SECONDS = 2.0
@@ -73,16 +84,18 @@ class Sum:
     noticed: set[tuple[Budget, int]] = field(default_factory=set)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Tab:
-    """One caller's current windows, and the last resolution that was in the ledger when they were read from it."""
+    """One caller's windows on a day (counted from the epoch), and the last resolution that was in the ledger when they
+    were read from it.
+    """
 
-    sums: dict[Window, Sum]
+    day: int
+    sums: Mapping[Window, Sum]
     resolution: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(NamedTuple):
     """The hold of one request in all windows; closed once, with what the request came to."""
 
     caller: Caller
@@ -93,9 +106,9 @@ class Reservation:
     def close(self, actual: Amounts, now_ms: int) -> tuple[Notice, ...]:
         """Put what the request came to in the place of its hold; the notices that this gives rise to."""
         for each in self.sums.values():
-            each.held = _less(each.held, self.bound)
+            each.held = each.held.less(self.bound)
             each.holds -= 1
-            each.settled = _plus(each.settled, actual)
+            each.settled = each.settled.plus(actual)
         return tuple(self._notices(now_ms)) if actual != NOTHING else ()
 
     def _notices(self, now_ms: int) -> Iterator[Notice]:
@@ -131,15 +144,19 @@ class Budgets:
 
     def reserve(self, caller: Caller, bound: Amounts, now_ms: int) -> Reservation:
         """Hold this much in every window; Refusal 429 if a budget has no room for it, now or at all."""
-        sums = self._sums(caller.name, now_ms)
-        for verdict in (Verdict.SPENT, Verdict.RESERVED):
-            for budget in caller.terms.budgets:
-                if _judged(budget, sums[budget.window], bound) is verdict:
-                    raise _spent(budget, now_ms) if verdict is Verdict.SPENT else _reserved(budget)
+        sums, reserved = self._sums(caller.name, now_ms), None
+        for budget in caller.terms.budgets:
+            verdict = _judged(budget, sums[budget.window], bound)
+            if verdict is Verdict.SPENT:
+                raise _spent(budget, now_ms)
+            if verdict is Verdict.RESERVED:
+                reserved = reserved or budget
+        if reserved is not None:
+            raise _reserved(reserved)
         for each in sums.values():
-            each.held = _plus(each.held, bound)
+            each.held = each.held.plus(bound)
             each.holds += 1
-        return Reservation(caller, dict(sums), bound, self._thresholds)
+        return Reservation(caller, sums, bound, self._thresholds)
 
     def adjust(self, caller: str, resolution: int, admitted_ms: int, change: Amounts) -> None:
         """Take in that a row which was closed has been resolved otherwise, if the caller's tab was read before."""
@@ -148,7 +165,7 @@ class Budgets:
             return
         for window, each in tab.sums.items():
             if first_day(window, admitted_ms) == each.begun:
-                each.settled = _plus(each.settled, change)
+                each.settled = each.settled.plus(change)
 
     @property
     def held(self) -> int:
@@ -167,18 +184,22 @@ class Budgets:
             else:
                 yield budget, (each.settled.of(budget.unit) + each.held.of(budget.unit)) / budget.limit
 
-    def _sums(self, caller: str, now_ms: int) -> dict[Window, Sum]:
+    def _sums(self, caller: str, now_ms: int) -> Mapping[Window, Sum]:
         """The caller's current windows; one that has passed is left to the requests that it still counts."""
-        tab = self._tabs.get(caller)
+        tab, day = self._tabs.get(caller), now_ms // MS_PER_DAY
         if tab is None:
             days = [first_day(window, now_ms) for window in Window]
             spent = self._spending.spent(caller, days)
-            tab = Tab(dict(zip(Window, map(Sum, days, spent.since), strict=True)), spent.resolution)
+            tab = Tab(day, dict(zip(Window, map(Sum, days, spent.since), strict=True)), spent.resolution)
             self._tabs[caller] = tab
-        for window, each in tab.sums.items():
-            if (day := first_day(window, now_ms)) > each.begun:
-                tab.sums[window] = Sum(day, NOTHING)
+        elif day > tab.day:
+            tab.day, tab.sums = day, {window: _current(each, window, now_ms) for window, each in tab.sums.items()}
         return tab.sums
+
+
+def _current(each: Sum, window: Window, now_ms: int) -> Sum:
+    begun = first_day(window, now_ms)
+    return Sum(begun, NOTHING) if begun > each.begun else each
 
 
 def _judged(budget: Budget, each: Sum, bound: Amounts) -> Verdict:
@@ -206,11 +227,3 @@ def _notice(caller: Caller, budget: Budget, each: Sum, threshold: int, now_ms: i
         limit=amount_text(budget.limit, unit),
         created_ms=now_ms,
     )
-
-
-def _plus(one: Amounts, other: Amounts) -> Amounts:
-    return Amounts(one.cost + other.cost, one.audio + other.audio, one.tokens + other.tokens)
-
-
-def _less(one: Amounts, other: Amounts) -> Amounts:
-    return Amounts(one.cost - other.cost, one.audio - other.audio, one.tokens - other.tokens)
