@@ -5,8 +5,8 @@ the answer is one and the same 401; the reason stands in the log alone.
 """
 
 import hmac
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
 
 from app import errors
 from app.policy.terms import Terms
@@ -26,8 +26,7 @@ class Key:
     revoked: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """A caller who has shown a good key."""
 
     name: str
@@ -54,7 +53,7 @@ class KeyDirectory:
     """
 
     def __init__(self, configured: tuple[Key, ...], store: KeyStore, defaults: Terms) -> None:
-        self._configured = {key.sha256: key for key in configured}
+        self._configured = {key.sha256: replace(key, terms=key.terms.over(defaults)) for key in configured}
         self._store = store
         self.defaults = defaults
 

@@ -4,9 +4,8 @@ A caller who is refused here has not sent 25 MB for nothing, and one who waits f
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
+from typing import Self
 
 from app import errors
 from app.errors import Header
@@ -16,17 +15,31 @@ from app.gateway.call import Call
 from app.gateway.limits import Limits
 from app.policy.terms import Tags, read_tags
 from app.wire import multipart
+from app.wire.headers import Headers
 
 # What a form may have besides the file before its Content-Length alone tells that the file is too large.
 FORM_SLACK_BYTES = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
 class Slot:
-    """A place among the requests in flight; the boundary that the form is cut by, and the request's tags."""
+    """A place among the requests in flight, taken by `with` and freed on every way out; the boundary that the form is
+    cut by, and the request's tags.
+    """
 
-    boundary: str
-    tags: Tags = ()
+    __slots__ = ("_caller", "_entrance", "boundary", "tags")
+
+    def __init__(self, boundary: str, tags: Tags, entrance: "Entrance", caller: Caller) -> None:
+        self.boundary = boundary
+        self.tags = tags
+        self._entrance = entrance
+        self._caller = caller
+
+    def __enter__(self) -> Self:
+        self._entrance.take(self._caller)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._entrance.free(self._caller)
 
 
 class Entrance:
@@ -45,21 +58,30 @@ class Entrance:
         """The headers that tell what is left of the caller's rate; Refusal 429 if nothing is."""
         return self._limits.paced(caller, now_ns)
 
-    @contextmanager
-    def slot(self, call: Call, caller: Caller) -> Iterator[Slot]:
-        """A slot, freed on every way out; Refusal if the headers already decide against the request."""
+    def slot(self, call: Call, caller: Caller) -> Slot:
+        """A slot, to be entered at once; Refusal if the headers already decide against the request."""
         if self.in_flight >= self._max_requests:
             raise errors.overloaded(f"{self._max_requests} requests in flight")
-        with self._limits.place(caller):
-            slot = self._checked(call, caller)
-            self.in_flight += 1
-            self._empty.clear()
-            try:
-                yield slot
-            finally:
-                self.in_flight -= 1
-                if not self.in_flight:
-                    self._empty.set()
+        self._limits.check_place(caller)
+        if not caller.may_do(call.task):
+            raise errors.task_not_allowed(call.task, sorted(caller.terms.tasks or ()))
+        slot = Slot(_boundary(call.headers), _tags(call.headers, caller), self, caller)
+        self._check_declared_size(call)
+        self._budgets.check_spent(caller, call.received_ms)
+        return slot
+
+    def take(self, caller: Caller) -> None:
+        """Count one more in flight."""
+        self._limits.take_place(caller)
+        self.in_flight += 1
+        self._empty.clear()
+
+    def free(self, caller: Caller) -> None:
+        """Count one less in flight."""
+        self._limits.free_place(caller)
+        self.in_flight -= 1
+        if not self.in_flight:
+            self._empty.set()
 
     async def emptied(self, seconds: float) -> None:
         """Wait until no request is in flight, for so long at the most."""
@@ -67,23 +89,17 @@ class Entrance:
             async with asyncio.timeout(seconds):
                 await self._empty.wait()
 
-    def _checked(self, call: Call, caller: Caller) -> Slot:
-        if not caller.may_do(call.task):
-            raise errors.task_not_allowed(call.task, sorted(caller.terms.tasks or ()))
-        slot = Slot(_boundary(call), _tags(call, caller))
-        self._check_declared_size(call)
-        self._budgets.check_spent(caller, call.received_ms)
-        return slot
-
     def _check_declared_size(self, call: Call) -> None:
         declared = call.declared_bytes
         if declared is not None and declared > self._max_file_bytes + FORM_SLACK_BYTES:
             raise errors.request_too_large(self._max_file_bytes)
 
 
-def _tags(call: Call, caller: Caller) -> Tags:
+def _tags(headers: Headers, caller: Caller) -> Tags:
     """The caller's own tags under those that the header `x-gateway-tag: k=v` gives this request."""
-    given = [tag for value in call.headers.all(b"x-gateway-tag") for tag in value.decode("latin-1").split(",")]
+    if headers.get(b"x-gateway-tag") is None:
+        return caller.terms.tags
+    given = [tag for value in headers.all(b"x-gateway-tag") for tag in value.decode("latin-1").split(",")]
     pairs = [(key.strip(), value.strip()) for key, _, value in (tag.partition("=") for tag in given)]
     try:
         if len({key for key, _ in pairs}) < len(pairs):
@@ -93,12 +109,12 @@ def _tags(call: Call, caller: Caller) -> Tags:
         raise errors.invalid_tag(str(error).removeprefix("tags: ")) from error
 
 
-def _boundary(call: Call) -> str:
-    if any(value.strip().lower() not in (b"", b"identity") for value in call.headers.all(b"content-encoding")):
+def _boundary(headers: Headers) -> str:
+    if any(value.strip().lower() not in (b"", b"identity") for value in headers.all(b"content-encoding")):
         raise errors.unsupported_content_encoding()
-    if len(call.headers.all(b"content-type")) > 1:
+    if len(headers.all(b"content-type")) > 1:
         raise errors.bad_request("More than one Content-Type header.")
-    content_type = call.headers.text(b"content-type")
+    content_type = headers.text(b"content-type")
     if content_type.partition(";")[0].strip().lower() != "multipart/form-data":
         raise errors.invalid_content_type()
     try:

@@ -1,9 +1,5 @@
 """How often and how many at once: the limits that a caller's terms set, decided before the body is read."""
 
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from app import errors
 from app.errors import Header
 from app.gateway.auth import Caller
@@ -18,7 +14,7 @@ class Limits:
 
     def __init__(self) -> None:
         self._arrivals: dict[str, int] = {}
-        self.in_flight: Counter[str] = Counter()
+        self.in_flight: dict[str, int] = {}
 
     def paced(self, caller: Caller, now_ns: int) -> tuple[Header, ...]:
         """Take one request from the caller's rate; the headers that tell what is left. Refusal 429 if none is."""
@@ -34,19 +30,22 @@ class Limits:
         self._arrivals[caller.name] = told.tat_ns
         return headers
 
-    @contextmanager
-    def place(self, caller: Caller) -> Iterator[None]:
-        """One of the caller's places, freed on every way out; Refusal 429 if all are taken."""
+    def check_place(self, caller: Caller) -> None:
+        """Refusal 429 if all of the caller's places are taken."""
         most = caller.terms.concurrency
-        if most is not None and self.in_flight[caller.name] >= most:
+        if most is not None and self.in_flight.get(caller.name, 0) >= most:
             raise errors.rate_limit_exceeded(f"{most} requests at once", CONCURRENCY_RETRY_SECONDS)
-        self.in_flight[caller.name] += 1
-        try:
-            yield
-        finally:
-            self.in_flight[caller.name] -= 1
-            if not self.in_flight[caller.name]:
-                del self.in_flight[caller.name]
+
+    def take_place(self, caller: Caller) -> None:
+        """Take one of the caller's places, to be freed on every way out."""
+        self.in_flight[caller.name] = self.in_flight.get(caller.name, 0) + 1
+
+    def free_place(self, caller: Caller) -> None:
+        left = self.in_flight[caller.name] - 1
+        if left:
+            self.in_flight[caller.name] = left
+        else:
+            del self.in_flight[caller.name]
 
 
 def _headers(limit: int, told: Pace) -> tuple[Header, ...]:

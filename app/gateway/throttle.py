@@ -4,9 +4,8 @@ Good keys are never held up, whatever else comes from their address: a whole com
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from ipaddress import IPv6Address, IPv6Network, ip_address
+from typing import NamedTuple
 
 from app import errors
 from app.errors import Refusal
@@ -25,19 +24,16 @@ class Throttle:
         self._rate = Rate(per_minute, per_minute)
         self._arrivals: dict[str, int] = {}
 
-    @contextmanager
-    def watching(self, request_id: str, address: str, now_ns: int) -> Iterator[None]:
+    def watching(self, request_id: str, address: str, now_ns: int) -> "Watch":
         """Around the look at a key: Refusal 429 in place of 401 once the address has brought too many bad ones."""
-        try:
-            yield
-        except Refusal as refusal:
-            if refusal.status != 401:
-                raise
-            wait_ns = self._counted(_origin(address), now_ns)
-            if wait_ns:
-                raise errors.too_many_bad_keys(wait_ns / NS_PER_SECOND) from refusal
-            _log.info("request %s from %s is refused: %s", request_id, address, refusal.reason)
-            raise
+        return Watch(self, request_id, address, now_ns)
+
+    def count(self, refusal: Refusal, request_id: str, address: str, now_ns: int) -> None:
+        """Take in that this address has brought a bad key; Refusal 429 once it has brought too many."""
+        wait_ns = self._counted(_origin(address), now_ns)
+        if wait_ns:
+            raise errors.too_many_bad_keys(wait_ns / NS_PER_SECOND) from refusal
+        _log.info("request %s from %s is refused: %s", request_id, address, refusal.reason)
 
     def _counted(self, origin: str, now_ns: int) -> int:
         """Nanoseconds until the next bad key is counted; 0 if this one is. Whoever came last is forgotten last."""
@@ -46,6 +42,22 @@ class Throttle:
         if len(self._arrivals) > MAX_ADDRESSES:
             del self._arrivals[next(iter(self._arrivals))]
         return told.wait_ns
+
+
+class Watch(NamedTuple):
+    """One look at a key."""
+
+    throttle: Throttle
+    request_id: str
+    address: str
+    now_ns: int
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, Refusal) and error.status == 401:
+            self.throttle.count(error, self.request_id, self.address, self.now_ns)
 
 
 def _origin(address: str) -> str:

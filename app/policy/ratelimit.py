@@ -5,25 +5,26 @@ request conforms while TAT lies no further ahead than the burst allows. Times ar
 """
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 MINUTE_NS = 60_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rate:
     """So many requests a minute in the long run, and `burst` of them at once."""
 
     per_minute: int
     burst: int
 
-    @property
+    @cached_property
     def interval_ns(self) -> int:
         """The time that one request takes up, rounded up: never more than `per_minute` in the long run."""
         return -(-MINUTE_NS // self.per_minute)
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(NamedTuple):
     """What a rate says to one request. `tat_ns` is the state to keep; `wait_ns` is 0 if the request may pass."""
 
     tat_ns: int

@@ -9,6 +9,7 @@ As a document (TOML, JSON and the ledger alike), every part may be left out:
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 from app.policy.budget import Budget
@@ -25,7 +26,7 @@ _TASKS = frozenset({"transcribe", "translate"})
 Tags = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Terms:
     """None means no limit: every model, every task, any rate, any number at once."""
 
@@ -37,15 +38,19 @@ class Terms:
     budgets: tuple[Budget, ...] = ()
     tags: Tags = ()
 
-    @property
+    @cached_property
     def rate(self) -> Rate | None:
         """The rate, whose burst is a whole minute's requests unless it is stated."""
         return None if self.rpm is None else Rate(self.rpm, self.burst or self.rpm)
 
     def over(self, defaults: "Terms") -> "Terms":
         """These terms with the defaults' rate and concurrency where they state none."""
-        rated = self if self.rpm is not None else replace(self, rpm=defaults.rpm, burst=defaults.burst)
-        return rated if rated.concurrency is not None else replace(rated, concurrency=defaults.concurrency)
+        stated: dict[str, Any] = {}
+        if self.rpm is None and defaults.rpm is not None:
+            stated = {"rpm": defaults.rpm, "burst": defaults.burst}
+        if self.concurrency is None and defaults.concurrency is not None:
+            stated["concurrency"] = defaults.concurrency
+        return replace(self, **stated) if stated else self
 
     def document(self) -> dict[str, Any]:
         """The parts that are stated."""

@@ -1,41 +1,13 @@
-from collections.abc import AsyncIterator, Sequence
-from datetime import date
-
 import pytest
 
 from app.errors import Refusal
 from app.gateway.auth import Caller
-from app.gateway.budgets import Budgets, Spent
-from app.gateway.call import Call
 from app.gateway.entry import FORM_SLACK_BYTES, Entrance
-from app.gateway.limits import Limits
-from app.policy.budget import NOTHING
 from app.policy.terms import Terms
-from app.wire.headers import Header, Headers
-
-MAX_FILE_BYTES = 1_000
-FORM = (b"content-type", b"multipart/form-data; boundary=abc")
-
+from app.wire.headers import Header
+from tests.gateway.entering import FORM, MAX_FILE_BYTES, call, entrance_for
 
 ALICE = Caller("alice", "key_1", Terms())
-
-
-class NothingSpent:
-    def spent(self, caller: str, days: Sequence[date]) -> Spent:
-        return Spent((NOTHING,) * len(days), 0)
-
-
-def entrance_for(requests: int) -> Entrance:
-    return Entrance(requests, MAX_FILE_BYTES, Limits(), Budgets(NothingSpent(), ()))
-
-
-async def untouched() -> AsyncIterator[bytes]:
-    raise AssertionError("the body was read")
-    yield b""
-
-
-def call(*fields: Header) -> Call:
-    return Call("req_1", "transcribe", Headers(fields), untouched(), 0)
 
 
 def refused(entrance: Entrance, *fields: Header) -> Refusal:

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from app.errors import Refusal
 from app.gateway.auth import Caller
+from app.gateway.entry import Slot
 from app.gateway.limits import Limits
 from app.policy.terms import Terms
+from tests.gateway.entering import FORM, call, entrance_for
 
 MS = 1_000_000
 
@@ -23,6 +25,10 @@ def refused(limits: Limits, who: Caller, now_ns: int) -> Refusal:
     with pytest.raises(Refusal) as caught:
         limits.paced(who, now_ns)
     return caught.value
+
+
+def place(limits: Limits, who: Caller) -> Slot:
+    return entrance_for(1_000_000, limits).slot(call(FORM), who)
 
 
 def test_a_caller_without_a_rate_is_told_of_none() -> None:
@@ -90,7 +96,7 @@ def test_callers_do_not_share_their_rates_or_places() -> None:
     alice, bob = (caller(name, rpm=1, burst=1, concurrency=1) for name in ("alice", "bob"))
     limits.paced(alice, 0)
     limits.paced(bob, 0)
-    with limits.place(alice), limits.place(bob):
+    with place(limits, alice), place(limits, bob):
         assert limits.in_flight == {"alice": 1, "bob": 1}
 
 
@@ -113,8 +119,8 @@ def test_the_place_above_the_last_is_refused() -> None:
     limits, who = Limits(), caller(concurrency=3)
     with ExitStack() as places:
         for _ in range(3):
-            places.enter_context(limits.place(who))
-        with pytest.raises(Refusal) as caught, limits.place(who):
+            places.enter_context(place(limits, who))
+        with pytest.raises(Refusal) as caught, place(limits, who):
             pass
         assert limits.in_flight == {"alice": 3}
     refusal = caught.value
@@ -132,7 +138,7 @@ def test_a_place_is_freed_on_every_way_out(error: BaseException) -> None:
         seen.append(dict(limits.in_flight))
         raise error
 
-    with pytest.raises(type(error)), limits.place(who):
+    with pytest.raises(type(error)), place(limits, who):
         fail()
     assert seen == [{"alice": 1}]
     assert limits.in_flight == {}
@@ -146,10 +152,10 @@ def test_places_are_freed_in_any_order() -> None:
         if taken and chance.random() < 0.5:
             taken.pop(chance.randrange(len(taken))).close()
         else:
-            place = ExitStack()
-            place.enter_context(limits.place(chance.choice(callers)))
-            taken.append(place)
-        assert limits.in_flight.total() == len(taken)
-    for place in taken:
-        place.close()
+            taking = ExitStack()
+            taking.enter_context(place(limits, chance.choice(callers)))
+            taken.append(taking)
+        assert sum(limits.in_flight.values()) == len(taken)
+    for taking in taken:
+        taking.close()
     assert limits.in_flight == {}

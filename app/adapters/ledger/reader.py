@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 
 import apsw
 
@@ -62,7 +63,7 @@ class LedgerReader:
         if row is None:
             return None
         key_id, caller, stored, terms, expires_ms, revoked = row
-        return Key(key_id, caller, stored, Terms.read(json.loads(terms)), expires_ms, bool(revoked))
+        return Key(key_id, caller, stored, _terms(terms), expires_ms, bool(revoked))
 
     def spent(self, caller: str, days: Sequence[date]) -> Spent:
         """What a caller's closed rows come to since each of these days."""
@@ -83,6 +84,11 @@ class LedgerReader:
         return [
             Resolution(number, caller, admitted_ms, Amounts(*change)) for number, caller, admitted_ms, *change in found
         ]
+
+
+@lru_cache
+def _terms(text: str) -> Terms:
+    return Terms.read(json.loads(text))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from app.adapters.telemetry import Journals
 from app.gateway.call import Call
 from app.gateway.pipeline import Trail
 from app.wire.headers import Headers
-from tests.gateway.test_entry import untouched
+from tests.gateway.entering import untouched
 
 
 class Noted:

@@ -13,7 +13,7 @@ from app.policy.budget import Amounts
 from app.policy.terms import Terms
 from app.units import Tokens, UsageSource
 from app.wire.headers import Headers
-from tests.gateway.test_entry import untouched
+from tests.gateway.entering import untouched
 
 
 def refused(caller: str) -> Trail:

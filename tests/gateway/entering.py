@@ -1,0 +1,32 @@
+"""An entrance that nobody has spent anything at, and calls whose body is not to be read."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import date
+
+from app.gateway.budgets import Budgets, Spent
+from app.gateway.call import Call
+from app.gateway.entry import Entrance
+from app.gateway.limits import Limits
+from app.policy.budget import NOTHING
+from app.wire.headers import Header, Headers
+
+MAX_FILE_BYTES = 1_000
+FORM = (b"content-type", b"multipart/form-data; boundary=abc")
+
+
+class NothingSpent:
+    def spent(self, caller: str, days: Sequence[date]) -> Spent:
+        return Spent((NOTHING,) * len(days), 0)
+
+
+def entrance_for(requests: int, limits: Limits | None = None) -> Entrance:
+    return Entrance(requests, MAX_FILE_BYTES, limits or Limits(), Budgets(NothingSpent(), ()))
+
+
+async def untouched() -> AsyncIterator[bytes]:
+    raise AssertionError("the body was read")
+    yield b""
+
+
+def call(*fields: Header) -> Call:
+    return Call("req_1", "transcribe", Headers(fields), untouched(), 0)
