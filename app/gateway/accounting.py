@@ -8,10 +8,8 @@ held ─┬─ settled    the answer came: real usage, else what the file measur
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol, Self
 
 from app import errors
 from app.errors import Header, Refusal
@@ -35,8 +33,7 @@ class State(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How a request ended: what its row says from then on. Times are milliseconds since the epoch, UTC."""
 
     id: str
@@ -62,8 +59,7 @@ class OutcomeBook(Protocol):
     def close(self, outcome: Outcome) -> Awaitable[None]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What the caller gets. A streamed body that raises is to be cut off, so that nobody takes it for complete."""
 
     status: int
@@ -76,8 +72,10 @@ class AnswerCut(Exception):
 
 
 class Account:
-    """One admitted request's row. `outcome` is None while it is held; `closed` is when it was fixed, in seconds of the
-    monotonic clock. `answer_bytes` is how much of the provider's answer has gone to the caller.
+    """One admitted request's row, closed on every way out of its `with`; a failed exchange leaves as its Refusal.
+
+    `outcome` is None while it is held; `closed` is when it was fixed, in seconds of the monotonic clock. `answer_bytes`
+    is how much of the provider's answer has gone to the caller.
     """
 
     def __init__(self, permit: Permit, upload: Upload, form: OutboundForm, book: OutcomeBook) -> None:
@@ -88,6 +86,17 @@ class Account:
         self.outcome: Outcome | None = None
         self.closed: float | None = None
         self.answer_bytes = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        try:
+            if isinstance(error, Failed):
+                await self.fail(error)
+                raise error.refusal from error
+        finally:
+            self.abandon()
 
     async def answer(self, reply: Whole | Stream) -> Answer:
         """The caller's answer: a whole one after its settlement, a stream with its settlement inside."""
@@ -198,26 +207,14 @@ class Account:
         return charge, tokens, UsageSource.UPSTREAM if told else measured
 
 
-@asynccontextmanager
-async def account(permit: Permit, upload: Upload, form: OutboundForm, book: OutcomeBook) -> AsyncIterator[Account]:
-    """The account of one request, closed on every way out; a failed exchange leaves as its Refusal."""
-    opened = Account(permit, upload, form, book)
-    try:
-        yield opened
-    except Failed as failed:
-        await opened.fail(failed)
-        raise failed.refusal from failed
-    finally:
-        opened.abandon()
-
-
 def _headers(permit: Permit, reply: Whole | Stream) -> tuple[Header, ...]:
     """The provider's headers that cross, with our own time, and the type of a whole answer, where it told none."""
     headers = towards_caller(reply.headers)
-    if isinstance(reply, Whole) and not any(name == b"content-type" for name, _ in headers):
+    told = dict(headers)
+    if isinstance(reply, Whole) and b"content-type" not in told:
         kind = b"text/plain; charset=utf-8" if reply.document is None else b"application/json"
         headers = ((b"content-type", kind), *headers)
-    if any(name == b"openai-processing-ms" for name, _ in headers):
+    if b"openai-processing-ms" in told:
         return headers
     elapsed = max(0, reply.answered_ms - permit.hold.received_ms)
     return (*headers, (b"openai-processing-ms", b"%d" % elapsed))

@@ -5,8 +5,7 @@ boundary, so that no provider can act on a request whose hold is not on disk.
 """
 
 from collections.abc import Awaitable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from app.config import Model, Task
 from app.errors import Refusal
@@ -20,8 +19,7 @@ from app.policy.terms import Tags
 from app.units import to_ms
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(NamedTuple):
     """A request's row as it begins: state `held`, charged at the bound until it ends."""
 
     id: str
@@ -38,8 +36,7 @@ class Hold:
     tags: Tags
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
+class Permit(NamedTuple):
     """Leave to send one request upstream. `committed` ends when the hold is durable, or raises LedgerUnavailable."""
 
     hold: Hold

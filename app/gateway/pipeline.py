@@ -10,7 +10,7 @@ from typing import Protocol
 from app import errors
 from app.clock import now_ms
 from app.errors import Header, Refusal
-from app.gateway import accounting, admission, auth
+from app.gateway import admission, auth
 from app.gateway.accounting import Account, Answer, OutcomeBook, State
 from app.gateway.admission import HoldBook, Permit
 from app.gateway.auth import Caller, KeyDirectory
@@ -120,7 +120,7 @@ class Pipeline:
                 call, caller, slot, upload, self._upstream, self._budgets, self._ledger, now_ms()
             )
             form = self._relay.form(upload, permit)
-            async with accounting.account(permit, upload, form, self._ledger) as account:
+            async with Account(permit, upload, form, self._ledger) as account:
                 trail.account = account
                 async with self._relay.exchange(form, call.task, self._onward(call)) as reply:
                     answer = await account.answer(reply)

@@ -50,7 +50,8 @@ class Price:
 
     def bound(self, audio: AudioMs) -> NanoUSD:
         """The most that a file of this length may cost, in nano-dollars."""
-        return NanoUSD(max(self.of_audio(audio), self._of_most_tokens(audio)))
+        most = self._of_most_tokens(audio)
+        return most if self.per_minute is None else max(most, self.of_audio(audio))
 
     def cost(self, audio: AudioMs, tokens: Tokens | None) -> NanoUSD:
         """Nano-dollars of one settled request."""

@@ -8,14 +8,13 @@
 Without an answer there is no overhead: what held it up is somebody else's doing, or an error.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from app.gateway.accounting import Account
 from app.gateway.pipeline import Trail
 
 
-@dataclass(frozen=True, slots=True)
-class Durations:
+class Durations(NamedTuple):
     """In seconds."""
 
     overhead: float | None

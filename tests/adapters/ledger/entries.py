@@ -4,7 +4,6 @@ import secrets
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ def hold(**changes: Any) -> Hold:
     made = Hold(
         row_id, "alice", "key_1", "transcribe", "whisper-1", "up", "whisper-1", "wav", NOON_MS, NOON_MS, BOUND, ()
     )
-    return replace(made, **changes)
+    return made._replace(**changes)
 
 
 def outcome(held: Hold, state: State = State.SETTLED, **changes: Any) -> Outcome:
@@ -49,7 +48,7 @@ def outcome(held: Hold, state: State = State.SETTLED, **changes: Any) -> Outcome
         answered_ms=NOON_MS + 2,
         done_ms=NOON_MS + 3,
     )
-    return replace(made, **changes)
+    return made._replace(**changes)
 
 
 @asynccontextmanager
