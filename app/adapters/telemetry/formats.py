@@ -13,13 +13,15 @@ from app.config import LogFormat
 Line = dict[str, object]
 Format = Callable[[Line], str]
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+
 # Told first, in this order and without their names; what follows is `name=value`.
 _HEAD = ("time", "level", "event", "logger", "message", "exception")
 
 
 def as_json(line: Line) -> str:
     """One JSON object, its time in ISO 8601, UTC."""
-    return json.dumps({**line, "time": _utc(line["time"])}, ensure_ascii=False)
+    return _ENCODER.encode({**line, "time": _utc(line["time"])})
 
 
 def as_words(line: Line) -> str:

@@ -8,6 +8,8 @@ import logging
 from app.adapters.telemetry.formats import Line
 from app.adapters.telemetry.lines import LineWriter
 from app.clock import now_ms
+from app.gateway.accounting import Outcome
+from app.gateway.admission import Hold
 from app.gateway.call import ENDPOINTS
 from app.gateway.pipeline import Journal, Trail
 from app.units import seconds_of, usd_text
@@ -41,37 +43,41 @@ class RequestJournal:
         failed = (trail.status or 500) >= 500
         if self._level > (logging.WARNING if failed else logging.INFO):
             return
+        outcome = trail.account.outcome if trail.account is not None else None
         line: Line = {
             "level": "warning" if failed else "info",
             "event": "request",
             "request_id": trail.call.id,
             "endpoint": ENDPOINTS[trail.call.task],
             "status": trail.status,
-            "error": trail.error,
+            "error": (outcome.error if outcome is not None else None) or trail.error,
         }
         if trail.caller is not None:
-            line |= {"caller": trail.caller.name, "key_id": trail.caller.key_id}
-        self._lines.write(line | _admitted(trail) | {"total_ms": now_ms() - trail.call.received_ms})
+            line["caller"], line["key_id"] = trail.caller.name, trail.caller.key_id
+        if trail.permit is not None:
+            line.update(_admitted(trail.permit.hold))
+        elif trail.model:
+            line["model"] = trail.model
+        if outcome is not None:
+            line.update(_ended(outcome))
+        line["total_ms"] = now_ms() - trail.call.received_ms
+        self._lines.write(line)
 
 
-def _admitted(trail: Trail) -> Line:
-    """What is known of a request that was admitted."""
-    if trail.permit is None:
-        return {"model": trail.model} if trail.model else {}
-    hold, outcome = trail.permit.hold, trail.account.outcome if trail.account else None
-    line: Line = {
+def _admitted(hold: Hold) -> Line:
+    return {
         "model": hold.model,
         "upstream": hold.upstream,
         "container": hold.container,
         "hold_usd": usd_text(hold.bound.cost),
         "admitted_ms": hold.admitted_ms - hold.received_ms,
     }
-    if outcome is None:
-        return line
+
+
+def _ended(outcome: Outcome) -> Line:
     tokens = outcome.tokens
-    return line | {
+    return {
         "state": outcome.state,
-        "error": outcome.error or trail.error,
         "source": outcome.source,
         "audio_seconds": seconds_of(outcome.charge.audio),
         "input_tokens": tokens.input if tokens else None,

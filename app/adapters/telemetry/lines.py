@@ -19,6 +19,9 @@ from app.adapters.telemetry.formats import Format, Line, as_json
 MAX_WAITING_LINES = 10_000
 STOP_SECONDS = 5.0
 
+# After a line that nothing waits behind the thread rests, so that a busy gateway wakes it for many lines, not for each.
+GATHER_SECONDS = 0.01
+
 
 class LineWriter:
     """Writes lines from any thread, in order, without making anyone wait.
@@ -30,7 +33,7 @@ class LineWriter:
         self._sink = sink
         self._format = format
         self.request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-        self._queue: queue.Queue[Line | None] = queue.Queue(MAX_WAITING_LINES)
+        self._queue: queue.SimpleQueue[Line | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._counting = threading.Lock()
         self._told = 0
@@ -41,17 +44,13 @@ class LineWriter:
 
     def stop(self, timeout: float = STOP_SECONDS) -> None:
         """Write what is waiting, and end; without it, if the sink takes nothing for so long."""
-        deadline = time.monotonic() + timeout
-        try:
-            self._queue.put(None, timeout=timeout)
-        except queue.Full:
-            return
-        self._thread.join(max(0.0, deadline - time.monotonic()))
+        self._queue.put(None)
+        self._thread.join(timeout)
 
     def write(self, line: Line) -> None:
-        try:
-            self._queue.put_nowait(_stamped(line))
-        except queue.Full:
+        if self._queue.qsize() < MAX_WAITING_LINES:
+            self._queue.put(_stamped(line))
+        else:
             self._drop()
 
     def _run(self) -> None:
@@ -60,6 +59,8 @@ class LineWriter:
                 self._drop()
             elif self.dropped > self._told:
                 self._tell_of_dropped()
+            if self._queue.empty():
+                time.sleep(GATHER_SECONDS)
         with suppress(OSError, ValueError):
             self._sink.flush()
 

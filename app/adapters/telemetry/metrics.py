@@ -80,7 +80,7 @@ class RequestMetrics(Collector):
         self._charged: defaultdict[tuple[str, str], Charged] = defaultdict(Charged)
         self._outcomes: dict[State, int] = {state: 0 for state in State if state is not State.HELD}
         self._failures = dict.fromkeys(_FAILURES, 0)
-        self._key_trouble = dict.fromkeys(_KEY_TROUBLE, False)
+        self._key_trouble: set[str] = set()
         self._durations = {task: Distribution(*_LONG) for task in ENDPOINTS}
         self._upload, self._wait, self._download = Distribution(*_LONG), Distribution(*_LONG), Distribution(*_LONG)
         self._overhead = Distribution(*_SHORT)
@@ -136,10 +136,10 @@ class RequestMetrics(Collector):
         """A failure of the provider's, and whether its key is good: a trouble stays until a success."""
         if error in self._failures:
             self._failures[error] += 1
-        if error in self._key_trouble:
-            self._key_trouble[error] = True
-        elif status < 300 and any(self._key_trouble.values()):
-            self._key_trouble = dict.fromkeys(_KEY_TROUBLE, False)
+        if error in _KEY_TROUBLE:
+            self._key_trouble.add(error)
+        elif status < 300:
+            self._key_trouble.clear()
 
     def _known(self, caller: Caller) -> str:
         """The caller's name as a label; his terms are kept, as the latest request brought them."""
@@ -170,7 +170,7 @@ class RequestMetrics(Collector):
 
     def _collect_upstream(self) -> Iterator[Metric]:
         failures = {(self._upstream, code): float(number) for code, number in self._failures.items()}
-        trouble = {(self._upstream, _KEY_TROUBLE[code]): float(is_so) for code, is_so in self._key_trouble.items()}
+        trouble = {(self._upstream, reason): float(code in self._key_trouble) for code, reason in _KEY_TROUBLE.items()}
         told = "1 since the provider refused our key, until its next success"
         yield counter("upstream_failures", "Requests that the provider failed", ("upstream", "error"), failures)
         yield gauge("upstream_key_trouble", told, ("upstream", "reason"), trouble)
