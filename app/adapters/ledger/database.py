@@ -14,6 +14,23 @@ from app.adapters.ledger.schema import APPLICATION_ID, STEPS, TABLES, VERSION
 
 BUSY_TIMEOUT_MS = 5_000
 
+# What is wrong with the place that is written to, and may pass. Every other error is that of what is written.
+OF_THE_PLACE = (
+    apsw.BusyError,
+    apsw.LockedError,
+    apsw.ProtocolError,
+    apsw.FullError,
+    apsw.IOError,
+    apsw.CantOpenError,
+    apsw.ReadOnlyError,
+    apsw.PermissionsError,
+    apsw.NoMemError,
+    apsw.CorruptError,
+    apsw.NotADBError,
+    OSError,
+    MemoryError,
+)
+
 
 class LedgerUnusable(Exception):
     """The file cannot be used as a ledger. The message is one line, with what to do."""

@@ -14,9 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, NamedTuple
 
-import apsw
-
-from app.adapters.ledger.database import Database, immediate
+from app.adapters.ledger.database import OF_THE_PLACE, Database, immediate
 from app.adapters.ledger.statements import (
     CLOSE_ORPHANS,
     TOUCH,
@@ -45,23 +43,6 @@ CROWD = 8
 GATHER_SECONDS = 0.002
 
 _log = logging.getLogger("audio_gateway.ledger")
-
-# What is wrong with the place that is written to, and may pass. Every other error is that of what is written.
-_OF_THE_PLACE = (
-    apsw.BusyError,
-    apsw.LockedError,
-    apsw.ProtocolError,
-    apsw.FullError,
-    apsw.IOError,
-    apsw.CantOpenError,
-    apsw.ReadOnlyError,
-    apsw.PermissionsError,
-    apsw.NoMemError,
-    apsw.CorruptError,
-    apsw.NotADBError,
-    OSError,
-    MemoryError,
-)
 
 # Told, on the writer's thread, of how many writes each transaction had and how many seconds it took.
 Committed = Callable[[int, float], None]
@@ -184,7 +165,7 @@ class LedgerWriter:
         """Write all of these in one transaction, or one by one where one of them would spoil it for the others."""
         try:
             self._transaction(writes)
-        except _OF_THE_PLACE as error:
+        except OF_THE_PLACE as error:
             self._failed(writes, error)
         except Exception:
             self._commit_one_by_one(writes)
@@ -196,7 +177,7 @@ class LedgerWriter:
         for number, write in enumerate(writes):
             try:
                 self._transaction([write])
-            except _OF_THE_PLACE as error:
+            except OF_THE_PLACE as error:
                 self._failed(writes[number:], error)
                 return
             except Exception as error:
