@@ -1,7 +1,7 @@
 """What the writer writes, as SQL and its values.
 
-The rows of a batch go as one statement with all their values, so that each batch is one step of SQLite's: who steps row
-by row takes Python's lock away from the event loop as often.
+Many rows of a batch are one statement with all their values, and so one step of SQLite's: who steps row by row takes
+Python's lock away from the event loop as often.
 """
 
 import json
