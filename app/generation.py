@@ -31,7 +31,7 @@ from app.adapters.notices import Webhook
 from app.adapters.server import Serving
 from app.adapters.spool import SpoolFolder
 from app.adapters.telemetry import Gauges, LineWriter, Observers, scrape
-from app.adapters.upstream import AiohttpProvider
+from app.adapters.upstream import HttpProvider
 from app.api import openapi, refusals
 from app.api.access import identified
 from app.api.admin import admin_router
@@ -87,7 +87,7 @@ class Generation:
     """One reading of the settings at work. The provider's connections belong to it: they have its address and key."""
 
     settings: Config
-    provider: AiohttpProvider
+    provider: HttpProvider
     webhook: Webhook | None
     application: Occupied
 
@@ -117,12 +117,12 @@ def generation(settings: Config, environ: Mapping[str, str], lasting: Lasting) -
     return Generation(settings, provider, webhook(settings, environ), Occupied(edge))
 
 
-def checked(settings: Config, environ: Mapping[str, str]) -> AiohttpProvider:
+def checked(settings: Config, environ: Mapping[str, str]) -> HttpProvider:
     """The provider's connections, not open yet; InvalidConfig if keys or files of the settings cannot be used."""
     configured_keys(settings, environ)
     settings.admin.key(environ)
     webhook(settings, environ)
-    return AiohttpProvider(settings.upstream, settings.upstream.api_key(environ), settings.timeouts)
+    return HttpProvider(settings.upstream, settings.upstream.api_key(environ), settings.timeouts)
 
 
 def new_request_id() -> str:
@@ -136,7 +136,7 @@ def webhook(settings: Config, environ: Mapping[str, str]) -> Webhook | None:
     return None if url is None else Webhook(url, settings.alerts.signing_secret(environ))
 
 
-def _way(settings: Config, environ: Mapping[str, str], lasting: Lasting, provider: AiohttpProvider) -> _Way:
+def _way(settings: Config, environ: Mapping[str, str], lasting: Lasting, provider: HttpProvider) -> _Way:
     directory = KeyDirectory(configured_keys(settings, environ), lasting.reader, settings.limits.terms)
     relay = Relay(provider, settings.upstream.framing, settings.timeouts, lasting.spools)
     pipeline = Pipeline(

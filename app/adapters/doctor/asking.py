@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from app.adapters.doctor.ways import Attempt, Way
-from app.adapters.upstream import AiohttpProvider
+from app.adapters.upstream import HttpProvider
 from app.config import TimeoutSettings, Upstream
 from app.errors import Refusal
 from app.gateway import verdict
@@ -43,7 +43,7 @@ class Clip:
 async def asked(upstream: Upstream, key: SecretStr, timeouts: TimeoutSettings, clip: Clip, way: Way) -> Attempt:
     """What comes of sending the clip in this way."""
     changed = {"transcriptions_path": way.path, "auth_scheme": way.auth_scheme, "framing": way.framing}
-    provider = AiohttpProvider(upstream.model_copy(update=changed), key, timeouts)
+    provider = HttpProvider(upstream.model_copy(update=changed), key, timeouts)
     await provider.open()
     try:
         async with asyncio.timeout(timeouts.total):
@@ -54,7 +54,7 @@ async def asked(upstream: Upstream, key: SecretStr, timeouts: TimeoutSettings, c
         await provider.close()
 
 
-async def _asked(provider: AiohttpProvider, clip: Clip, way: Way) -> Attempt:
+async def _asked(provider: HttpProvider, clip: Clip, way: Way) -> Attempt:
     writer = FormWriter(secrets.token_hex(16))
     form = _form(writer, clip, way)
     length = sum(map(len, form)) if way.framing == "length" else None

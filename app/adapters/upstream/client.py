@@ -1,0 +1,68 @@
+"""The provider as the gateway asks it: one host, one key, a form to one of two paths."""
+
+from collections.abc import AsyncIterator
+from urllib.parse import quote, urlsplit
+
+from pydantic import SecretStr
+
+from app import __version__
+from app.adapters.upstream.exchange import Exchange
+from app.adapters.upstream.origin import Origin
+from app.adapters.upstream.pool import Pool
+from app.adapters.upstream.trust import trusting
+from app.config import Task, TimeoutSettings, Upstream
+from app.errors import Header
+from app.wire.redaction import Redaction
+
+# RFC 3986, 3.3, and what is percent-encoded already.
+_PATH_CHARACTERS = "/%:@!$&'()*+,;="
+
+
+class HttpProvider:
+    """One provider and its pool of connections. `open` and `close` belong to the loop that serves."""
+
+    def __init__(self, settings: Upstream, key: SecretStr, timeouts: TimeoutSettings) -> None:
+        self._redaction = Redaction(key.get_secret_value().encode())
+        self._connect_seconds = timeouts.connect
+        self._origin = Origin.of(settings)
+        self._tls = trusting(settings)
+        tasks: tuple[Task, ...] = ("transcribe", "translate")
+        self._heads = {task: _fixed_head(self._origin, settings, task, key.get_secret_value()) for task in tasks}
+
+    async def open(self) -> None:
+        self._pool = Pool(self._origin, self._tls, self._connect_seconds)
+
+    async def close(self) -> None:
+        self._pool.close()
+
+    def redact(self, text: bytes) -> bytes:
+        """The bytes without the key."""
+        return self._redaction(text)
+
+    def post(
+        self,
+        task: Task,
+        content_type: str,
+        body: AsyncIterator[bytes],
+        length: int | None,
+        onward: tuple[Header, ...] = (),
+    ) -> Exchange:
+        """The answer to one form, while the context is open; TransportFailure if none comes."""
+        framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
+        more = b"".join([b"%b: %b\r\n" % header for header in onward])
+        head = b"%bContent-Type: %b\r\n%b%b\r\n\r\n" % (self._heads[task], content_type.encode(), more, framing)
+        return Exchange(self._pool, head, body, chunked=length is None, redact=self._redaction)
+
+
+def _fixed_head(origin: Origin, settings: Upstream, task: Task, key: str) -> bytes:
+    """The request line, and the fields that are the same for every form."""
+    lines = (
+        f"POST {quote(urlsplit(settings.url(task)).path, safe=_PATH_CHARACTERS)} HTTP/1.1",
+        f"Host: {origin.authority}",
+        f"Authorization: {key if settings.auth_scheme == 'none' else f'{settings.auth_scheme} {key}'}",
+        "Accept: */*",
+        "Accept-Encoding: identity",
+        f"User-Agent: audio-gateway/{__version__}",
+        "",
+    )
+    return "\r\n".join(lines).encode("ascii")

@@ -1,0 +1,110 @@
+"""One connection to the provider: bytes out and in, with flow control both ways. It knows of one answer at a time.
+
+at rest     nothing is due: what comes then would be taken for the answer to the next form, so it ends the connection
+last words  Where a provider answers early and closes with our bytes unread, its kernel sends a reset, on which our next
+            write fails. The answer came before and is still there to be read (under TLS it no longer is).
+ending      is always at once: to close in order could wait for ever until the provider has read what is unsent
+"""
+
+import asyncio
+import os
+import select
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+from app.adapters.upstream.answer import Answer
+from app.gateway.provider import Broken
+
+READ_BUFFER_BYTES = 256 * 1024
+
+
+class Connection(asyncio.Protocol):
+    """`ended` is told once when it has ended, whoever ended it."""
+
+    def __init__(self, ended: Callable[["Connection"], None]) -> None:
+        self._ended = ended
+        self._answer: Answer | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._open = True
+        self._unread = select.poll()
+
+    # -- for the exchange
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it may be used: neither bytes nor an end nor a reset wait, not even unread in the kernel."""
+        return self._open and not self._unread.poll(0)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it is open, and all that was written to it is on its way."""
+        return self._open and not self._transport.get_write_buffer_size()
+
+    def expect(self, answer: Answer) -> None:
+        self._answer = answer
+
+    async def write(self, pieces: Iterable[bytes]) -> None:
+        """Returns when more may be written; Broken if nobody is there to read it."""
+        if not self._open:
+            raise Broken("closed")
+        self._transport.writelines(pieces)
+        if self._drained is not None:
+            await self._drained
+
+    def rest(self) -> None:
+        self._answer = None
+
+    def abort(self) -> None:
+        self._open = False
+        self._transport.abort()
+
+    # -- for asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._unread.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+
+    def data_received(self, data: bytes) -> None:
+        answer = self._answer
+        if answer is None or answer.is_over:
+            self.abort()
+            return
+        answer.feed(data)
+        if answer.held > READ_BUFFER_BYTES and not answer.is_over:
+            self._transport.pause_reading()
+            answer.when_taken = self._read_on
+
+    def eof_received(self) -> None:
+        self._open = False
+        if self._answer is not None:
+            self._answer.end()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._open = False
+        if self._answer is not None:
+            self._read_last_words(self._answer, exc)
+            self._answer.fail(Broken(type(exc).__name__))
+        self.resume_writing()
+        self._ended(self)
+
+    def pause_writing(self) -> None:
+        self._drained = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    def _read_on(self) -> None:
+        if self._open:
+            self._transport.resume_reading()
+
+    def _read_last_words(self, answer: Answer, error: Exception | None) -> None:
+        if not isinstance(error, OSError) or self._transport.get_extra_info("sslcontext") is not None:
+            return
+        socket: Any = self._transport.get_extra_info("socket")
+        try:
+            while not answer.is_over and (data := os.read(socket.fileno(), READ_BUFFER_BYTES)):
+                answer.feed(data)
+        except OSError:
+            return

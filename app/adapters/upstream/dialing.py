@@ -1,0 +1,80 @@
+"""From a name to a connected socket. Of several addresses the first to connect wins (RFC 8305, "Happy Eyeballs")."""
+
+import asyncio
+import socket
+from collections import deque
+from itertools import chain, zip_longest
+from typing import Any
+
+# RFC 8305, 8: the Connection Attempt Delay.
+ATTEMPT_DELAY_SECONDS = 0.25
+
+# What getaddrinfo tells of one address: family, type, protocol, canonical name, address.
+Address = tuple[int, int, int, str, Any]
+
+
+class Dialer:
+    """Opens sockets to one host. OSError or UnicodeError if it cannot be reached."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+        self._lookup: asyncio.Future[list[Address]] | None = None
+
+    async def dial(self) -> socket.socket:
+        return await _first_to_connect(deque(_alternating(await self._addresses())))
+
+    async def _addresses(self) -> list[Address]:
+        """All who ask while a lookup runs share it: it cannot be cancelled, and takes one of the loop's few threads."""
+        if self._lookup is None or self._lookup.done():
+            asking = asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            self._lookup = asyncio.ensure_future(asking)  # type: ignore[arg-type]  # it takes families for an enum
+            self._lookup.add_done_callback(_seen)
+        return await asyncio.shield(self._lookup)
+
+
+def _seen(lookup: asyncio.Future[list[Address]]) -> None:
+    """One whose callers have all given up is no error that asyncio must tell of."""
+    if not lookup.cancelled():
+        lookup.exception()
+
+
+def _alternating(addresses: list[Address]) -> list[Address]:
+    """The families in turn, so that one which leads nowhere costs one delay (RFC 8305, 4)."""
+    preferred = [each for each in addresses if each[0] == addresses[0][0]]
+    other = [each for each in addresses if each[0] != addresses[0][0]]
+    return [each for each in chain.from_iterable(zip_longest(preferred, other)) if each is not None]
+
+
+async def _first_to_connect(addresses: deque[Address]) -> socket.socket:
+    """Each next address is tried when one has failed or none answers for a while; OSError when all have failed."""
+    trying: set[asyncio.Task[socket.socket]] = set()
+    failure: BaseException = OSError("the name has no address")
+    try:
+        while addresses or trying:
+            if addresses:
+                trying.add(asyncio.create_task(_connected(addresses.popleft())))
+            patience = ATTEMPT_DELAY_SECONDS if addresses else None
+            done, trying = await asyncio.wait(trying, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            for attempt in done:
+                error = attempt.exception()
+                if error is None:
+                    return attempt.result()
+                failure = error
+        raise failure
+    finally:
+        for attempt in trying:
+            attempt.cancel()
+
+
+async def _connected(address: Address) -> socket.socket:
+    family, kind, protocol, _, name = address
+    made = socket.socket(family, kind, protocol)
+    try:
+        made.setblocking(False)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await asyncio.get_running_loop().sock_connect(made, name)
+    except BaseException:
+        made.close()
+        raise
+    return made

@@ -1,0 +1,107 @@
+"""One form and its answer. They run at the same time: an answer may come while the form is still being sent."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+
+from app.adapters.upstream.answer import Answer
+from app.adapters.upstream.connection import Connection
+from app.adapters.upstream.pool import Pool
+from app.gateway.provider import Broken, TransportFailure
+from app.wire.headers import Headers
+
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+class HttpResponse:
+    """One answer whose head has arrived. A provider that echoes its key in a header does not get it past here."""
+
+    def __init__(self, answer: Answer, redact: Callable[[bytes], bytes]) -> None:
+        self._answer = answer
+        self.status = answer.status
+        self.headers = Headers((name, redact(value)) for name, value in answer.fields)
+
+    def body(self) -> AsyncIterator[bytes]:
+        """The body as it comes; Broken if it ends before HTTP says so."""
+        return self._answer.body()
+
+
+class Exchange:
+    """The context in which the answer can be read. Left before the form is out, it breaks the form off.
+
+    Its connection is used again only if the answer began after the form was out, and is whole: a provider who answers
+    early may never read the rest. When the context has been left, nothing of ours is inside of `body` any more.
+    """
+
+    def __init__(
+        self, pool: Pool, head: bytes, body: AsyncIterator[bytes], *, chunked: bool, redact: Callable[[bytes], bytes]
+    ) -> None:
+        self._pool = pool
+        self._head = head
+        self._body = body
+        self._chunked = chunked
+        self._redact = redact
+        self._answer = Answer()
+        self._connection: Connection | None = None
+
+    async def __aenter__(self) -> HttpResponse:
+        self._sending = asyncio.create_task(self._send())
+        try:
+            await self._answer.head()
+        except BaseException:
+            await self._leave()
+            raise
+        return HttpResponse(self._answer, self._redact)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._leave()
+
+    async def _leave(self) -> None:
+        answer, connection, sent = self._answer, self._connection, self._sending.done()
+        self._sending.cancel()
+        if connection is not None:
+            if sent and answer.in_turn and answer.is_whole and answer.keeps_alive and connection.is_quiet:
+                self._pool.give_back(connection)
+            else:
+                connection.abort()
+        if not sent:
+            await asyncio.wait((self._sending,))
+
+    async def _send(self) -> None:
+        """The form, as it comes. Whatever ends it ends the answer too, unless that is there already."""
+        try:
+            await self._sent()
+        except TransportFailure as failure:
+            self._answer.fail(failure)
+        except Exception as error:
+            self._answer.fail(Broken(type(error).__name__))
+
+    async def _sent(self) -> None:
+        connection = self._connection = await self._pool.take()
+        unsent = self._head
+        async for chunk in self._body:
+            if unsent:
+                connection = await self._ready(connection)
+            if chunk:
+                await connection.write(self._framed(unsent, chunk))
+                unsent = b""
+        if unsent:
+            connection = await self._ready(connection)
+        self._answer.form_is_out = True
+        last = unsent + _LAST_CHUNK if self._chunked else unsent
+        if last:
+            await connection.write((last,))
+
+    async def _ready(self, connection: Connection) -> Connection:
+        """The connection on which the answer is awaited from now on: a new one where the provider has ended this one
+        before a byte was sent.
+        """
+        if not connection.is_fresh:
+            connection.abort()
+            connection = self._connection = await self._pool.open()
+        connection.expect(self._answer)
+        return connection
+
+    def _framed(self, head: bytes, chunk: bytes) -> Iterable[bytes]:
+        if self._chunked:
+            return b"%b%x\r\n" % (head, len(chunk)), chunk, b"\r\n"
+        return (head, chunk) if head else (chunk,)

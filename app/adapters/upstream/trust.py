@@ -1,0 +1,26 @@
+"""Whom TLS believes."""
+
+import ssl
+from contextlib import suppress
+
+from app.config import InvalidConfig, Upstream
+
+
+def trusting(settings: Upstream) -> ssl.SSLContext:
+    """TLS that trusts the authorities of the settings, or else the system's; InvalidConfig if there are none.
+
+    Python's default context would let SSL_CERT_FILE and SSL_CERT_DIR decide to whom the provider's key is sent.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_alpn_protocols(["http/1.1"])
+    if settings.ca_file is not None:
+        try:
+            context.load_verify_locations(settings.ca_file)
+        except OSError as error:
+            raise InvalidConfig(f"upstreams.{settings.name}: {settings.ca_file} is no ca_file: {error}") from None
+        return context
+    system = ssl.get_default_verify_paths()
+    for file, folder in ((system.openssl_cafile, None), (None, system.openssl_capath)):
+        with suppress(OSError):
+            context.load_verify_locations(file, folder)
+    return context
