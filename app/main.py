@@ -98,8 +98,6 @@ class _Gateway:
             stack.push_async_callback(lasting.ledger.stop)
             await self._now.provider.open()
             stack.push_async_callback(self._close_providers)
-            await self._delivery.open()
-            stack.push_async_callback(self._delivery.close)
             stack.push_async_callback(lasting.observers.close)
             # Requests that were cancelled at the end of the grace still close their rows.
             stack.push_async_callback(lasting.entrance.emptied, LAST_SECONDS)

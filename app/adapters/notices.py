@@ -9,9 +9,11 @@ import hashlib
 import hmac
 import json
 import logging
+import ssl
 from dataclasses import dataclass
+from functools import cached_property
 
-import aiohttp
+import httpx
 from pydantic import SecretStr
 
 from app.adapters.ledger.reader import LedgerReader
@@ -35,7 +37,7 @@ class Webhook:
 
 
 class NoticeDelivery:
-    """Looks for notices that are due and delivers them. `open` and `close` belong to the loop that serves.
+    """Looks for notices that are due and delivers them.
 
     Another `webhook` may take its place at any time; each try goes to the one of its moment.
     """
@@ -44,12 +46,8 @@ class NoticeDelivery:
         self._reader = reader
         self._ledger = ledger
         self.webhook = webhook
-
-    async def open(self) -> None:
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS), trust_env=False)
-
-    async def close(self) -> None:
-        await self._session.close()
+        for name in ("httpx", "httpcore"):  # they tell of every request with its URL, in which a token may stand
+            logging.getLogger(name).setLevel(logging.WARNING)
 
     async def deliver(self) -> None:
         """Try all that are due."""
@@ -78,8 +76,17 @@ class NoticeDelivery:
         signature = hmac.new(webhook.secret.get_secret_value().encode(), body, hashlib.sha256).hexdigest()
         headers = {"Content-Type": "application/json", "X-Signature-256": f"sha256={signature}"}
         try:
-            async with self._session.post(webhook.url, data=body, headers=headers, allow_redirects=False) as answer:
-                return answer.status < 300
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            async with (
+                asyncio.timeout(TIMEOUT_SECONDS),
+                httpx.AsyncClient(verify=self._trust, trust_env=False, timeout=TIMEOUT_SECONDS) as client,
+                client.stream("POST", webhook.url, content=body, headers=headers) as answer,
+            ):
+                return answer.status_code < 300
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
             _log.info("the webhook cannot be delivered: %s", type(error).__name__)
             return False
+
+    @cached_property
+    def _trust(self) -> ssl.SSLContext:
+        """The system's authorities, read before the first notice and not at the start."""
+        return ssl.create_default_context()

@@ -21,7 +21,6 @@ LEAST = {
     "starlette": (1, 3, 1),
     "h11": (0, 16),
     "httptools": (0, 6, 3),
-    "aiohttp": (3, 14, 3),
 }
 LEAST_SQLITE = (3, 51, 3)  # before it a WAL database can be corrupted when two connections write or checkpoint at once
 

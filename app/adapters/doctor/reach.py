@@ -6,7 +6,7 @@ import time
 from email.utils import parsedate_to_datetime
 from urllib.parse import SplitResult, urlsplit
 
-import aiohttp
+import httpx
 
 from app.adapters.doctor.finding import Finding
 from app.adapters.upstream import trusting
@@ -58,7 +58,7 @@ async def clock(upstream: Upstream) -> Finding:
     """How far this machine's time is from the provider's; HTTP tells whole seconds."""
     try:
         told = await _date(upstream.base_url, trusting(upstream))
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+    except (httpx.HTTPError, OSError, TimeoutError) as error:
         return Finding("clock", f"the provider cannot be asked: {_words(error)}", "see dns and tls above")
     if told is None:
         return Finding("clock", "the provider tells no time to compare with")
@@ -82,10 +82,10 @@ async def _handshake(url: SplitResult, trust: ssl.SSLContext) -> tuple[int, str]
 
 async def _date(base_url: str, trust: ssl.SSLContext) -> float | None:
     """The provider's time, of any answer at all."""
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
     async with (
-        aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
-        session.get(base_url, allow_redirects=False, ssl=trust) as answer,
+        asyncio.timeout(TIMEOUT_SECONDS),
+        httpx.AsyncClient(verify=trust, trust_env=False, timeout=TIMEOUT_SECONDS) as client,
+        client.stream("GET", base_url) as answer,
     ):
         date = answer.headers.get("Date")
     try:

@@ -22,7 +22,7 @@ class Dialer:
         self._lookup: asyncio.Future[list[Address]] | None = None
 
     async def dial(self) -> socket.socket:
-        return await _first_to_connect(deque(_alternating(await self._addresses())))
+        return await first_to_connect(deque(alternating(await self._addresses())))
 
     async def _addresses(self) -> list[Address]:
         """All who ask while a lookup runs share it: it cannot be cancelled, and takes one of the loop's few threads."""
@@ -39,14 +39,14 @@ def _seen(lookup: asyncio.Future[list[Address]]) -> None:
         lookup.exception()
 
 
-def _alternating(addresses: list[Address]) -> list[Address]:
+def alternating(addresses: list[Address]) -> list[Address]:
     """The families in turn, so that one which leads nowhere costs one delay (RFC 8305, 4)."""
     preferred = [each for each in addresses if each[0] == addresses[0][0]]
     other = [each for each in addresses if each[0] != addresses[0][0]]
     return [each for each in chain.from_iterable(zip_longest(preferred, other)) if each is not None]
 
 
-async def _first_to_connect(addresses: deque[Address]) -> socket.socket:
+async def first_to_connect(addresses: deque[Address]) -> socket.socket:
     """Each next address is tried when one has failed or none answers for a while; OSError when all have failed."""
     trying: set[asyncio.Task[socket.socket]] = set()
     failure: BaseException = OSError("the name has no address")

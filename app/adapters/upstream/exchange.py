@@ -18,7 +18,9 @@ class HttpResponse:
     def __init__(self, answer: Answer, redact: Callable[[bytes], bytes]) -> None:
         self._answer = answer
         self.status = answer.status
-        self.headers = Headers((name, redact(value)) for name, value in answer.fields)
+        # One pass over all values: NUL stands in none of them.
+        values = redact(b"\0".join([value for _, value in answer.fields])).split(b"\0")
+        self.headers = Headers((name, value) for (name, _), value in zip(answer.fields, values, strict=False))
 
     def body(self) -> AsyncIterator[bytes]:
         """The body as it comes; Broken if it ends before HTTP says so."""

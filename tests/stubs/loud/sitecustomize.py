@@ -2,5 +2,5 @@
 
 import logging
 
-for _name in ("aiohttp", "asyncio", "audio_gateway", "python_multipart", "urllib3", "uvicorn"):
+for _name in ("asyncio", "audio_gateway", "python_multipart", "urllib3", "uvicorn"):
     logging.getLogger(_name).setLevel(logging.DEBUG)

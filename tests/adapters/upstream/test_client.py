@@ -1,0 +1,208 @@
+"""The provider's connection over real sockets: when one is used again, when a new one is opened, what goes out."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Self
+
+import pytest
+import uvloop
+from pydantic import SecretStr
+
+from app.adapters.upstream import HttpProvider
+from app.adapters.upstream.origin import Origin
+from app.config import InvalidConfig, TimeoutSettings, Upstream
+from app.gateway.provider import Broken
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+KEY = SecretStr("sk-0123456789")
+LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
+
+
+def upstream(url: str, **more: str) -> Upstream:
+    return Upstream.model_validate({"name": "x", "base_url": url, "api_key_env": "X", **more})
+
+
+class Server:
+    """Takes every form and gives each the next answer; what came is in `forms`, a list for each connection."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self.answers = list(answers)
+        self.forms: list[list[bytes]] = []
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        port = self._server.sockets[0].getsockname()[1]
+        self.provider = HttpProvider(upstream(f"http://127.0.0.1:{port}/v1"), KEY, TimeoutSettings())
+        await self.provider.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.provider.close()
+        self._server.close()
+
+    async def told(self, body: AsyncIterator[bytes]) -> bytes:
+        async with self.provider.post("transcribe", "text/plain", body, None) as response:
+            return b"".join([chunk async for chunk in response.body()])
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        forms: list[bytes] = []
+        self.forms.append(forms)
+        self.writers.append(writer)
+        while True:
+            try:
+                form = await reader.readuntil(b"end\r\n0\r\n\r\n")
+            except (asyncio.IncompleteReadError, OSError):
+                writer.close()
+                return
+            forms.append(form)
+            writer.write(self.answers.pop(0))
+
+
+async def form(*pieces: bytes) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+    yield b"end"
+
+
+def run(scene: Callable[[Server], Awaitable[None]], *answers: bytes) -> None:
+    """The scene on both kinds of loop."""
+
+    async def played() -> None:
+        async with Server(*answers) as server:
+            await scene(server)
+
+    for loop in LOOPS:
+        with asyncio.Runner(loop_factory=loop) as runner:
+            runner.run(asyncio.wait_for(played(), 30))
+
+
+def test_what_goes_out() -> None:
+    async def scene(server: Server) -> None:
+        assert await server.told(form(b"a", b"", b"b" * 17)) == b"hi"
+        port = server.writers[0].get_extra_info("sockname")[1]
+        head, _, body = server.forms[0][0].partition(b"\r\n\r\n")
+        assert head.decode().split("\r\n") == [
+            "POST /v1/audio/transcriptions HTTP/1.1",
+            f"Host: 127.0.0.1:{port}",
+            "Authorization: Bearer sk-0123456789",
+            "Accept: */*",
+            "Accept-Encoding: identity",
+            "User-Agent: audio-gateway/0.1.0",
+            "Content-Type: text/plain",
+            "Transfer-Encoding: chunked",
+        ]
+        assert body == b"1\r\na\r\n11\r\n" + b"b" * 17 + b"\r\n3\r\nend\r\n0\r\n\r\n"
+
+    run(scene, ANSWER)
+
+
+def test_one_connection_serves_one_form_after_the_other() -> None:
+    async def scene(server: Server) -> None:
+        assert [await server.told(form()) for _ in range(3)] == [b"hi"] * 3
+        assert [len(forms) for forms in server.forms] == [3]
+
+    run(scene, *[ANSWER] * 3)
+
+
+@pytest.mark.parametrize("extra", [b"", b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"])
+def test_a_connection_that_ends_before_a_byte_was_sent_is_replaced(extra: bytes) -> None:
+    """The provider ends it between the taking of it and the form's first bytes."""
+
+    async def late(server: Server) -> AsyncIterator[bytes]:
+        server.writers[0].write(extra)
+        server.writers[0].close()
+        await server.writers[0].wait_closed()
+        yield b"end"
+
+    async def scene(server: Server) -> None:
+        assert await server.told(form()) == b"hi"
+        assert await server.told(late(server)) == b"hi"
+        assert [len(forms) for forms in server.forms] == [1, 1]
+
+    run(scene, *[ANSWER] * 2)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ANSWER.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
+        ANSWER.replace(b"1.1", b"1.0"),
+        ANSWER.replace(b"Content-Length: 2", b"Transfer-Encoding: chunked").replace(b"hi", b"2\r\nhi\r\n0\r\n\r\n")[:-2]
+        + b"Connection: close\r\n\r\n",
+    ],
+    ids=["close", "HTTP/1.0", "close in a trailer"],
+)
+def test_a_connection_that_is_to_be_closed_is_not_used_again(answer: bytes) -> None:
+    async def scene(server: Server) -> None:
+        assert [await server.told(form()) for _ in range(2)] == [b"hi"] * 2
+        assert [len(forms) for forms in server.forms] == [1, 1]
+
+    run(scene, answer, ANSWER)
+
+
+def test_a_connection_at_rest_ends_after_a_while() -> None:
+    async def scene(server: Server) -> None:
+        assert await server.told(form()) == b"hi"
+        await server.writers[0].wait_closed()
+
+    run(scene, ANSWER)
+
+
+def test_a_body_that_fails_breaks_the_form_off() -> None:
+    async def failing() -> AsyncIterator[bytes]:
+        yield b"a"
+        raise RuntimeError
+
+    async def scene(server: Server) -> None:
+        with pytest.raises(Broken, match="RuntimeError"):
+            await server.told(failing())
+        await server.writers[0].wait_closed()
+        assert server.forms == [[]]
+
+    run(scene)
+
+
+def test_who_leaves_is_out_of_the_body_at_once() -> None:
+    """Cancelled while the body waits: when the context has been left, the body can be closed."""
+
+    async def scene(server: Server) -> None:
+        waits = asyncio.Event()
+
+        async def stalling() -> AsyncIterator[bytes]:
+            yield b"a"
+            waits.set()
+            await asyncio.Event().wait()
+
+        body = stalling()
+        asked = asyncio.create_task(server.told(body))
+        await waits.wait()
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        assert await anext(body, None) is None
+        await server.writers[0].wait_closed()
+
+    run(scene)
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://Speech.Example/v1", "speech.example"),
+        ("https://speech.example:443/v1", "speech.example"),
+        ("https://speech.example:80/v1", "speech.example:80"),
+        ("http://[::1]:8080/v1", "[::1]:8080"),
+        ("http://b\u00fccher.example/v1", "xn--bcher-kva.example"),
+    ],
+)
+def test_the_host_as_it_is_named(url: str, host: str) -> None:
+    assert Origin.of(upstream(url)).authority == host
+
+
+@pytest.mark.parametrize(
+    "url", ["http://host:99999/v1", "http://host:port/v1", "http://[::1/v1", "http://\u00fc..x/v1"]
+)
+def test_a_url_that_leads_nowhere_stops_the_start(url: str) -> None:
+    with pytest.raises(InvalidConfig, match=r"upstreams\.x: base_url: "):
+        HttpProvider(upstream(url), KEY, TimeoutSettings())
