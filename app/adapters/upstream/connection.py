@@ -25,15 +25,15 @@ class Connection(asyncio.Protocol):
         self._ended = ended
         self._answer: Answer | None = None
         self._drained: asyncio.Future[None] | None = None
-        self._open = True
+        self._open, self._has_rested = True, False
         self._unread = select.poll()
 
     # -- for the exchange
 
     @property
-    def is_fresh(self) -> bool:
-        """Whether it may be used: neither bytes nor an end nor a reset wait, not even unread in the kernel."""
-        return self._open and not self._unread.poll(0)
+    def is_usable(self) -> bool:
+        """Whether it is open; after a rest also by the kernel, where the provider's end may lie unread."""
+        return self._open and not (self._has_rested and self._unread.poll(0))
 
     @property
     def is_quiet(self) -> bool:
@@ -52,7 +52,8 @@ class Connection(asyncio.Protocol):
             await self._drained
 
     def rest(self) -> None:
-        self._answer = None
+        """The answer is over and no other is due."""
+        self._answer, self._has_rested = None, True
 
     def abort(self) -> None:
         self._open = False
@@ -84,6 +85,7 @@ class Connection(asyncio.Protocol):
         if self._answer is not None:
             self._read_last_words(self._answer, exc)
             self._answer.fail(Broken(type(exc).__name__))
+            self._answer = None
         self.resume_writing()
         self._ended(self)
 

@@ -97,7 +97,7 @@ class Exchange:
         """The connection on which the answer is awaited from now on: a new one where the provider has ended this one
         before a byte was sent.
         """
-        if not connection.is_fresh:
+        if not connection.is_usable:
             connection.abort()
             connection = self._connection = await self._pool.open()
         connection.expect(self._answer)
