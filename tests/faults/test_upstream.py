@@ -82,6 +82,7 @@ UNKNOWN: dict[str, tuple[Reply, str]] = {
     "E86-not HTTP": (raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "upstream_error"),
     "E86-garbage before the status line": (raw(b"garbage\r\n", OK, SIZED, HELLO), "upstream_error"),
     "E86-HTTP/2": (raw(b"\0\0\x12\4\0\0\0\0\0\0\3\0\0\0\x64"), "upstream_error"),
+    "E86-HTTP/2.0": (raw(b"HTTP/2.0 200 OK\r\n", SIZED, HELLO), "upstream_error"),
     "E86-TLS": (raw(b"\x15\3\3\0\2\2\x28"), "upstream_error"),
     "E86-101": (
         raw(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nabc"),
@@ -98,6 +99,15 @@ UNKNOWN: dict[str, tuple[Reply, str]] = {
     "E88-JSON that is not UTF-8": (json_bytes(b'{"text": "\xff"}'), "upstream_bad_response"),
     "E90-a compression bomb": (coded("gzip", BOMB), "upstream_bad_response"),
     "E97-two lengths": (raw(OK, b"Content-Length: 16\r\n", SIZED, HELLO), "upstream_error"),
+    "E97-one length twice": (raw(OK, b"Content-Length: 17\r\n", SIZED, HELLO), "upstream_error"),
+    "E97-LF for line ends": (raw((OK + SIZED).replace(b"\r\n", b"\n"), HELLO), "upstream_error"),
+    "E97-a folded header": (raw(OK, b"X-Request-ID: a\r\n b\r\n", SIZED, HELLO), "upstream_error"),
+    "E97-a body where there is none": (raw(b"HTTP/1.1 204 No Content\r\n", SIZED, HELLO), "upstream_error"),
+    "E97-a coding that hides the end": (raw(OK, b"Transfer-Encoding: gzip\r\n\r\n", HELLO), "upstream_bad_response"),
+    "E97-a chunk's extension without an end": (
+        raw(OK, b"Transfer-Encoding: chunked\r\n\r\n1;", b"a" * 100_000),
+        "upstream_error",
+    ),
     "E97-a length that is none": (raw(OK, b"Content-Length: +17\r\n\r\n", HELLO), "upstream_error"),
     "E97-a length below zero": (raw(OK, b"Content-Length: -1\r\n\r\n", HELLO), "upstream_error"),
     "E97-a length and chunks": (

@@ -2,12 +2,14 @@
 
 limits    on a field, on the number of fields, and on what the parser holds unfinished: it has none of its own
 interim   answers of status 1xx are skipped, as many as come; the deadlines are the caller's
-version   HTTP/1.0 and 1.1, nothing else
+version   HTTP/1.0, whose connections are not used again, and 1.1
+reason    has no control characters
 end       of a connection ends only an answer that has neither a length nor chunks; a reset ends none
 behind    whatever came with the answer's end and does not belong to it makes it Broken: its length was a lie
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -19,6 +21,7 @@ MAX_FIELD_BYTES = 8 * 1024
 MAX_FIELDS = 128
 MAX_UNFINISHED_BYTES = 64 * 1024
 
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _VERSIONS = frozenset({"1.0", "1.1"})
 _SWITCHING_PROTOCOLS = 101
 
@@ -97,6 +100,7 @@ class Answer:
         if self._in_head or self._says_where_it_ends():
             self._over(Broken("closed too early"))
         else:
+            self.keeps_alive = False
             self._over(None)
 
     def fail(self, failure: TransportFailure) -> None:
@@ -111,6 +115,10 @@ class Answer:
         self._progress, self.in_turn = True, self.form_is_out
         self.fields = []
 
+    def on_status(self, reason: bytes) -> None:
+        """A piece of it: the parser keeps none."""
+        self._expect(_CONTROL.search(reason) is None)
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self._progress = True
         if self._in_head:
@@ -120,7 +128,9 @@ class Answer:
     def on_headers_complete(self) -> None:
         parser = self._parser
         assert parser is not None
-        self._expect(parser.get_http_version() in _VERSIONS)
+        version = parser.get_http_version()
+        self._expect(version in _VERSIONS)
+        self.keeps_alive = version == "1.1"
         self.status = parser.get_status_code()
         self._in_head = 100 <= self.status < 200 and self.status != _SWITCHING_PROTOCOLS
 
@@ -132,7 +142,8 @@ class Answer:
     def on_message_complete(self) -> None:
         if not self._in_head:
             assert self._parser is not None
-            self.is_whole, self.keeps_alive = True, self._parser.should_keep_alive()
+            self.is_whole = True
+            self.keeps_alive &= self._parser.should_keep_alive()
 
     @staticmethod
     def _expect(condition: bool) -> None:

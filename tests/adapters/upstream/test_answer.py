@@ -53,6 +53,12 @@ WHOLE: dict[str, tuple[bytes, int, bytes, bool]] = {
     "close": (OK + b"Connection: close\r\nContent-Length: 5\r\n\r\nhello", 200, b"hello", False),
     "close in a trailer": (CHUNKED.replace(b"X-Late: 1", b"Connection: close"), 200, b"hello", False),
     "HTTP/1.0": (SIZED.replace(b"1.1", b"1.0"), 200, b"hello", False),
+    "HTTP/1.0 kept alive": (
+        SIZED.replace(b"1.1 200 OK\r\n", b"1.0 200 OK\r\nConnection: keep-alive\r\n"),
+        200,
+        b"hello",
+        False,
+    ),
     "HTTP/1.0 in chunks": (CHUNKED.replace(b"1.1", b"1.0"), 200, b"hello", False),
     "as many fields as may be": (OK + lines(MAX_FIELDS - 1, 10) + SIZED[len(OK) :], 200, b"hello", True),
     "a field as long as may be": (
@@ -112,6 +118,8 @@ BROKEN: dict[str, bytes] = {
     "a field that begins with a space": OK + b" X: a\r\nContent-Length: 5\r\n\r\nhello",
     "a space before the colon": OK + b"Content-Length : 5\r\n\r\nhello",
     "NUL in a value": OK + b"X: a\0b\r\nContent-Length: 5\r\n\r\nhello",
+    "NUL in the reason": SIZED.replace(b"OK", b"O\0K"),
+    "a lone CR in the reason": SIZED.replace(b"OK", b"O\rK"),
     "NUL in a name": OK + b"X\0: a\r\nContent-Length: 5\r\n\r\nhello",
     "a chunk's size that is none": OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
     "a chunk's size with 0x": OK + b"Transfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n",
