@@ -149,6 +149,20 @@ def test_a_connection_at_rest_ends_after_a_while() -> None:
     run(scene, ANSWER)
 
 
+def test_an_answer_that_nobody_reads_is_not_taken_in() -> None:
+    size = 64 << 20
+
+    async def scene(server: Server) -> None:
+        async with server.provider.post("transcribe", "text/plain", form(), None) as response:
+            sent = asyncio.create_task(server.writers[0].drain())
+            done, _ = await asyncio.wait((sent,), timeout=0.5)
+            assert not done
+            assert sum([len(chunk) async for chunk in response.body()]) == size
+            await sent
+
+    run(scene, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+
+
 def test_a_body_that_fails_breaks_the_form_off() -> None:
     async def failing() -> AsyncIterator[bytes]:
         yield b"a"
