@@ -47,7 +47,7 @@ class HttpProvider:
         length: int | None,
         onward: tuple[Header, ...] = (),
     ) -> Exchange:
-        """The answer to one form, while the context is open; TransportFailure if none comes."""
+        """One form's exchange, which begins when its response is asked for."""
         framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
         more = b"".join([b"%b: %b\r\n" % header for header in onward])
         head = b"%bContent-Type: %b\r\n%b%b\r\n\r\n" % (self._heads[task], content_type.encode(), more, framing)

@@ -8,6 +8,7 @@ from app.adapters.upstream.connection import Connection
 from app.adapters.upstream.pool import Pool
 from app.gateway.provider import Broken, TransportFailure
 from app.wire.headers import Headers
+from app.wire.redaction import redacted
 
 _LAST_CHUNK = b"0\r\n\r\n"
 
@@ -18,9 +19,7 @@ class HttpResponse:
     def __init__(self, answer: Answer, redact: Callable[[bytes], bytes]) -> None:
         self._answer = answer
         self.status = answer.status
-        # One pass over all values: NUL stands in none of them.
-        values = redact(b"\0".join([value for _, value in answer.fields])).split(b"\0")
-        self.headers = Headers((name, value) for (name, _), value in zip(answer.fields, values, strict=False))
+        self.headers = Headers(redacted(answer.fields, redact))
 
     def body(self) -> AsyncIterator[bytes]:
         """The body as it comes; Broken if it ends before HTTP says so."""
@@ -28,10 +27,10 @@ class HttpResponse:
 
 
 class Exchange:
-    """The context in which the answer can be read. Left before the form is out, it breaks the form off.
+    """One form on its way. Closed before the form is out, it breaks the form off.
 
     Its connection is used again only if the answer began after the form was out, and is whole: a provider who answers
-    early may never read the rest. When the context has been left, nothing of ours is inside of `body` any more.
+    early may never read the rest. When it has been closed, nothing of ours is inside of `body` any more.
     """
 
     def __init__(
@@ -44,29 +43,27 @@ class Exchange:
         self._redact = redact
         self._answer = Answer()
         self._connection: Connection | None = None
+        self._sending: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> HttpResponse:
+    async def response(self) -> HttpResponse:
+        """The answer's head; TransportFailure if none comes."""
         self._sending = asyncio.create_task(self._send())
-        try:
-            await self._answer.head()
-        except BaseException:
-            await self._leave()
-            raise
+        await self._answer.head()
         return HttpResponse(self._answer, self._redact)
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._leave()
-
-    async def _leave(self) -> None:
-        answer, connection, sent = self._answer, self._connection, self._sending.done()
-        self._sending.cancel()
+    async def aclose(self) -> None:
+        sending, answer, connection = self._sending, self._answer, self._connection
+        if sending is None:
+            return
+        sent = sending.done()
+        sending.cancel()
         if connection is not None:
             if sent and answer.in_turn and answer.is_whole and answer.keeps_alive and connection.is_quiet:
                 self._pool.give_back(connection)
             else:
                 connection.abort()
         if not sent:
-            await asyncio.wait((self._sending,))
+            await asyncio.wait((sending,))
 
     async def _send(self) -> None:
         """The form, as it comes. Whatever ends it ends the answer too, unless that is there already."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Self
 
 import pytest
@@ -42,7 +43,8 @@ class Server:
         self._server.close()
 
     async def told(self, body: AsyncIterator[bytes]) -> bytes:
-        async with self.provider.post("transcribe", "text/plain", body, None) as response:
+        async with aclosing(self.provider.post("transcribe", "text/plain", body, None)) as post:
+            response = await post.response()
             return b"".join([chunk async for chunk in response.body()])
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -153,7 +155,8 @@ def test_an_answer_that_nobody_reads_is_not_taken_in() -> None:
     size = 64 << 20
 
     async def scene(server: Server) -> None:
-        async with server.provider.post("transcribe", "text/plain", form(), None) as response:
+        async with aclosing(server.provider.post("transcribe", "text/plain", form(), None)) as post:
+            response = await post.response()
             sent = asyncio.create_task(server.writers[0].drain())
             done, _ = await asyncio.wait((sent,), timeout=0.5)
             assert not done
