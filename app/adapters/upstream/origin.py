@@ -17,13 +17,13 @@ class Origin(NamedTuple):
 
     @classmethod
     def of(cls, settings: Upstream) -> Self:
-        """InvalidConfig if the base_url names no host or port that there could be."""
+        """InvalidConfig if the base_url names a host that DNS cannot carry (RFC 3490)."""
         try:
             url = urlsplit(settings.base_url)
             host = url.hostname or ""
             ascii_host = host if host.isascii() else host.encode("idna").decode()
             return cls(url.scheme, ascii_host, _PORTS[url.scheme] if url.port is None else url.port)
-        except ValueError as error:
+        except UnicodeError as error:
             raise InvalidConfig(f"upstreams.{settings.name}: base_url: {error}") from None
 
     @property

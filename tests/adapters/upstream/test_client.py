@@ -217,9 +217,6 @@ def test_the_host_as_it_is_named(url: str, host: str) -> None:
     assert Origin.of(upstream(url)).authority == host
 
 
-@pytest.mark.parametrize(
-    "url", ["http://host:99999/v1", "http://host:port/v1", "http://[::1/v1", "http://\u00fc..x/v1"]
-)
-def test_a_url_that_leads_nowhere_stops_the_start(url: str) -> None:
+def test_a_name_that_dns_cannot_carry_stops_the_start() -> None:
     with pytest.raises(InvalidConfig, match=r"upstreams\.x: base_url: "):
-        HttpProvider(upstream(url), KEY, TimeoutSettings())
+        HttpProvider(upstream("http://\u00fc..x/v1"), KEY, TimeoutSettings())
