@@ -407,6 +407,12 @@ def test_a_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     assert why(file, {}).startswith(f"{file}: 'utf-8' codec")
 
 
+def test_a_file_that_an_editor_has_marked_as_utf8_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "marked.toml"
+    file.write_bytes(b"\xef\xbb\xbf[server]\nport = 9")
+    assert load(file, {}).server.port == 9
+
+
 def test_a_fault_of_the_file_is_not_hidden_by_a_variable_beside_it(tmp_path: Path) -> None:
     file = written(tmp_path, "server = 1")
     assert why(file, {"AUDIO_GATEWAY_SERVER__PORT": "1"}).startswith(f"{file}: server: ")

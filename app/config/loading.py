@@ -98,7 +98,7 @@ def load(file: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        told = tomllib.loads(file.read_text("utf-8"))
+        told = tomllib.loads(file.read_text("utf-8-sig"))
     except OSError as error:
         raise InvalidConfig(f"{file}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

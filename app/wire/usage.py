@@ -73,14 +73,14 @@ def _tokens(told: dict[str, object]) -> Usage | None:
     given, made = _count(told.get("input_tokens")), _count(told.get("output_tokens"))
     if given is None or made is None:
         return None
-    total = _count(told.get("total_tokens"))
+    total = _count(told.get("total_tokens")) or 0
     details = told.get("input_token_details")
     details = details if isinstance(details, dict) else {}
     return Usage(
         tokens=Tokens(
             input=given,
             output=made,
-            total=given + made if total is None else total,
+            total=max(total, given + made),
             audio=_count(details.get("audio_tokens")),
             text=_count(details.get("text_tokens")),
         )

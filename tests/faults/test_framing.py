@@ -89,6 +89,22 @@ def test_A3_chunked_in_every_dress(gateway: GatewayProcess, upstream: ScriptedUp
     assert upstream.journal[0].file.data == CLIP
 
 
+def test_A2_blanks_around_a_length_are_no_part_of_it(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    with connect(gateway) as caller:
+        caller.send(post_bytes(gateway, WHOLE, headers=[("Content-Length", f" \t{len(WHOLE)} \t")]))
+        assert caller.read_response().status == 200
+    assert upstream.journal[0].file.data == CLIP
+
+
+def test_A16_blanks_around_an_expectation_are_no_part_of_it(gateway: GatewayProcess) -> None:
+    headers = [("Content-Length", str(len(WHOLE))), ("Expect", "100-continue ")]
+    with connect(gateway) as caller:
+        caller.send(post_bytes(gateway, b"", headers=headers))
+        assert caller.read_until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue"
+        caller.send(WHOLE)
+        assert caller.read_response().status == 200
+
+
 # -- chunks and trailers ----------------------------------------------------------------------------------------------
 
 BAD_CHUNKS: dict[str, bytes] = {

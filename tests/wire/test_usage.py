@@ -29,6 +29,8 @@ def timed(ms: int) -> Usage:
         ({"usage": {**TOKENS, "input_token_details": None}}, COUNTED),
         ({"usage": {**TOKENS, "input_token_details": {"audio_tokens": "14", "text_tokens": True}}}, COUNTED),
         ({"usage": {"input_tokens": 1, "output_tokens": 2}}, Usage(tokens=Tokens(input=1, output=2, total=3))),
+        ({"usage": {**TOKENS, "total_tokens": 0}}, COUNTED),
+        ({"usage": {**TOKENS, "total_tokens": 60}}, Usage(tokens=Tokens(input=14, output=45, total=60))),
         ({"usage": {"input_tokens": 0, "output_tokens": 0}}, Usage(tokens=Tokens(input=0, output=0, total=0))),
         ({"usage": {"type": "duration", "seconds": 9.5}}, timed(9_500)),
         ({"usage": {"type": "duration", "seconds": 9}}, timed(9_000)),
