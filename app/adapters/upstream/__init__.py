@@ -1,7 +1,7 @@
 """The connection to the provider: a small HTTP/1.1 client for one kind of request, over httptools' parser.
 
     client      the Provider: what stands in every head, and the pool
-    exchange    one form and its answer, which may come while the form is still being sent
+    post        one form and its answer, which may come while the form is still being sent
     answer      the answer, read as it comes, and strictly (RFC 9112)
     connection  the socket: flow control both ways, and last words
     pool        connections at rest, and how a new one is opened

@@ -6,9 +6,9 @@ from urllib.parse import quote, urlsplit
 from pydantic import SecretStr
 
 from app import __version__
-from app.adapters.upstream.exchange import Exchange
 from app.adapters.upstream.origin import Origin
 from app.adapters.upstream.pool import Pool
+from app.adapters.upstream.post import HttpPost
 from app.adapters.upstream.trust import trusting
 from app.config import Task, TimeoutSettings, Upstream
 from app.errors import Header
@@ -46,12 +46,12 @@ class HttpProvider:
         body: AsyncIterator[bytes],
         length: int | None,
         onward: tuple[Header, ...] = (),
-    ) -> Exchange:
-        """One form's exchange, which begins when its response is asked for."""
+    ) -> HttpPost:
+        """One form on its way, which begins when its response is asked for."""
         framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
         more = b"".join([b"%b: %b\r\n" % header for header in onward])
         head = b"%bContent-Type: %b\r\n%b%b\r\n\r\n" % (self._heads[task], content_type.encode(), more, framing)
-        return Exchange(self._pool, head, body, chunked=length is None, redact=self._redaction)
+        return HttpPost(self._pool, head, body, chunked=length is None, redact=self._redaction)
 
 
 def _fixed_head(origin: Origin, settings: Upstream, task: Task, key: str) -> bytes:

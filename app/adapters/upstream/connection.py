@@ -28,7 +28,7 @@ class Connection(asyncio.Protocol):
         self._open, self._has_rested = True, False
         self._unread = select.poll()
 
-    # -- for the exchange
+    # -- for the post
 
     @property
     def is_usable(self) -> bool:

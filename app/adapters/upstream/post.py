@@ -26,7 +26,7 @@ class HttpResponse:
         return self._answer.body()
 
 
-class Exchange:
+class HttpPost:
     """One form on its way. Closed before the form is out, it breaks the form off.
 
     Its connection is used again only if the answer began after the form was out, and is whole: a provider who answers
