@@ -85,6 +85,7 @@ def _holding(requests: int, together: int) -> Work:
 
 async def _hold_and_settle(database: Database, requests: int, together: int) -> float:
     writer = LedgerWriter(database)
+    writer.open()
     writer.start()
     names = iter(range(requests))
     stamp = time.time_ns()
