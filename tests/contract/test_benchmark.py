@@ -1,6 +1,8 @@
 """The tables in the documents are those of the newest committed result of the benchmark."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,13 @@ def test_the_newest_result_is_no_quick_one(tmp_path: Path, names: tuple[str, ...
 def test_a_document_without_its_markers_is_found() -> None:
     with pytest.raises(ValueError, match="unpack"):
         documents.block_of("no markers")
+
+
+def test_the_ledger_is_measured_on_an_empty_and_on_a_full_one() -> None:
+    few = ["--rows", "1000", "--requests", "20", "--rounds", "1", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.ledger", *few], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    compared = json.loads(done.stdout)["compared"]
+    assert len(compared) == 3
+    assert all(figure > 0 for each in compared for figure in (*each["empty"], *each["full"])), compared
