@@ -1,5 +1,5 @@
 """`GET /healthz` (the process is alive) and `GET /readyz` (send it requests): cheap, without a key, telling no outsider
-more than yes or no. Some load balancers ask with HEAD.
+more than yes or no.
 """
 
 from collections.abc import Callable
@@ -13,12 +13,10 @@ Ready = Callable[[], bool]
 def system_router(ready: Ready) -> APIRouter:
     router = APIRouter(tags=["system"])
 
-    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz", summary="Alive")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @router.head("/readyz", include_in_schema=False)
     @router.get("/readyz", summary="Ready for requests", responses={503: {"description": "Not ready"}})
     async def readyz() -> JSONResponse:
         if ready():
