@@ -88,5 +88,5 @@ class NoticeDelivery:
 
     @cached_property
     def _trust(self) -> ssl.SSLContext:
-        """The system's authorities, read before the first notice and not at the start."""
+        """OpenSSL's defaults, read before the first notice and not at the start."""
         return ssl.create_default_context()

@@ -165,7 +165,9 @@ def test_openai_node_gets_text_translations_and_streams(
     (text,) = node_call(gateway, clip, response_format="srt")
     (translation,) = node_call(gateway, clip, translate=True, mode="bytes", order="file_last")
     *events, last = node_call(gateway, clip, model="gpt-4o-transcribe", stream=True)
-    assert text == {"ok": True, "result": ANSWERS["srt"].body.decode()}  # type: ignore[union-attr]
+    subtitles = ANSWERS["srt"].body
+    assert isinstance(subtitles, bytes)
+    assert text == {"ok": True, "result": subtitles.decode()}
     assert translation == {"ok": True, "result": {"text": "hello"}}
     assert [line["event"]["type"].rpartition(".")[2] for line in events] == ["delta", "delta", "done"]
     assert last == {"ok": True, "result": {"events": 3}}

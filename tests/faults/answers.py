@@ -7,6 +7,7 @@ from tests.stubs.gateway import GatewayProcess
 from tests.stubs.raw import RawResponse
 from tests.stubs.upstream import TOKENS, Reply, sse_frame
 
+HELLO = b'{"text": "hello"}'
 HTML = "<!DOCTYPE html><html><body>502 Bad Gateway</body></html>"
 
 FIRST = sse_frame({"type": "transcript.text.delta", "delta": "hel"})
@@ -20,6 +21,10 @@ def html(status: int) -> Reply:
 
 def json_bytes(body: bytes, status: int = 200) -> Reply:
     return Reply(status, [("Content-Type", "application/json")], body)
+
+
+def coded(coding: str, body: bytes) -> Reply:
+    return json_bytes(body).but(headers=[("Content-Type", "application/json"), ("Content-Encoding", coding)])
 
 
 def raw(*pieces: bytes) -> Reply:

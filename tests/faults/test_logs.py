@@ -270,7 +270,7 @@ def test_J153_nothing_is_installed_without_its_hash_or_built(file: str) -> None:
 
 
 def test_J153_no_file_of_an_installed_package_runs_code_at_every_start() -> None:
-    folder = Path(metadata.distribution("uvicorn").locate_file(""))  # type: ignore[arg-type]
+    folder = Path(str(metadata.distribution("uvicorn").locate_file("")))
     assert {path.name for path in folder.glob("*.pth")} <= PATH_FILES
     assert not list(folder.glob("*customize.py"))
     for path in folder.glob("*.pth"):

@@ -3,7 +3,7 @@ from app.offline.transcript import Word, joined
 
 HELLO = Word("hello", 0.1, 0.5)
 ICON = Word("icon", 0.6, 0.9)
-I = Word("i", 0.6, 0.7)  # noqa: E741
+PRONOUN = Word("i", 0.6, 0.7)
 COME = Word("come", 0.7, 0.95)
 
 
@@ -22,21 +22,21 @@ def test_a_word_that_was_just_heard_is_not_settled_however_often_it_held() -> No
 def test_a_word_that_changes_holds_back_all_that_follow_it() -> None:
     settling = Settling()
     for first in ("hello", "hill", "hello"):
-        assert settling.feed(9.0, (Word(first, 0.1, 0.5), I, COME)) == ()
+        assert settling.feed(9.0, (Word(first, 0.1, 0.5), PRONOUN, COME)) == ()
 
 
 def test_finish_settles_the_rest_and_nothing_twice() -> None:
     settling = Settling()
-    settled = [settling.feed(HELLO.end + LAG_SECONDS, (HELLO, I, COME)) for _ in range(HELD)]
+    settled = [settling.feed(HELLO.end + LAG_SECONDS, (HELLO, PRONOUN, COME)) for _ in range(HELD)]
     assert settled[-1] == (HELLO,)
-    assert settling.finish((HELLO, I, COME)) == (I, COME)
+    assert settling.finish((HELLO, PRONOUN, COME)) == (PRONOUN, COME)
 
 
 def test_a_settled_word_stays_when_the_recogniser_changes_its_mind() -> None:
     settling = Settling()
     settled = [settling.feed(9.0, (HELLO, ICON)) for _ in range(HELD)]
     later = Word("from", 1.0, 1.3)
-    assert joined(settled[-1] + settling.finish((HELLO, I, COME, later))) == "hello icon from"
+    assert joined(settled[-1] + settling.finish((HELLO, PRONOUN, COME, later))) == "hello icon from"
 
 
 def test_an_utterance_shorter_than_the_lag_is_settled_at_its_finish() -> None:

@@ -2,7 +2,7 @@
 
 
 class FormWriter:
-    """Writes a form of our own. The boundary must not occur in any part: hand in 16 random bytes or more as hex."""
+    """Writes a form of our own. The boundary must occur in no part: nobody who writes one may be able to tell it."""
 
     def __init__(self, boundary: str) -> None:
         self.content_type = f"multipart/form-data; boundary={boundary}"
