@@ -118,4 +118,9 @@ ROWS: dict[str, str] = {
     "J151": "Labels of metrics are from fixed lists",
     "J152": "The container has no rights to spare and knows whether it is well",
     "J153": "Dependencies are pinned by their hashes, and none runs code at start",
+    # K: hostile callers: media headers that lie
+    # L: hostile callers: bytes that cost far more than they should
+    # M: hostile callers: totals of the process
+    # N: hostile providers: absurd usage and odd answers
+    # P: what real clients and providers send
 }

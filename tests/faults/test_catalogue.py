@@ -10,8 +10,8 @@ import pytest
 from tests.faults.catalogue import ROWS
 
 HERE = Path(__file__).parent
-_IN_NAME = re.compile(r"::test_((?:[A-J]\d+_)+)")
-_IN_PARAMETER = re.compile(r"[\[-]([A-J]\d+)(?=[-\]])")
+_IN_NAME = re.compile(r"::test_((?:[A-P]\d+_)+)")
+_IN_PARAMETER = re.compile(r"[\[-]([A-P]\d+)(?=[-\]])")
 
 
 def rows_of(case: str) -> set[str]:
