@@ -67,15 +67,19 @@ class _Stream:
 def sse(target: Target, streams: int, rounds: int) -> dict[str, float]:
     """So many streams at once, begun evenly over the time between two events, so many times."""
     delays = _Delays()
+    cpu = target.cpu_seconds()
     for _ in range(rounds):
         _round(target, streams, delays)
     centiles = statistics.quantiles(delays.every, n=100)
-    return {
+    figures = {
         "first_ms": statistics.median(delays.first),
         "every_ms": centiles[49],
         "p99_ms": centiles[98],
         "last_ms": statistics.median(delays.last),
     }
+    if target.meter:
+        figures["cpu_ms"] = (target.cpu_seconds() - cpu) / (streams * rounds) * 1000
+    return figures
 
 
 def _round(target: Target, streams: int, delays: _Delays) -> None:

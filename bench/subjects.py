@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from bench.upstream import CERTIFICATE, Upstream
 
 CALLER_KEY = apikey.mint(bytes(apikey.RANDOM_BYTES))
 PROVIDER_KEY = "sk-bench-provider"
+ROOT = install.HERE.parent
+
+_READY = "/readyz"
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,7 @@ def _smg(setting: Setting) -> Launch:
     return Launch([*_smg_tool().command, "launch", *address, *routing, *quiet], _trust())
 
 
-def _ours(setting: Setting) -> Launch:
+def _ours(setting: Setting, root: Path = ROOT, variables: Mapping[str, str] | None = None) -> Launch:
     config = f"""
 [server]
 port = {setting.port}
@@ -197,7 +201,14 @@ concurrency = 1000000
 budgets = ["1000000usd/month"]
 """
     command = [sys.executable, "-m", "app", "serve", "--config", setting.written("config.toml", config)]
-    return Launch(command, {"PYTHONPATH": str(install.HERE.parent), "BENCH_PROVIDER_KEY": PROVIDER_KEY, **_image()})
+    own = {"PYTHONPATH": str(root), "BENCH_PROVIDER_KEY": PROVIDER_KEY}
+    return Launch(command, {**own, **_image(), **(variables or {})})
+
+
+def revision(name: str, root: Path, variables: Mapping[str, str]) -> Subject:
+    """The gateway whose code is in the folder `root`, with these variables in its environment as well."""
+    launch = partial(_ours, root=root, variables=variables)
+    return Subject(name, _READY, lambda: name, launch, _bearer)
 
 
 def _image() -> dict[str, str]:
@@ -228,5 +239,5 @@ SUBJECTS = (
     ),
     Subject("portkey", "/", _portkey_version, _portkey, _portkey_headers),
     Subject("smg", "/health", lambda: install.python_version(_smg_tool(), "smg"), _smg, _bearer),
-    Subject(OURS, "/readyz", lambda: metadata.version("audio-gateway"), _ours, _bearer),
+    Subject(OURS, _READY, lambda: metadata.version("audio-gateway"), _ours, _bearer),
 )
