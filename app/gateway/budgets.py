@@ -1,15 +1,16 @@
 """What every caller has spent and holds, window by window, decided in memory and kept in step with the ledger.
 
-A tab is read from the ledger at a caller's first request, when none of his is in flight; from then on every hold and
-every outcome passes through here in the same order in which it is written. So a budget that is added or changed later
-is exact at once. A request counts in the windows of its admission.
+A tab is read from the ledger at a caller's first request, when none of theirs is in flight; from then on every hold,
+revision and outcome passes through here in the same order in which it is written. So a budget that is added or changed
+later is exact at once. A request counts in the windows of its admission. Windows follow the clock both ways: one that
+the clock enters is read from the ledger, unless it is still known from before.
 """
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from app import errors
 from app.errors import Refusal
@@ -33,16 +34,19 @@ RESERVED_RETRY_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a caller's closed rows come to since each of some days; `resolution` is the last one that is in it."""
+    """What a caller's closed rows come to in each of some periods; `resolution` is the last one that is included."""
 
-    since: tuple[Amounts, ...]
+    amounts: tuple[Amounts, ...]
     resolution: int
+
+
+Days = tuple[date, date | None]  # the first day of a period and the first behind it, None without an end
 
 
 class Spending(Protocol):
     """What the ledger has on its rows that are closed, all of it at one moment."""
 
-    def spent(self, caller: str, days: Sequence[date]) -> Spent: ...
+    def spent(self, caller: str, periods: Sequence[Days]) -> Spent: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +79,14 @@ class Notice:
 
 @dataclass(slots=True)
 class Sum:
-    """One window of one caller: what is settled, what is held, by how many, and which notices were given of it."""
+    """One window of one caller: what is settled, what is held, by how many, and which notices were given of it.
+
+    `resolution` is the last one that was in the ledger when the window was read from it.
+    """
 
     begun: date
     settled: Amounts
+    resolution: int
     held: Amounts = NOTHING
     holds: int = 0
     noticed: set[tuple[Budget, int]] = field(default_factory=set)
@@ -86,22 +94,43 @@ class Sum:
 
 @dataclass(slots=True)
 class Tab:
-    """One caller's windows on a day (counted from the epoch), and the last resolution that was in the ledger when they
-    were read from it.
+    """One caller's windows on a day (counted from the epoch).
+
+    `others` are windows that the clock has left: those with requests in flight, and those that it left last, in case it
+    goes back.
     """
 
     day: int
     sums: Mapping[Window, Sum]
-    resolution: int
+    others: tuple[tuple[Window, Sum], ...] = ()
+
+    @property
+    def known(self) -> tuple[tuple[Window, Sum], ...]:
+        return (*self.others, *self.sums.items())
 
 
-class Reservation(NamedTuple):
+@dataclass(slots=True)
+class Reservation:
     """The hold of one request in all windows; closed once, with what the request came to."""
 
     caller: Caller
     sums: Mapping[Window, Sum]
     bound: Amounts
     thresholds: tuple[int, ...]
+
+    def revise(self, bound: Amounts, now_ms: int) -> bool:
+        """Hold this much instead, in every window; whether that is more than before.
+
+        Refusal 429 if a budget has no room for more; the hold then stays as it is.
+        """
+        raised = tuple(
+            budget for budget in self.caller.terms.budgets if bound.of(budget.unit) > self.bound.of(budget.unit)
+        )
+        _check_room(raised, self.sums, self.bound, bound, now_ms)
+        for each in self.sums.values():
+            each.held = each.held.less(self.bound).plus(bound)
+        before, self.bound = self.bound, bound
+        return any(now > then for now, then in zip(bound, before, strict=True))
 
     def close(self, actual: Amounts, now_ms: int) -> tuple[Notice, ...]:
         """Put what the request came to in the place of its hold; the notices that this gives rise to."""
@@ -144,15 +173,8 @@ class Budgets:
 
     def reserve(self, caller: Caller, bound: Amounts, now_ms: int) -> Reservation:
         """Hold this much in every window; Refusal 429 if a budget has no room for it, now or at all."""
-        sums, reserved = self._sums(caller.name, now_ms), None
-        for budget in caller.terms.budgets:
-            verdict = _judged(budget, sums[budget.window], bound)
-            if verdict is Verdict.SPENT:
-                raise _spent(budget, now_ms)
-            if verdict is Verdict.RESERVED:
-                reserved = reserved or budget
-        if reserved is not None:
-            raise _reserved(reserved)
+        sums = self._sums(caller.name, now_ms)
+        _check_room(caller.terms.budgets, sums, NOTHING, bound, now_ms)
         for each in sums.values():
             each.held = each.held.plus(bound)
             each.holds += 1
@@ -161,10 +183,10 @@ class Budgets:
     def adjust(self, caller: str, resolution: int, admitted_ms: int, change: Amounts) -> None:
         """Take in that a row which was closed has been resolved otherwise, if the caller's tab was read before."""
         tab = self._tabs.get(caller)
-        if tab is None or resolution <= tab.resolution:
+        if tab is None:
             return
-        for window, each in tab.sums.items():
-            if first_day(window, admitted_ms) == each.begun:
+        for window, each in tab.known:
+            if resolution > each.resolution and first_day(window, admitted_ms) == each.begun:
                 each.settled = each.settled.plus(change)
 
     @property
@@ -173,38 +195,61 @@ class Budgets:
         return sum(tab.sums[Window.TOTAL].holds for tab in list(self._tabs.values()))
 
     def used(self, caller: Caller, now_ms: int) -> Iterator[tuple[Budget, float]]:
-        """How much of each of the caller's budgets is spent or held, 1 being all, if his tab has been read."""
+        """How much of each of the caller's budgets is spent or held, 1 being all, if their tab has been read."""
         tab = self._tabs.get(caller.name)
         if tab is None:
             return
         for budget in caller.terms.budgets:
             each = tab.sums[budget.window]
-            if each.begun < first_day(budget.window, now_ms):
+            if each.begun != first_day(budget.window, now_ms):
                 yield budget, 0.0
             else:
                 yield budget, (each.settled.of(budget.unit) + each.held.of(budget.unit)) / budget.limit
 
     def _sums(self, caller: str, now_ms: int) -> Mapping[Window, Sum]:
-        """The caller's current windows; one that has passed is left to the requests that it still counts."""
+        """The caller's current windows; one that the clock has left is left to the requests that it still counts."""
         tab, day = self._tabs.get(caller), now_ms // MS_PER_DAY
         if tab is None:
-            days = [first_day(window, now_ms) for window in Window]
-            spent = self._spending.spent(caller, days)
-            tab = Tab(day, dict(zip(Window, map(Sum, days, spent.since), strict=True)), spent.resolution)
-            self._tabs[caller] = tab
-        elif day > tab.day:
-            tab.day, tab.sums = day, {window: _current(each, window, now_ms) for window, each in tab.sums.items()}
+            tab = self._tabs[caller] = Tab(day, self._read(caller, list(Window), now_ms))
+        elif day != tab.day:
+            self._turn(caller, tab, now_ms)
         return tab.sums
 
+    def _turn(self, caller: str, tab: Tab, now_ms: int) -> None:
+        """Make the windows of another day the current ones."""
+        known = {(window, each.begun): each for window, each in tab.known}
+        found = {window: known.get((window, first_day(window, now_ms))) for window in Window}
+        sums = {window: each for window, each in found.items() if each is not None}
+        sums |= self._read(caller, [window for window in Window if window not in sums], now_ms)
+        left = [(window, each) for window, each in tab.sums.items() if each is not sums[window]]
+        open_still = [(window, each) for window, each in tab.others if each.holds and each is not sums[window]]
+        tab.day, tab.sums, tab.others = now_ms // MS_PER_DAY, sums, (*open_still, *left)
 
-def _current(each: Sum, window: Window, now_ms: int) -> Sum:
-    begun = first_day(window, now_ms)
-    return Sum(begun, NOTHING) if begun > each.begun else each
+    def _read(self, caller: str, windows: Sequence[Window], now_ms: int) -> dict[Window, Sum]:
+        """These windows as the ledger has them."""
+        periods = [(first_day(window, now_ms), next_day(window, now_ms)) for window in windows]
+        spent = self._spending.spent(caller, periods)
+        return {
+            window: Sum(begun, amounts, spent.resolution)
+            for window, (begun, _), amounts in zip(windows, periods, spent.amounts, strict=True)
+        }
 
 
-def _judged(budget: Budget, each: Sum, bound: Amounts) -> Verdict:
-    unit = budget.unit
-    return judge(budget.limit, each.settled.of(unit), each.held.of(unit), bound.of(unit))
+def _check_room(
+    budgets: tuple[Budget, ...], sums: Mapping[Window, Sum], own: Amounts, bound: Amounts, now_ms: int
+) -> None:
+    """Refusal 429 if one of these budgets has no room for a hold of `bound` in the place of `own`."""
+    reserved = None
+    for budget in budgets:
+        each, unit = sums[budget.window], budget.unit
+        others = each.held.of(unit) - own.of(unit)
+        verdict = judge(budget.limit, each.settled.of(unit), others, bound.of(unit))
+        if verdict is Verdict.SPENT:
+            raise _spent(budget, now_ms)
+        if verdict is Verdict.RESERVED:
+            reserved = reserved or budget
+    if reserved is not None:
+        raise _reserved(reserved)
 
 
 def _spent(budget: Budget, now_ms: int) -> Refusal:

@@ -54,8 +54,13 @@ class Entrance:
         self._empty.set()
         self.in_flight = 0
 
-    def paced(self, caller: Caller, now_ns: int) -> tuple[Header, ...]:
-        """The headers that tell what is left of the caller's rate; Refusal 429 if nothing is."""
+    def paced(self, caller: Caller, now_ns: int, now_ms: int) -> tuple[Header, ...]:
+        """The headers that tell what is left of the caller's rate; Refusal 429 if nothing is, or if a budget is spent.
+
+        The budgets come first: a refusal that says "do not repeat this" must not use up the rate, or the next one would
+        say "try again shortly".
+        """
+        self._budgets.check_spent(caller, now_ms)
         return self._limits.paced(caller, now_ns)
 
     def slot(self, call: Call, caller: Caller) -> Slot:
@@ -67,7 +72,6 @@ class Entrance:
             raise errors.task_not_allowed(call.task, sorted(caller.terms.tasks or ()))
         slot = Slot(_boundary(call.headers), _tags(call.headers, caller), self, caller)
         self._check_declared_size(call)
-        self._budgets.check_spent(caller, call.received_ms)
         return slot
 
     def take(self, caller: Caller) -> None:

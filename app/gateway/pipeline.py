@@ -113,7 +113,7 @@ class Pipeline:
     async def _answer(self, call: Call, trail: Trail, deliver: Deliver) -> None:
         with self._throttle.watching(call.id, call.address, time.monotonic_ns()):
             trail.caller = caller = await auth.identify(call.headers, self._directory, now_ms())
-        trail.limits = self._entrance.paced(caller, time.monotonic_ns())
+        trail.limits = self._entrance.paced(caller, time.monotonic_ns(), call.received_ms)
         with self._entrance.slot(call, caller) as slot, closing(await self._intake.read(call, caller, slot)) as upload:
             trail.read = time.monotonic()
             trail.permit = permit = admission.admit(

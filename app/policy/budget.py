@@ -4,8 +4,9 @@
     spent       settled >= limit
     reserved    only the holds of requests in flight stand in the way
 
-The second way to be admitted lets a budget be spent to its end: while less is left than one request's bound, requests
-go one at a time. So settled + held passes the limit by no more than what one request may cost.
+A hold that is raised is judged by the same rule, without what the request holds already; one that is lowered always
+may be. The second way to be admitted lets a budget be spent to its end: while less is left than one request's bound,
+requests go one at a time. So settled + held passes the limit by no more than what one request may cost.
 """
 
 import re
@@ -111,7 +112,10 @@ def amount_text(amount: int, unit: Unit) -> str:
 
 
 def judge(limit: int, settled: int, held: int, bound: int) -> Verdict:
-    """Whether a request that may cost `bound` is admitted while those in flight hold `held` together."""
+    """Whether a request that may cost `bound` is admitted while those in flight hold `held` together.
+
+    For a request that raises its hold to `bound`, `held` is what the others hold.
+    """
     if settled >= limit:
         return Verdict.SPENT
     if held == 0 or settled + held + bound <= limit:

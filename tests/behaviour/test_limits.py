@@ -104,6 +104,18 @@ def test_a_refused_caller_is_not_asked_for_the_body(upstream: ScriptedUpstream, 
         assert connection.read_response().interim == [100]
 
 
+def test_a_refusal_for_a_spent_budget_uses_up_no_rate(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
+    """Or else the next refusal would be one that SDKs repeat."""
+    key = gateway.create_caller("spent-and-slow", rpm=1, burst=2, budgets=["1tokens"])
+    assert gateway.transcribe(key, SILENCE).status_code == 200
+    refused = [gateway.transcribe(key, SILENCE) for _ in range(4)]
+    assert [each.json()["error"]["code"] for each in refused] == ["insufficient_quota"] * 4
+    assert {each.headers["x-should-retry"] for each in refused} == {"false"}
+    assert gateway.admin("PATCH", "/callers/spent-and-slow", {"budgets": []}).status_code == 200
+    assert gateway.transcribe(key, SILENCE).status_code == 200  # the second of the burst is still there
+    assert gateway.transcribe(key, SILENCE).json()["error"]["code"] == "rate_limit_exceeded"
+
+
 def test_the_ceiling_of_the_process_leaves_health_alone(tmp_path: Path) -> None:
     with (
         ScriptedUpstream() as upstream,

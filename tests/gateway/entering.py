@@ -1,9 +1,8 @@
 """An entrance that nobody has spent anything at, and calls whose body is not to be read."""
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import date
 
-from app.gateway.budgets import Budgets, Spent
+from app.gateway.budgets import Budgets, Days, Spent
 from app.gateway.call import Call
 from app.gateway.entry import Entrance
 from app.gateway.limits import Limits
@@ -15,8 +14,8 @@ FORM = (b"content-type", b"multipart/form-data; boundary=abc")
 
 
 class NothingSpent:
-    def spent(self, caller: str, days: Sequence[date]) -> Spent:
-        return Spent((NOTHING,) * len(days), 0)
+    def spent(self, caller: str, periods: Sequence[Days]) -> Spent:
+        return Spent((NOTHING,) * len(periods), 0)
 
 
 def entrance_for(requests: int, limits: Limits | None = None) -> Entrance:

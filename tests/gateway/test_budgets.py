@@ -11,7 +11,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from app.errors import Refusal
 from app.gateway.auth import Caller
-from app.gateway.budgets import Budgets, Notice, Reservation, Spent, Sum
+from app.gateway.budgets import Budgets, Days, Notice, Reservation, Spent, Sum
 from app.policy.budget import NOTHING, Amounts, Budget, Unit, Window, first_day
 from app.policy.terms import Terms
 
@@ -50,9 +50,10 @@ class ModelLedger:
     requests: list[Request] = field(default_factory=list)
     resolutions: int = 0
 
-    def spent(self, caller: str, days: Sequence[date]) -> Spent:
+    def spent(self, caller: str, periods: Sequence[Days]) -> Spent:
         closed = [(day_of(each), each.charge) for each in self.of(caller) if each.charge is not None]
-        return Spent(tuple(summed(charge for at, charge in closed if at >= day) for day in days), self.resolutions)
+        sums = [summed(charge for at, charge in closed if begun <= at < (ends or date.max)) for begun, ends in periods]
+        return Spent(tuple(sums), self.resolutions)
 
     def of(self, caller: str) -> list[Request]:
         return [each for each in self.requests if each.caller.name == caller]
@@ -81,6 +82,7 @@ class BudgetsMachine(RuleBasedStateMachine):
         self.terms = dict.fromkeys(NAMES, Terms())
         self.noticed: set[tuple[str, Budget, date, int]] = set()
         self.resolved_in_the_past = False
+        self.went_back = False
 
     @rule(name=callers, budgets=some_budgets)
     def change_budgets(self, name: str, budgets: tuple[Budget, ...]) -> None:
@@ -89,6 +91,27 @@ class BudgetsMachine(RuleBasedStateMachine):
     @rule(hours=st.sampled_from([0, 1, 6, 11, 12, 13, 24, 7 * 24, 31 * 24]), less=st.integers(0, 1))
     def pass_time(self, hours: int, less: int) -> None:
         self.now_ms += max(0, hours * 3_600_000 - less)
+
+    @rule(hours=st.sampled_from([1, 13, 24, 7 * 24, 45 * 24]))
+    def turn_the_clock_back(self, hours: int) -> None:
+        self.now_ms -= hours * 3_600_000
+        self.went_back = True
+
+    @rule(request=open_requests, bound=amounts)
+    def revise(self, request: Request, bound: Amounts) -> None:
+        """The length of the audio has been measured: the hold becomes what that may cost."""
+        if request.reservation is None or request.charge is not None:
+            return
+        expected, before = self.expected_of_revision(request, bound), request.bound
+        if expected is not None:
+            with pytest.raises(Refusal) as caught:
+                request.reservation.revise(bound, self.now_ms)
+            assert caught.value.code == expected
+            assert request.reservation.bound == before
+            return
+        raised = request.reservation.revise(bound, self.now_ms)
+        assert raised == any(bound.of(unit) > before.of(unit) for unit in Unit)
+        request.bound = bound
 
     @rule(target=open_requests, name=callers, bound=amounts)
     def reserve(self, name: str, bound: Amounts) -> object:
@@ -201,13 +224,25 @@ class BudgetsMachine(RuleBasedStateMachine):
                 return "budget_reserved"
         return None
 
+    def expected_of_revision(self, request: Request, bound: Amounts) -> str | None:
+        """The same definition, of the budgets of which more is held, in the windows of the request's admission."""
+        codes = []
+        for budget in request.caller.terms.budgets:
+            own, wanted = request.bound.of(budget.unit), bound.of(budget.unit)
+            settled, held = self.naive(request.caller.name, budget, request.admitted_ms)
+            if wanted > own and settled >= budget.limit:
+                codes.append("insufficient_quota")
+            elif wanted > own and held > own and settled + held - own + wanted > budget.limit:
+                codes.append("budget_reserved")
+        return max(codes, default=None)
+
     def close(self, request: Request, actual: Amounts) -> None:
         if request.reservation is None:  # a restart has closed it
             return
         notices = request.reservation.close(actual, self.now_ms)
         request.charge, request.reservation = actual, None
         expected = self.expected_notices(request)
-        if not self.resolved_in_the_past:
+        if not (self.resolved_in_the_past or self.went_back):
             assert [told(notice) for notice in notices] == expected
         assert len({told(notice) for notice in notices}) == len(notices)
         assert len({notice.id for notice in notices}) == len(notices)
@@ -318,3 +353,48 @@ def test_a_notice_as_it_is_sent() -> None:
         "spent": "0.33335",
         "limit": "0.5",
     }
+
+
+def test_a_request_made_while_the_clock_was_ahead_locks_no_budget_when_it_is_right_again() -> None:
+    ledger = ModelLedger()
+    budgets, caller = Budgets(ledger, THRESHOLDS), alice("10tokens/day")
+    ahead = NOON + 45 * DAY_MS
+    request = Request(caller, ahead, Amounts(tokens=10), budgets.reserve(caller, Amounts(tokens=10), ahead))
+    ledger.requests.append(request)
+    assert request.reservation is not None
+    request.reservation.close(Amounts(tokens=10), ahead)
+    request.charge = Amounts(tokens=10)
+    with pytest.raises(Refusal):
+        budgets.check_spent(caller, ahead)
+    for day in range(45):
+        for known in (budgets, Budgets(ledger, THRESHOLDS)):  # as it runs on, and after a restart
+            known.check_spent(caller, NOON + day * DAY_MS)
+    with pytest.raises(Refusal):
+        budgets.check_spent(caller, ahead)
+
+
+def test_a_hold_counts_in_its_window_when_the_clock_goes_away_and_comes_back() -> None:
+    budgets, caller = Budgets(ModelLedger(), THRESHOLDS), alice("10tokens/day")
+    held = budgets.reserve(caller, Amounts(tokens=8), NOON)
+    budgets.reserve(caller, Amounts(tokens=10), NOON + DAY_MS).close(NOTHING, NOON)
+    budgets.reserve(caller, Amounts(tokens=10), NOON - DAY_MS).close(NOTHING, NOON)
+    assert refused(budgets, caller, Amounts(tokens=3)).code == "budget_reserved"
+    held.close(Amounts(tokens=10), NOON)
+    assert refused(budgets, caller, NOTHING).code == "insufficient_quota"
+
+
+def test_a_hold_that_is_lowered_makes_room_and_one_that_is_raised_needs_it() -> None:
+    budgets, caller = Budgets(ModelLedger(), THRESHOLDS), alice("10tokens/day")
+    first = budgets.reserve(caller, Amounts(tokens=600), NOON)
+    assert refused(budgets, caller, Amounts(tokens=1)).code == "budget_reserved"
+    assert first.revise(Amounts(tokens=6), NOON) is False
+    second = budgets.reserve(caller, Amounts(tokens=1), NOON)
+    with pytest.raises(Refusal) as caught:
+        second.revise(Amounts(tokens=5), NOON)
+    assert (caught.value.code, second.bound) == ("budget_reserved", Amounts(tokens=1))
+    first.close(Amounts(tokens=10), NOON)
+    with pytest.raises(Refusal) as caught:
+        second.revise(Amounts(tokens=5), NOON)
+    assert (caught.value.code, caught.value.retry) == ("insufficient_quota", False)
+    second.close(NOTHING, NOON)
+    assert budgets.held == 0

@@ -186,6 +186,33 @@ def test_settled_and_held_pass_the_limit_by_one_bound_at_the_most(limit: int, se
             assert settled >= limit or (held > 0 and settled + held + bound > limit)
 
 
+steps = st.lists(st.tuples(st.sampled_from(["reserve", "revise", "close"]), st.integers(0, 9), amounts), max_size=60)
+
+
+@given(st.integers(1, 2_000), steps)
+def test_no_interleaving_passes_a_limit_by_more_than_one_request_may_cost(
+    limit: int, steps: list[tuple[str, int, int]]
+) -> None:
+    """Each request closes at its hold or below; the one that was let through alone may be the dearest."""
+    settled, holds, dearest = 0, list[int](), 0
+    for step, which, amount in steps:
+        own = which % len(holds) if holds else None
+        if step == "reserve" and judge(limit, settled, sum(holds), amount) is Verdict.ADMIT:
+            holds.append(amount)
+        elif step == "revise" and own is not None:
+            others = sum(holds) - holds[own]
+            if amount <= holds[own] or judge(limit, settled, others, amount) is Verdict.ADMIT:
+                holds[own] = amount
+        elif step == "close" and own is not None:
+            settled += min(holds.pop(own), amount)
+        dearest = max([dearest, *holds])
+        assert all(hold >= 0 for hold in holds)
+        assert settled + sum(holds) <= limit + dearest
+    for hold in holds:
+        settled += hold
+    assert settled <= limit + dearest
+
+
 def test_amounts_by_unit() -> None:
     each = Amounts(cost=1, audio=2, tokens=3)
     assert [each.of(unit) for unit in Unit] == [1, 2, 3]

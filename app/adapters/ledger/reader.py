@@ -5,7 +5,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
 from functools import lru_cache
 
 import apsw
@@ -14,7 +13,7 @@ from app import errors
 from app.adapters.ledger.database import Database, rows
 from app.adapters.ledger.sums import amounts_spent
 from app.gateway.auth import Key
-from app.gateway.budgets import Spent
+from app.gateway.budgets import Days, Spent
 from app.policy.budget import Amounts
 from app.policy.terms import Terms
 
@@ -65,12 +64,12 @@ class LedgerReader:
         key_id, caller, stored, terms, expires_ms, revoked = row
         return Key(key_id, caller, stored, _terms(terms), expires_ms, bool(revoked))
 
-    def spent(self, caller: str, days: Sequence[date]) -> Spent:
-        """What a caller's closed rows come to since each of these days."""
+    def spent(self, caller: str, periods: Sequence[Days]) -> Spent:
+        """What a caller's closed rows come to in each of these periods."""
         with _readable(), self._connection:
-            since = tuple(amounts_spent(self._connection, caller, day) for day in days)
+            amounts = tuple(amounts_spent(self._connection, caller, *period) for period in periods)
             resolution = self._connection.execute(_LAST_RESOLUTION).get
-        return Spent(since, resolution)
+        return Spent(amounts, resolution)
 
     def due_notices(self, now_ms: int, limit: int) -> list[tuple[str, str, int]]:
         """Id, body and number of tries of the notices that are to be delivered by now."""

@@ -58,11 +58,12 @@ FROM ({counted}){tags} WHERE {where} GROUP BY name ORDER BY name
 
 _SPENT = """
 SELECT ifnull(sum(cost_nano_usd), 0), ifnull(sum(audio_ms), 0), ifnull(sum(charged_tokens), 0)
-FROM daily WHERE caller = ? AND day >= ?
+FROM daily WHERE caller = ? AND day >= ? AND day < ?
 """
 _HELD = """
 SELECT ifnull(sum(bound_nano_usd), 0), ifnull(sum(bound_audio_ms), 0), ifnull(sum(bound_tokens), 0)
 FROM requests WHERE state = 'held' AND caller = ? AND date(admitted_ms / 1000, 'unixepoch') >= ?
+    AND date(admitted_ms / 1000, 'unixepoch') < ?
 """
 
 
@@ -98,19 +99,21 @@ def standings(connection: apsw.Connection, caller: str, budgets: tuple[Budget, .
     found = []
     with connection:
         for budget in budgets:
-            begun = first_day(budget.window, now_ms)
-            spent, held = amounts_spent(connection, caller, begun), _amounts(connection, _HELD, caller, begun)
-            found.append(Standing(budget, spent.of(budget.unit), held.of(budget.unit), next_day(budget.window, now_ms)))
+            begun, ends = first_day(budget.window, now_ms), next_day(budget.window, now_ms)
+            spent = amounts_spent(connection, caller, begun, ends)
+            held = _amounts(connection, _HELD, caller, begun, ends)
+            found.append(Standing(budget, spent.of(budget.unit), held.of(budget.unit), ends))
     return found
 
 
-def amounts_spent(connection: apsw.Connection, caller: str, since: date) -> Amounts:
-    """What a caller's closed rows come to since this day."""
-    return _amounts(connection, _SPENT, caller, since)
+def amounts_spent(connection: apsw.Connection, caller: str, begun: date, ends: date | None) -> Amounts:
+    """What a caller's closed rows come to from this day on, and before the other."""
+    return _amounts(connection, _SPENT, caller, begun, ends)
 
 
-def _amounts(connection: apsw.Connection, query: str, caller: str, since: date) -> Amounts:
-    return Amounts(*connection.execute(query, (caller, since.isoformat())).get)
+def _amounts(connection: apsw.Connection, query: str, caller: str, begun: date, ends: date | None) -> Amounts:
+    """`ends` is the first day that does not count; None for a period without an end."""
+    return Amounts(*connection.execute(query, (caller, begun.isoformat(), ends.isoformat() if ends else "9999")).get)
 
 
 def _tagged(grouping: Grouping, caller: str, tags: Tags) -> str:

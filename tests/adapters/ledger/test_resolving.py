@@ -13,7 +13,7 @@ from app.adapters.ledger.resolving import UnknownRow, resolve, unknown_rows
 from app.gateway.accounting import State
 from app.gateway.administration import AuditEntry
 from app.gateway.report import Period
-from app.policy.budget import Amounts, Window, first_day
+from app.policy.budget import Amounts, Window, first_day, next_day
 from tests.adapters.ledger.entries import BOUND, NOON_MS, hold, record, rows, writing
 
 ENTRY = AuditEntry(NOON_MS, "cli:root", "resolve", "req_1", {"state": "unknown"}, {"state": "settled"})
@@ -63,14 +63,14 @@ def test_a_row_is_closed_once_with_what_it_came_to(
 
 
 def test_a_reader_that_begins_later_has_it_in_its_sums(database: Database, connection: apsw.Connection) -> None:
-    days = [first_day(window, NOON_MS) for window in Window]
+    days = [(first_day(window, NOON_MS), next_day(window, NOON_MS)) for window in Window]
     reader = LedgerReader(database)
     before = reader.spent("alice", days)
     resolve(connection, unknown_rows(connection)[0], None, ENTRY)
     later = LedgerReader(database)
     after = later.spent("alice", days)
     assert (before.resolution, after.resolution) == (0, 1)
-    for one, other in zip(before.since, after.since, strict=True):
+    for one, other in zip(before.amounts, after.amounts, strict=True):
         assert one.cost - other.cost == BOUND.cost > 0
     assert later.new_resolutions() == []
     assert [each.number for each in reader.new_resolutions()] == [1]
