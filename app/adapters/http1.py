@@ -4,7 +4,7 @@ head        a deadline, a limit on bytes and fields, and the framing rules of `a
 trailers    dropped; httptools hands them on as header fields, among which a handler could find a second key
 expect      no 100 Continue for HTTP/1.0, which knows none
 body        what is left of it when its answer is complete has one more head's time; then the connection ends
-writing     a peer that reads nothing of what waits for it is cut off
+writing     a peer that reads nothing of what waits for it, or next to nothing, is cut off
 errors      OpenAI's envelope with a request id, as everywhere else; what still comes is read and dropped for a while
 ceiling     a connection too many is marked, and answered 503 on everything but health
 """
@@ -19,6 +19,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from app import errors
 from app.errors import Refusal
 from app.wire import framing
+
+# Bytes a second that a peer must take of an answer that waits for it: what is held for it is bounded in time.
+LOWEST_READ_RATE = 100
 
 
 class GatewayProtocol(HttpToolsProtocol):
@@ -174,10 +177,10 @@ class GatewayProtocol(HttpToolsProtocol):
         self._write_watch = self.loop.call_later(self.write_seconds, self._look_at_writing)
 
     def _look_at_writing(self) -> None:
-        """Abort if nothing was taken since the last look, while nothing could be added."""
+        """Abort if less than the lowest rate was taken since the last look, while nothing could be added."""
         size = self.transport.get_write_buffer_size()
         stuck = size > 0 and (self.flow.write_paused or self.transport.is_closing())
-        if stuck and self._unsent is not None and size >= self._unsent:
+        if stuck and self._unsent is not None and self._unsent - size < LOWEST_READ_RATE * self.write_seconds:
             self.transport.abort()
             return
         self._unsent = size if stuck else None

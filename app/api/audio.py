@@ -18,11 +18,8 @@ from app.gateway.accounting import Answer, AnswerCut
 from app.gateway.call import Arrival, Call
 from app.gateway.deadline import Deadline
 from app.gateway.pipeline import Pipeline
+from app.policy.uploadrate import UploadRate
 from app.wire.headers import Headers
-
-# A body must come at this pace once its first seconds are over; only time spent waiting for the caller counts.
-LOWEST_BYTES_PER_SECOND = 1024
-SLOW_START_SECONDS = 5.0
 
 
 class AudioEndpoint:
@@ -35,7 +32,7 @@ class AudioEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         arrival = Arrival()
-        body = RequestBody(receive, self._timeouts.body_idle, arrival)
+        body = RequestBody(receive, self._timeouts, arrival)
         headers = Headers(scope["headers"])
         request_id, received_ms = scope["state"]["request_id"], time.time_ns() // 1_000_000
         call = Call(request_id, self._task, headers, body, received_ms, address_of(scope), arrival)
@@ -65,10 +62,11 @@ class AudioEndpoint:
 class RequestBody:
     """The caller's body, read only when it is asked for: an early refusal then costs the caller nothing."""
 
-    def __init__(self, receive: Receive, idle_seconds: float, arrival: Arrival) -> None:
+    def __init__(self, receive: Receive, timeouts: TimeoutSettings, arrival: Arrival) -> None:
         self._receive = receive
-        self._idle_seconds = idle_seconds
+        self._timeouts = timeouts
         self._arrival = arrival
+        self._rate = UploadRate(timeouts.min_upload_rate, timeouts.body_idle)
         self._deadline = Deadline()
         self.begun = False
         self.complete = False
@@ -88,6 +86,7 @@ class RequestBody:
             body: bytes = message.get("body", b"")
             if body:
                 self._arrival.received += len(body)
+                self._rate.received(len(body))
                 return body
         raise StopAsyncIteration
 
@@ -101,20 +100,19 @@ class RequestBody:
             return
 
     async def _next(self) -> Message:
-        """What comes next, waited for as long as the body's pace so far allows, and never beyond the idle time."""
+        """The next message; Refusal if it takes longer than the rate of the upload so far allows."""
         self.begun = True
-        arrival = self._arrival
-        patience = SLOW_START_SECONDS + arrival.received / LOWEST_BYTES_PER_SECOND - arrival.waited
         began = time.monotonic()
         try:
-            with self._deadline.within(min(patience, self._idle_seconds)):
+            with self._deadline.within(self._rate.seconds):
                 return await self._receive()
         except TimeoutError as error:
-            raise errors.request_timeout(
-                f"less than {LOWEST_BYTES_PER_SECOND} bytes a second, or nothing for {self._idle_seconds:g} s"
-            ) from error
+            idle, rate = self._timeouts.body_idle, self._timeouts.min_upload_rate
+            raise errors.request_timeout(f"less than {rate:g} bytes a second, or nothing for {idle:g} s") from error
         finally:
-            arrival.waited += time.monotonic() - began
+            waited = time.monotonic() - began
+            self._arrival.waited += waited
+            self._rate.waited(waited)
 
 
 class CallerSide:

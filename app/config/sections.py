@@ -46,11 +46,12 @@ class TlsSettings(Section):
 
 
 class TimeoutSettings(Section):
-    """All in seconds."""
+    """All in seconds, but for the rate."""
 
     keep_alive: int = Field(65, ge=1)
     head: float = Field(10, gt=0)
     body_idle: float = Field(30, gt=0)
+    min_upload_rate: float = Field(100, gt=0)
     connect: float = Field(5, gt=0)
     write_idle: float = Field(30, gt=0)
     first_byte: float = Field(300, gt=0)

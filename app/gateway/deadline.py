@@ -14,11 +14,16 @@ from typing import Self
 
 
 class Deadline:
-    """One limit; may be used again and again, by one task at a time. `total` is in seconds from now, over all uses."""
+    """One limit; may be used again and again, by one task at a time.
+
+    `total` is in seconds, over all uses. Only time inside of the context counts, and not what passes between `suspend`
+    and the next `allow`.
+    """
 
     def __init__(self, total: float | None = None) -> None:
         self._loop = asyncio.get_running_loop()
-        self._end = None if total is None else self._loop.time() + total
+        self._left = total
+        self._counted: float | None = None
         self._when: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_when = 0.0
@@ -32,11 +37,20 @@ class Deadline:
         return self
 
     def allow(self, seconds: float | None) -> None:
-        """So long from now; None for as long as the total lasts."""
-        limit = None if seconds is None else self._loop.time() + seconds
-        self._when = limit if self._end is None else self._end if limit is None else min(limit, self._end)
+        """Set the limit to so many seconds from now; None for what is left of the total."""
+        now = self._loop.time()
+        self._count(now)
+        if self._left is not None and (seconds is None or self._left < seconds):
+            seconds = self._left
+        self._counted = None if self._task is None else now
+        self._when = None if seconds is None else now + seconds
         if self._when is not None and (self._timer is None or self._when < self._timer_when):
             self._set_timer(self._when)
+
+    def suspend(self) -> None:
+        """Set no limit and count nothing until the next `allow`."""
+        self._count(self._loop.time())
+        self._counted = self._when = None
 
     def close(self) -> None:
         """Nothing is limited any more."""
@@ -49,12 +63,19 @@ class Deadline:
         task = asyncio.current_task()
         assert task is not None
         self._task, self._cancelling, self._passed = task, task.cancelling(), False
+        self._counted = self._loop.time()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        task, self._task, self._when = self._task, None, None
+        self.suspend()
+        task, self._task = self._task, None
         if self._passed and task is not None and task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
+
+    def _count(self, now: float) -> None:
+        """Take what has passed since the last count from the total."""
+        if self._left is not None and self._counted is not None:
+            self._left -= now - self._counted
 
     def _set_timer(self, when: float) -> None:
         if self._timer is not None:

@@ -138,13 +138,15 @@ class Exchange:
 
     async def _framed(self) -> tuple[int | None, AsyncIterator[bytes]]:
         """The body and, where the provider wants one, its length, for which it is read to its end first."""
-        form, allow = self._form, self._deadline.allow
+        form, deadline = self._form, self._deadline
         if self._line.framing == "chunked":
-            return None, form.body(form.content(), allow)
+            return None, form.body(form.content(), deadline)
         self._spool = spool = self._line.spools.open()
+        deadline.suspend()
         async for chunk in form.content():
             await spool.write(chunk)
-        return spool.size + form.tail_bytes, form.body(spool.replay(), allow)
+        deadline.allow(None)
+        return spool.size + form.tail_bytes, form.body(spool.replay(), deadline)
 
     async def _refused(self, response: Response) -> Failed:
         """What an answer other than 2xx comes to. Its body is waited for a short time: most of it is its status."""

@@ -6,18 +6,16 @@ form has proved complete and the hold is durable. Until then no provider can act
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 from app import errors
 from app.config import TimeoutSettings
 from app.errors import Refusal
 from app.gateway.admission import LedgerUnavailable, Permit
+from app.gateway.deadline import Deadline
 from app.gateway.form import Field
 from app.gateway.intake import Upload
 from app.wire.multipart import FormWriter
-
-# Told how many seconds the provider has for its next step; None while the next step is the caller's.
-Allow = Callable[[float | None], None]
 
 
 class OutboundForm:
@@ -72,20 +70,25 @@ class OutboundForm:
                 pending = b""
         self._tail = pending + end_of_file
 
-    async def body(self, content: AsyncIterator[bytes], allow: Allow) -> AsyncIterator[bytes]:
-        """The content and its tail. A Refusal that ends it is kept: the HTTP client wraps what a body raises."""
+    async def body(self, content: AsyncIterator[bytes], deadline: Deadline) -> AsyncIterator[bytes]:
+        """The content and its tail. A Refusal that ends it is kept: the HTTP client wraps what a body raises.
+
+        The deadline is the provider's. It is suspended while the next step is the caller's.
+        """
         self.connected = time.monotonic()
+        deadline.suspend()
         try:
             async for chunk in content:
                 self._mark_sent()
                 self.sent_bytes += len(chunk)
-                allow(self._timeouts.write_idle)
+                deadline.allow(self._timeouts.write_idle)
                 began = time.monotonic()
                 yield chunk
                 self.pushed += time.monotonic() - began
-                allow(None)
+                deadline.suspend()
+            deadline.allow(None)
             await self._committed()
-            allow(self._timeouts.first_byte)
+            deadline.allow(self._timeouts.first_byte)
             tail = self._tail + self._writer.close()
             self.sent_bytes += len(tail)
             self.closing_released = True

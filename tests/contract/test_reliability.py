@@ -13,7 +13,7 @@ from tests.faults.catalogue import ROWS
 RELIABILITY = ROOT / "docs" / "reliability.md"
 THREATS = ROOT / "THREAT_MODEL.md"
 
-_ROW = r"\b([A-J])(\d+)\b"
+_ROW = r"\b([A-P])(\d+)\b"
 _RANGE = re.compile(rf"{_ROW} to \1(\d+)\b")
 _UNITS = {"s": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "": 1}
 

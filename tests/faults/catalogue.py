@@ -59,7 +59,7 @@ ROWS: dict[str, str] = {
     "D63": "A declared length above the limit is refused before the body is asked for",
     "D64": "The first byte of the file above the limit ends the upload, here and upstream",
     "D66": "A silent connection and a slow head end at their deadline",
-    "D67": "A body slower than the lowest pace gets 408; only the caller's own slowness counts",
+    "D67": "A body slower than the lowest rate gets 408; only the caller's own slowness counts",
     "D69": "Connections are bounded in total, and health still answers",
     "D70": "Requests beyond the ceiling get 503 and a time to come back",
     "D71": "An upload takes the same memory at 1 MB and at 200 MB",
@@ -121,6 +121,9 @@ ROWS: dict[str, str] = {
     # K: hostile callers: media headers that lie
     # L: hostile callers: bytes that cost far more than they should
     # M: hostile callers: totals of the process
+    "M205": "Time spent waiting for the caller, who sends or reads slowly, never counts against the provider",
+    "M206": "A live upload at the lowest rate of audio is not cut; the lowest rate is a setting",
+    "M207": "The lowest rate holds over each stretch of an upload: a fast beginning pays for no slow end",
     # N: hostile providers: absurd usage and odd answers
     # P: what real clients and providers send
 }

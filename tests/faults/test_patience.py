@@ -1,14 +1,16 @@
 """How long the provider has: for its first byte, for its next event, for everything."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
 
 import pytest
 
-from tests.behaviour.caller import connect, error_of, form, post, post_bytes, request_id
+from tests.behaviour.caller import CLIP, begin, connect, error_of, form, post, post_bytes, request_id
 from tests.faults.answers import CUT, FIRST, is_charged_at_its_hold, is_unknown, raw, row_of, sse, stream
 from tests.stubs.gateway import GatewayProcess
-from tests.stubs.raw import multipart
-from tests.stubs.upstream import TOKENS, Reply, ScriptedUpstream, json_answer, sse_answer
+from tests.stubs.raw import chunked, multipart
+from tests.stubs.upstream import TOKENS, Reply, ScriptedUpstream, json_answer, sse_answer, sse_frame
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +76,48 @@ def bounded(shared_upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPath
         tmp_path_factory.mktemp("bounded"), shared_upstream.base_url, "[timeouts]\ntotal = 1.5"
     ) as process:
         yield process
+
+
+@pytest.fixture(scope="module")
+def measured(shared_upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """A gateway that sends forms with their length, whose exchanges end after 1.5 s."""
+    settings = "[timeouts]\ntotal = 1.5"
+    folder = tmp_path_factory.mktemp("measured")
+    with GatewayProcess(folder, shared_upstream.base_url, settings, 'framing = "length"') as process:
+        yield process
+
+
+@pytest.mark.parametrize("framing", ["bounded", "measured"])
+def test_M205_a_slow_upload_takes_nothing_of_the_providers_time(
+    request: pytest.FixtureRequest, upstream: ScriptedUpstream, framing: str
+) -> None:
+    """The caller alone takes longer than a whole exchange may."""
+    gateway: GatewayProcess = request.getfixturevalue(framing)
+    whole = multipart(form())
+    with connect(gateway) as caller:
+        begin(gateway, caller)
+        for at in range(0, len(whole), 4000):
+            caller.send(chunked([whole[at : at + 4000]], last=b""))
+            Event().wait(0.5)
+        caller.send(chunked([]))
+        answer = caller.read_response()
+    assert (answer.status, row_of(gateway, answer)["state"]) == (200, "settled")
+    assert upstream.journal[0].file.data == CLIP
+
+
+def test_M205_a_stream_that_its_caller_reads_late_is_passed_on_whole(
+    shared_upstream: ScriptedUpstream, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    """More than all buffers on the way take waits for the caller, for longer than a whole exchange may last."""
+    event = sse_frame({"type": "transcript.text.delta", "delta": "a" * 1_000_000})
+    done = sse_frame({"type": "transcript.text.done", "text": "", "usage": TOKENS})
+    upstream.reply(sse(b"").but(framing="chunked", body=[*((0.0, event) for _ in range(30)), (0.0, done)]))
+    with GatewayProcess(tmp_path, upstream.base_url, "[timeouts]\ntotal = 5") as gateway, connect(gateway) as caller:
+        caller.send(post_bytes(gateway, multipart(form("gpt-4o-transcribe", fields=[("stream", "true")]))))
+        caller.read_until(b"\r\n\r\n")
+        Event().wait(6)
+        caller.read_until(done)
+        caller.read_until(b"0\r\n\r\n")
 
 
 def dripping(reply: Reply, piece: bytes, count: int, seconds: float) -> Reply:

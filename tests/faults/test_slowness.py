@@ -11,6 +11,7 @@ import pytest
 
 from tests.behaviour.caller import CLIP, begin, connect, error_of, fence, form, post, post_bytes, request_id
 from tests.faults.answers import row_of
+from tests.faults.test_limits import compressed
 from tests.stubs.gateway import GatewayProcess
 from tests.stubs.raw import RawConnection, RawResponse, chunked, multipart, request
 from tests.stubs.upstream import ScriptedUpstream, json_answer
@@ -156,27 +157,47 @@ def test_D66_a_second_head_that_drips_has_no_more_time(hasty: GatewayProcess) ->
         assert (answer.status, error_of(answer)["code"]) == (408, "request_timeout")
 
 
+@pytest.mark.parametrize("first", [1500, 1_500_000], ids=["slow from the start", "fast at first"])
+@pytest.mark.parametrize("file_first", [False, True], ids=["model first", "file first"])
 @pytest.mark.parametrize("declared", [False, True], ids=["chunked", "Content-Length"])
-def test_D67_a_body_of_one_byte_a_second_is_refused(
-    gateway: GatewayProcess, upstream: ScriptedUpstream, declared: bool
+def test_D67_M207_a_body_that_drips_is_refused_however_it_began(
+    hasty: GatewayProcess, upstream: ScriptedUpstream, declared: bool, file_first: bool, first: int
 ) -> None:
-    """Each byte comes well before the idle time is over; all together they are below the lowest pace."""
-    with connect(gateway) as caller:
+    """Each byte comes well before the idle time is over; all together they are below the lowest rate."""
+    opening = multipart(form(None if file_first else "whisper-1", CLIP + bytes(first)), closing=False)[:first]
+    with connect(hasty) as caller:
         caller.socket.settimeout(60)
         if declared:
-            caller.send(post_bytes(gateway, b"", headers=[("Content-Length", "1000000")]) + OPENING[:1500])
+            caller.send(post_bytes(hasty, b"", headers=[("Content-Length", str(first + 1_000_000))]) + opening)
             rest = bytes(1000)
         else:
-            begin(gateway, caller)
-            caller.send(chunked([OPENING[:1500]], last=b""))
+            begin(hasty, caller)
+            caller.send(chunked([opening], last=b""))
             rest = chunked([b"x"] * 1000, last=b"")
-        exchange = upstream.wait_for(1)
         with dripping(caller, rest, 0.1 if declared else 0.02):
             answer = caller.read_response()
     assert (answer.status, error_of(answer)["code"]) == (408, "request_timeout")
     assert answer.header("connection") == "close"
-    upstream.wait_until(lambda: exchange.aborted)
-    assert gateway.wait_for_row(request_id(answer), "released")["cost_nano_usd"] == 0
+    if file_first:
+        assert upstream.journal == []
+    else:
+        upstream.wait_until(lambda: upstream.journal[0].aborted)
+        assert hasty.wait_for_row(request_id(answer), "released")["cost_nano_usd"] == 0
+
+
+def test_M206_a_live_recording_at_700_bytes_a_second_is_not_cut(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    """Opus at its lowest rate, sent while it is recorded, with the settings as they are by default."""
+    recording = multipart(form(audio=compressed("I138-opus-at-6-kbit", seconds=18)))
+    with connect(gateway) as caller:
+        begin(gateway, caller)
+        for at in range(0, len(recording), 350):
+            caller.send(chunked([recording[at : at + 350]], last=b""))
+            threading.Event().wait(0.5)
+        caller.send(chunked([]))
+        assert caller.read_response().status == 200
+    assert upstream.journal[0].complete
 
 
 def test_D67_a_body_that_stops_is_refused(hasty: GatewayProcess, upstream: ScriptedUpstream) -> None:

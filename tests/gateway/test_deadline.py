@@ -101,6 +101,49 @@ def test_the_total_goes_on_over_all_uses() -> None:
     run(scenario())
 
 
+def test_time_outside_of_a_context_is_not_of_the_total() -> None:
+    async def scenario() -> None:
+        deadline = Deadline(5 * SOON)
+        for _ in range(2):
+            with deadline.within(None):
+                pass
+            await asyncio.sleep(6 * SOON)
+        with deadline.within(None):
+            await asyncio.sleep(0)
+
+    run(scenario())
+
+
+def test_suspended_time_is_not_of_the_total() -> None:
+    async def scenario() -> None:
+        deadline = Deadline(5 * SOON)
+        with deadline.within(None):
+            deadline.suspend()
+            await asyncio.sleep(6 * SOON)
+            deadline.allow(None)
+            await asyncio.sleep(0)
+        with pytest.raises(TimeoutError), deadline.within(None):
+            await asyncio.sleep(NEVER)
+
+    run(scenario())
+
+
+def test_what_is_left_of_the_total_is_the_limit_after_a_suspension() -> None:
+    async def scenario() -> None:
+        async def suspended_at_first() -> None:
+            deadline = Deadline(SOON)
+            with deadline.within(None):
+                deadline.suspend()
+                await asyncio.sleep(2 * SOON)
+                deadline.allow(NEVER)
+                await asyncio.sleep(NEVER)
+
+        with pytest.raises(TimeoutError):
+            await suspended_at_first()
+
+    run(scenario())
+
+
 def test_a_cancellation_from_outside_stays_one() -> None:
     async def scenario() -> None:
         async def waiting() -> None:
