@@ -12,12 +12,12 @@ from app.cli import tables
 from app.cli.callers import BUDGETS_SPARE, SPARE, document, lines, plain
 from app.cli.completion import caller_names
 from app.cli.ending import FAILED, MISUSED, stop
-from app.cli.settings import ConfigFile, actor, database_of, explained, loaded
+from app.cli.settings import ConfigFile, actor, database_of, explained, loaded, name_ledger
 from app.cli.tables import Format
 from app.cli.times import length_ms
 from app.clock import now_ms
 from app.config import Config
-from app.gateway.administration import Administration, Fault, Impossible
+from app.gateway.administration import Administration, Fault, Impossible, check_new_caller
 from app.policy.terms import parse_tags
 
 app = typer.Typer(
@@ -56,9 +56,14 @@ def create(
     Example: audio-gateway keys create search-team --model whisper-1 --rpm 60 --budget 50usd/month --expires 90d
     """
     terms = _terms(model, task, rpm, burst, concurrency, budget, tag)
-    with _managed(loaded(config)) as callers:
-        secret = callers.create(name, terms, _expiry_ms(expires))
+    expires_ms = _expiry_ms(expires)
+    settings = loaded(config)
+    with _possible():  # before a ledger is made
+        check_new_caller(name, terms, frozenset(each.id for each in settings.models))
+    with _managed(settings, make=True) as callers:
+        secret = callers.create(name, terms, expires_ms)
     _print_key(name, secret, format)
+    name_ledger(settings)
 
 
 @app.command("list")
@@ -85,9 +90,9 @@ def show(name: Name, format: Shown = Format.TABLE, config: ConfigFile = None) ->
     Example: audio-gateway keys show search-team
     """
     settings = loaded(config)
-    with _managed(settings) as callers:
-        record = callers.caller(name)
     with explained(), database_of(settings).session() as connection:
+        with _possible():
+            record = administration(settings, connection, actor()).caller(name)
         stand = standings(connection, name, record.terms.budgets, now_ms())
     if format is not Format.TABLE:
         typer.echo(tables.rendered([document(record, stand)], format), nl=False)
@@ -127,8 +132,10 @@ def update(
     changes |= dict.fromkeys(unlimited or ())
     if not changes:
         stop("nothing to change was named", MISUSED)
-    with _managed(loaded(config)) as callers:
+    settings = loaded(config)
+    with _managed(settings) as callers:
         record = callers.update(name, changes)
+    name_ledger(settings)
     if format is Format.TABLE:
         typer.echo(f"{name}: {plain(record.terms.document()) or 'no limits'}")
     else:
@@ -148,9 +155,11 @@ def rotate(
     Example: audio-gateway keys rotate search-team --overlap 24h
     """
     overlap_ms = length_ms(overlap)
-    with _managed(loaded(config)) as callers:
+    settings = loaded(config)
+    with _managed(settings) as callers:
         secret = callers.rotate(name, overlap_ms, _expiry_ms(expires))
     _print_key(name, secret, format)
+    name_ledger(settings)
 
 
 @app.command()
@@ -165,8 +174,10 @@ def revoke(
 
     Example: audio-gateway keys revoke search-team
     """
-    with _managed(loaded(config)) as callers:
+    settings = loaded(config)
+    with _managed(settings) as callers:
         revoked = callers.revoke(name)
+    name_ledger(settings)
     if format is Format.TABLE:
         typer.echo(f"revoked: {', '.join(revoked)}")
     else:
@@ -174,12 +185,17 @@ def revoke(
 
 
 @contextmanager
-def _managed(settings: Config) -> Iterator[Administration]:
-    with explained(), database_of(settings).session() as connection:
-        try:
-            yield administration(settings, connection, actor())
-        except Impossible as error:
-            stop(str(error), MISUSED if error.fault is Fault.INVALID else FAILED)
+def _managed(settings: Config, *, make: bool = False) -> Iterator[Administration]:
+    with explained(), database_of(settings).session(make=make) as connection, _possible():
+        yield administration(settings, connection, actor())
+
+
+@contextmanager
+def _possible() -> Iterator[None]:
+    try:
+        yield
+    except Impossible as error:
+        stop(str(error), MISUSED if error.fault is Fault.INVALID else FAILED)
 
 
 def _terms(

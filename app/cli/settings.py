@@ -55,6 +55,11 @@ def database_of(settings: Config) -> Database:
     return Database(settings.ledger.path, settings.ledger.synchronous)
 
 
+def name_ledger(settings: Config) -> None:
+    """Say on standard error which ledger a command has changed: it may not be the one that the gateway serves from."""
+    typer.echo(f"ledger: {settings.ledger.path.absolute()}", err=True)
+
+
 def actor() -> str:
     """Who runs this command, for the audit."""
     try:

@@ -10,6 +10,7 @@ stops the start with one line that says where it stands and why.
     catalogue    models and their prices
     callers      callers in the settings
     telemetry    metrics, traces, the log
+    ledger_path  where the ledger is when no setting names a path
     secret       keys out of files and the environment
     reloading    what a running process can take in
 """

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from app.config.callers import CallerSettings, LimitSettings
 from app.config.catalogue import DEFAULT_MODELS, Model
+from app.config.ledger_path import default_path
 from app.config.section import InvalidConfig, Section
 from app.config.sections import (
     ADMIN_KEY_VARIABLE,
@@ -91,7 +92,7 @@ def load(file: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
     _refuse_unknown_names(environ)
     _refuse_unreadable_arrays(environ)
     try:
-        return Config(**_merged(told, _from_environment(environ)))
+        return Config(**_with_ledger(_merged(told, _from_environment(environ)), environ))
     except ValidationError as error:
         raise InvalidConfig(_line(error, file, environ)) from None
 
@@ -128,6 +129,14 @@ def _merged(file: dict[str, Any], environment: dict[str, Any]) -> dict[str, Any]
         elif isinstance(below, dict):
             merged[key] = {**below, **value}
     return merged
+
+
+def _with_ledger(merged: dict[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """The same with the ledger's default path in this environment where no path is set."""
+    table = merged.get("ledger", {})
+    if not isinstance(table, dict) or "path" in table:
+        return merged
+    return {**merged, "ledger": {**table, "path": default_path(environ)}}
 
 
 def _variables() -> dict[str, Any]:

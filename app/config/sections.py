@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
 from app.config import secret
+from app.config.ledger_path import DEFAULT, expanded
 from app.config.section import InvalidConfig, Section
 
 ADMIN_KEY_VARIABLE = "AUDIO_GATEWAY_ADMIN_KEY"
@@ -68,7 +69,9 @@ class CorsSettings(Section):
 
 
 class LedgerSettings(Section):
-    path: Path = Path("data/ledger.db")
+    """The ledger. `load` replaces the default path by that of the environment, which may name a state directory."""
+
+    path: Annotated[Path, AfterValidator(expanded)] = DEFAULT
     synchronous: Literal["full", "normal"] = "full"
 
 

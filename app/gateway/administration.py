@@ -116,11 +116,7 @@ class Administration:
 
     def create(self, name: str, document: Document, expires_ms: int | None = None) -> str:
         """A new caller on these terms; its first key, which is shown this once."""
-        if not NAME.fullmatch(name):
-            raise Impossible(
-                Fault.INVALID, "a caller's name has letters, digits, '.', '_' and '-', 64 at the most, and no space"
-            )
-        terms, now = self._terms(document), now_ms()
+        terms, now = check_new_caller(name, document, self._models), now_ms()
         secret, key = _new_key(name, terms, expires_ms, now)
         entry = self._entry(now, "create", name, None, {**terms.document(), "key_id": key.id})
         with self._book.transaction():
@@ -133,7 +129,8 @@ class Administration:
         with self._book.transaction():
             before = self._changeable(name).terms
             merged = {part: value for part, value in {**before.document(), **changes}.items() if value is not None}
-            terms = self._terms(merged)
+            # A model that has left the catalogue meanwhile stays named: what is not changed is not checked again.
+            terms = _checked(merged, self._models | (before.models or frozenset()))
             entry = self._entry(now_ms(), "update", name, before.document(), terms.document())
             self._book.change_terms(name, terms, entry)
             return self.caller(name)
@@ -171,20 +168,30 @@ class Administration:
         if name in self._configured:
             raise Impossible(Fault.CONFLICT, f"{name} is a caller of the settings: change it there")
 
-    def _terms(self, document: Document) -> Terms:
-        try:
-            terms = Terms.read(document)
-        except ValueError as error:
-            raise Impossible(Fault.INVALID, str(error)) from error
-        for model in sorted((terms.models or frozenset()) - self._models):
-            known = ", ".join(sorted(self._models))
-            raise Impossible(Fault.INVALID, f"models: {model!r} is not in the catalogue: {known}")
-        return terms
-
     def _entry(
         self, now_ms: int, action: str, subject: str, before: Document | None, after: Document | None
     ) -> AuditEntry:
         return AuditEntry(now_ms, self._actor, action, subject, before, after)
+
+
+def check_new_caller(name: str, document: Document, models: frozenset[str]) -> Terms:
+    """The terms of a caller that is to be made, with these models in the catalogue; Impossible."""
+    if not NAME.fullmatch(name):
+        raise Impossible(
+            Fault.INVALID, "a caller's name has letters, digits, '.', '_' and '-', 64 at the most, and no space"
+        )
+    return _checked(document, models)
+
+
+def _checked(document: Document, models: frozenset[str]) -> Terms:
+    try:
+        terms = Terms.read(document)
+    except ValueError as error:
+        raise Impossible(Fault.INVALID, str(error)) from error
+    for model in sorted((terms.models or frozenset()) - models):
+        known = ", ".join(sorted(models))
+        raise Impossible(Fault.INVALID, f"models: {model!r} is not in the catalogue: {known}")
+    return terms
 
 
 def _new_key(caller: str, terms: Terms, expires_ms: int | None, now_ms: int) -> tuple[str, Key]:

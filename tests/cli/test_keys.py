@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from app.adapters.ledger import Database
 from app.cli import app
 
 
@@ -45,6 +46,7 @@ def run(folder: Path, *arguments: str) -> Result:
     ],
 )
 def test_what_cannot_be_done_is_told_in_one_line(tmp_path: Path, line: str, status: int, words: str) -> None:
+    Database(tmp_path / "ledger.db").connect().close()
     done = run(tmp_path, *line.split())
     assert (done.exit_code, done.stdout) == (status, "")
     assert re.fullmatch(rf"audio-gateway: .*{re.escape(words)}.*\n", done.stderr)
@@ -83,3 +85,19 @@ def test_callers_of_the_settings_are_shown_and_not_changed(tmp_path: Path) -> No
         refused = run(tmp_path, *line.split(), "--config", str(config))
         assert (refused.exit_code, refused.stdout) == (1, "")
         assert refused.stderr == "audio-gateway: team is a caller of the settings: change it there\n"
+
+
+@pytest.mark.parametrize("change", ["--rpm 7", "--unlimited models", "--model kept", "--model gone --model kept"])
+def test_a_caller_of_a_model_that_has_left_the_catalogue_can_be_changed(tmp_path: Path, change: str) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(catalogue("gone", "kept"))
+    assert run(tmp_path, "keys", "create", "zoe", "--model", "gone", "--config", str(config)).exit_code == 0
+    config.write_text(catalogue("kept"))
+    done = run(tmp_path, "keys", "update", "zoe", *change.split(), "--config", str(config))
+    assert (done.exit_code, done.stdout != "") == (0, True), done.stderr
+    wrong = run(tmp_path, "keys", "update", "zoe", "--model", "other", "--config", str(config))
+    assert (wrong.exit_code, "'other' is not in the catalogue" in wrong.stderr) == (2, True)
+
+
+def catalogue(*models: str) -> str:
+    return "".join(f'[[models]]\nid = "{each}"\ntasks = ["transcribe"]\nprice = "free"\n' for each in models)

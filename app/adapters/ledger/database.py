@@ -4,7 +4,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,6 +13,8 @@ import apsw
 from app.adapters.ledger.schema import APPLICATION_ID, STEPS, TABLES, VERSION
 
 BUSY_TIMEOUT_MS = 5_000
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
 
 # What is wrong with the place that is written to, and may pass. Every other error is that of what is written.
 OF_THE_PLACE = (
@@ -49,7 +51,7 @@ class Database:
         """A connection to the ledger, made and given its tables if the file is not there yet; LedgerUnusable."""
         with self.explained((apsw.Error, OSError)):
             self.check_in_place()
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._make_private()
             connection = apsw.Connection(os.fspath(self.path))
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             self._prepare(connection)
@@ -72,11 +74,18 @@ class Database:
     def existing(self, oldest: int = VERSION) -> apsw.Connection:
         """A connection to a ledger that is there, of this schema or one from `oldest` on, as it is; LedgerUnusable."""
         with self.explained((apsw.Error, OSError)):
+            self.check_in_place()
             if not self.path.exists():
-                raise LedgerUnusable(f"ledger {self.path}: there is no such file")
+                raise LedgerUnusable(
+                    f"ledger {self.path}: there is no such file; `serve` and `keys create` make it. "
+                    "If the ledger is elsewhere, name it with path in [ledger] or AUDIO_GATEWAY_LEDGER__PATH"
+                )
             connection = apsw.Connection(os.fspath(self.path), apsw.SQLITE_OPEN_READWRITE)
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            if _is_new(connection):
+                raise LedgerUnusable(f"ledger {self.path}: the file is empty; `serve` and `keys create` fill it")
             self._refuse_strangers(connection, oldest)
+            self._set_up(connection)
         return connection
 
     @contextmanager
@@ -89,9 +98,9 @@ class Database:
             yield connection
 
     @contextmanager
-    def session(self) -> Iterator[apsw.Connection]:
-        """A connection for a while; LedgerUnusable for whatever goes wrong on it."""
-        with closing(self.connect()) as connection, self.explained():
+    def session(self, *, make: bool = False) -> Iterator[apsw.Connection]:
+        """A connection for a while; LedgerUnusable for whatever goes wrong on it. With `make` a new file is made."""
+        with closing(self.connect() if make else self.existing()) as connection, self.explained():
             yield connection
 
     @contextmanager
@@ -108,8 +117,8 @@ class Database:
         The file holds the pid of its holder, for `holder`.
         """
         try:
-            self._lock_path.parent.mkdir(parents=True, exist_ok=True)
-            lock = self._lock_path.open("a+")
+            self._lock_path.parent.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+            lock = os.fdopen(_private(self._lock_path, os.O_RDWR | os.O_APPEND), "a+")
         except OSError as error:
             raise LedgerUnusable(f"ledger {self.path}: {error.strerror}") from error
         if not _locked(lock):
@@ -165,10 +174,19 @@ class Database:
                 f"ledger {self.path}: its file system cannot do write-ahead logging (the journal mode stays {mode}); "
                 "name a path on a local disk"
             )
-        connection.pragma("synchronous", self._synchronous)
-        connection.pragma("foreign_keys", True)
+        self._set_up(connection)
         if _is_new(connection):
             _found(connection)
+
+    def _set_up(self, connection: apsw.Connection) -> None:
+        connection.pragma("synchronous", self._synchronous)
+        connection.pragma("foreign_keys", True)
+
+    def _make_private(self) -> None:
+        """An empty file for this user alone where none is there; SQLite gives its other files the same mode."""
+        self.path.parent.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+        with suppress(OSError):  # SQLite says why it cannot be opened
+            os.close(_private(self.path, os.O_RDWR | os.O_EXCL))
 
     def _refuse_strangers(self, connection: apsw.Connection, oldest: int) -> None:
         version, owner = connection.pragma("user_version"), connection.pragma("application_id")
@@ -181,6 +199,11 @@ class Database:
                 f"ledger {self.path}: made by an older gateway (schema {version}); "
                 f"`audio-gateway serve` brings it to schema {VERSION} when it starts"
             )
+
+
+def _private(path: Path, flags: int) -> int:
+    """A descriptor of this file, which is made for this user alone if it is not there."""
+    return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
 
 
 def _locked(lock: IO[str]) -> bool:

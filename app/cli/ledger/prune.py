@@ -10,7 +10,7 @@ from app.adapters.ledger.pruning import Prunable, prunable
 from app.adapters.ledger.pruning import prune as prune_rows
 from app.cli.ending import MISUSED, stop
 from app.cli.progress import Bar
-from app.cli.settings import ConfigFile, actor, database_of, explained, loaded
+from app.cli.settings import ConfigFile, actor, database_of, explained, loaded, name_ledger
 from app.cli.times import DAY_MS, length_ms
 from app.clock import now_ms
 from app.gateway.administration import AuditEntry
@@ -30,7 +30,8 @@ def prune(
     """
     before = _day_before(older_than)
     before_ms = Period(since=before).begin_ms
-    database = database_of(loaded(config))
+    settings = loaded(config)
+    database = database_of(settings)
     with explained(), closing(database.existing()) as connection, database.explained():
         plan = prunable(connection, before_ms)
         if plan.rows and not dry_run:
@@ -38,6 +39,8 @@ def prune(
             with Bar("prune") as bar:
                 prune_rows(connection, before_ms, entry, bar)
     typer.echo(_told(plan, before, dry_run))
+    if plan.rows and not dry_run:
+        name_ledger(settings)
 
 
 def _day_before(older_than: str) -> date:

@@ -7,7 +7,7 @@ import typer
 
 from app.adapters.ledger.resolving import UnknownRow, resolve, unknown_rows
 from app.cli.ending import MISUSED, stop
-from app.cli.settings import ConfigFile, actor, database_of, explained, loaded
+from app.cli.settings import ConfigFile, actor, database_of, explained, loaded, name_ledger
 from app.clock import now_ms
 from app.config import Config
 from app.gateway.administration import AuditEntry
@@ -41,6 +41,7 @@ def resolve_row(
         charge = None if release else _charge(settings, row, seconds, cost)
         if not resolve(connection, row, charge, _entry(row, charge)):
             stop(f"the row {id} has just been resolved by somebody else")
+    name_ledger(settings)
     typer.echo(f"{id}: {'released' if charge is None else f'settled at {usd_text(charge.cost)} USD'}")
 
 
