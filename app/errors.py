@@ -304,8 +304,8 @@ def upstream_cut() -> Refusal:
     return Refusal(502, "upstream_cut", "The speech provider's stream broke off before the transcript was complete.")
 
 
-def upstream_bad_response(reason: str) -> Refusal:
-    return Refusal(502, "upstream_bad_response", f"The speech provider's answer cannot be used: {reason}.")
+def upstream_bad_response(reason: str, *, retry: bool | None = None) -> Refusal:
+    return Refusal(502, "upstream_bad_response", f"The speech provider's answer cannot be used: {reason}.", retry=retry)
 
 
 def upstream_auth_failed() -> Refusal:
@@ -342,7 +342,11 @@ def upstream_rate_limited(retry_after: float | None) -> Refusal:
     )
 
 
-def upstream_refused(status: int, detail: str, body: bytes | None) -> Refusal:
+def upstream_refused(
+    status: int, detail: str, body: bytes | None, *, retry: bool | None = None, retry_after: float | None = None
+) -> Refusal:
     """A complete error answer of the provider, under its own status; with its own body where that is OpenAI-shaped."""
     message = f"The speech provider refused the request with status {status}."
-    return Refusal(status, "upstream_error", f"{message} {detail}".strip(), body=body)
+    return Refusal(
+        status, "upstream_error", f"{message} {detail}".strip(), body=body, retry=retry, retry_after=retry_after
+    )

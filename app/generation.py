@@ -97,7 +97,6 @@ class _Way:
     """The way of a request under these settings."""
 
     directory: KeyDirectory
-    relay: Relay
     pipeline: Pipeline
 
 
@@ -151,7 +150,7 @@ def _way(settings: Config, environ: Mapping[str, str], lasting: Lasting, provide
         upstream=settings.upstream.name,
         onward=lasting.observers.onward,
     )
-    return _Way(directory, relay, pipeline)
+    return _Way(directory, pipeline)
 
 
 def _application(docs: bool) -> FastAPI:
@@ -174,15 +173,18 @@ def _add_routes(app: FastAPI, settings: Config, admin_key: SecretStr | None, las
         administer = partial(_administer, settings, lasting.changes)
         sums, audit = partial(_sums, lasting.reports), partial(_audit, lasting.reports)
         app.include_router(admin_router(admin_key, lasting.throttle, administer, sums, audit))
-    ready = partial(_ready, lasting, way.relay)
+    ready = partial(_ready, lasting)
     app.include_router(system_router(ready))
     if settings.metrics.enabled:
         render = scrape(lasting.observers.requests, lasting.observers.commits, _gauges(settings, lasting, ready))
         app.include_router(metrics_router(render, admin_key, lasting.throttle, open=settings.metrics.open))
 
 
-def _ready(lasting: Lasting, relay: Relay) -> bool:
-    return lasting.ledger.writable and not relay.key_in_trouble and not lasting.serving.draining
+def _ready(lasting: Lasting) -> bool:
+    """Whether this process can serve. A provider in trouble has a metric and alerts: no restart and no other replica
+    would help, and without requests nothing would show that it works again.
+    """
+    return lasting.ledger.writable and not lasting.serving.draining
 
 
 def _gauges(settings: Config, lasting: Lasting, ready: Callable[[], bool]) -> Gauges:

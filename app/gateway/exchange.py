@@ -11,7 +11,7 @@ every failure is harmless; after it only a complete error answer is (`verdict` k
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -68,13 +68,12 @@ class Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What all exchanges with one provider have in common. `heard` is told the status of every answer."""
+    """What all exchanges with one provider have in common."""
 
     provider: Provider
     framing: str
     timeouts: TimeoutSettings
     spools: Spools
-    heard: Callable[[int], None]
 
 
 class Exchange:
@@ -111,7 +110,6 @@ class Exchange:
     async def _reply(self) -> Whole | Stream:
         response = await self._response()
         answered_ms, self._form.answered = time.time_ns() // 1_000_000, time.monotonic()
-        self._line.heard(response.status)
         if not is_success(response.status):
             raise await self._refused(response)
         streamed = verdict.is_event_stream(response.status, response.headers)
@@ -162,7 +160,9 @@ class Exchange:
             soon.close()
         redact = self._line.provider.redact
         refusal = verdict.of_error(response.status, response.headers, body, redact, time.time())
-        if refusal.code == "upstream_bad_response":
+        if verdict.is_account_trouble(refusal):
+            _log.error("the provider answers %d: the gateway's own key is refused or out of credit", response.status)
+        elif refusal.code == "upstream_bad_response" or (refusal.code == "upstream_error" and refusal.retry is False):
             excerpt = b"" if verdict.is_compressed(response.headers) else redact(body)[:MAX_LOGGED_BYTES]
             _log.warning("the provider answers %d with no readable body: %r", response.status, excerpt)
         billed = self._form.closing_released and verdict.may_have_billed(response.status)

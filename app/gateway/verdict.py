@@ -3,11 +3,14 @@
     2xx, readable                   passed on
     2xx, unreadable                 502 upstream_bad_response, may have billed
     3xx                             502 upstream_redirect; never followed
-    401, 402                        502 upstream_auth_failed, upstream_out_of_credit: our own key's trouble
+    401, 402, and any error whose   502 upstream_auth_failed, upstream_out_of_credit: trouble of our own account, of
+    code says the same              which the caller may not take part for its own
     408, 504, 524                   504 upstream_timeout, may have billed
     429                             429 upstream_rate_limited with the provider's retry-after
-    any other 4xx and 5xx           its own status; its body where that is OpenAI-shaped, else our envelope
-    a 4xx that is not JSON          502 upstream_bad_response
+    5xx                             its own status and retry-after; its body where that is OpenAI-shaped
+    4xx in JSON                     its own status; its body where that is OpenAI-shaped, else its words in our envelope
+    4xx of a proxy or a firewall    400, 413, 415, 422: its own status; else, and for any 403 that is not OpenAI-shaped,
+                                    502 upstream_bad_response. Final: no repeat of the same bytes helps
     what is no status of HTTP's     502 upstream_bad_response, may have billed
 
 No byte of our key is in what comes out.
@@ -27,7 +30,25 @@ MAX_DETAIL_CHARACTERS = 300
 _PLAIN = frozenset({b"", b"identity", b"chunked"})
 _TEXT_FORMATS = frozenset({"text", "srt", "vtt"})
 _MAY_HIDE_A_SUCCESS = frozenset({408, 504, 524})
-_KEY_TROUBLE = {401: errors.upstream_auth_failed, 402: errors.upstream_out_of_credit}
+_ACCOUNT_TROUBLE: dict[object, Callable[[], Refusal]] = {
+    401: errors.upstream_auth_failed,
+    402: errors.upstream_out_of_credit,
+    "account_deactivated": errors.upstream_auth_failed,
+    "invalid_api_key": errors.upstream_auth_failed,
+    "billing_hard_limit_reached": errors.upstream_out_of_credit,
+    "billing_not_active": errors.upstream_out_of_credit,
+    "insufficient_balance": errors.upstream_out_of_credit,
+    "insufficient_credits": errors.upstream_out_of_credit,
+    "insufficient_quota": errors.upstream_out_of_credit,
+}
+# What a server in front of the provider says about the form itself.
+_WITHOUT_WORDS = {
+    400: "It gives no reason.",
+    413: "The file is too large for it.",
+    415: "It does not take this type of file.",
+    422: "It gives no reason.",
+}
+_NAMES_OF_WORDS = ("detail", "message", "error", "errors", "title", "msg")
 
 Redact = Callable[[bytes], bytes]
 
@@ -48,34 +69,57 @@ def may_have_billed(status: int) -> bool:
     return status in _MAY_HIDE_A_SUCCESS or not 300 <= status < 600
 
 
-def is_key_trouble(status: int) -> bool:
-    return status in _KEY_TROUBLE
+def is_account_trouble(refusal: Refusal) -> bool:
+    """Whether the provider refused our own key or account."""
+    return refusal.code in ("upstream_auth_failed", "upstream_out_of_credit")
 
 
 def of_error(status: int, headers: Headers, body: bytes, redact: Redact, now: float) -> Refusal:
     """The refusal that a complete answer other than 2xx becomes. No byte of our key is in it. `now`: Unix time."""
-    if status in _KEY_TROUBLE:
-        return _KEY_TROUBLE[status]()
     if not 300 <= status < 600:
         return errors.upstream_bad_response(f"{status} is no status")
     if status < 400:
         return errors.upstream_redirect()
     if may_have_billed(status):
         return errors.upstream_timeout()
+    told = _error_document(body)
+    trouble = _account_trouble(status, told)
+    if trouble is not None:
+        return trouble()
     if status == 429:
         return errors.upstream_rate_limited(retry_after(headers, now))
+    wait = retry_after(headers, now) if status >= 500 else None
+    if isinstance(told, dict) and _is_envelope(told):
+        body = body if body.lstrip().startswith(b"{") else _bytes(json.dumps(told))
+        return errors.upstream_refused(status, "", _without_key(body, told, redact), retry_after=wait)
+    if status == 403 or (told is None and status < 500):
+        return _unexplained(status)
+    detail = redact(_bytes(_detail(told))).decode() if isinstance(told, dict) else ""
+    return errors.upstream_refused(status, detail[:MAX_DETAIL_CHARACTERS], None, retry_after=wait)
+
+
+def _unexplained(status: int) -> Refusal:
+    """A 4xx that something in front of the provider may have sent: a proxy, a firewall. No repeat helps."""
+    if status in _WITHOUT_WORDS:
+        return errors.upstream_refused(status, _WITHOUT_WORDS[status], None, retry=False)
+    return errors.upstream_bad_response(f"status {status} without an error in OpenAI's format", retry=False)
+
+
+def _account_trouble(status: int, told: object) -> Callable[[], Refusal] | None:
+    """The refusal for trouble of our own account, by the status or by the error's code or type."""
+    error = told.get("error") if isinstance(told, dict) else None
+    named = [error.get("code"), error.get("type")] if isinstance(error, dict) else []
+    said = (status, *(name for name in named if isinstance(name, str)))
+    return next((_ACCOUNT_TROUBLE[each] for each in said if each in _ACCOUNT_TROUBLE), None)
+
+
+def _error_document(body: bytes) -> object:
+    """The JSON document of an error; its only member where it is a list of one. None for what is not JSON."""
     try:
         told = document(body)
     except NotJson:
-        told = None
-        if status < 500:
-            return errors.upstream_bad_response(f"status {status} with a body that is not JSON")
-    if not isinstance(told, dict):
-        return errors.upstream_refused(status, "", None)
-    if _is_envelope(told):
-        return errors.upstream_refused(status, "", _without_key(body, told, redact))
-    detail = redact(_bytes(_detail(told))).decode()
-    return errors.upstream_refused(status, detail[:MAX_DETAIL_CHARACTERS], None)
+        return None
+    return told[0] if isinstance(told, list) and len(told) == 1 else told
 
 
 def of_success(headers: Headers, body: bytes, response_format: str) -> object:
@@ -139,6 +183,6 @@ def _bytes(text: str) -> bytes:
 
 
 def _detail(told: dict[str, object]) -> str:
-    """The provider's own words in the shapes that other frameworks use: detail, message, error."""
-    said = next((told[name] for name in ("detail", "message", "error") if told.get(name)), "")
+    """The provider's own words in the shapes that other frameworks use."""
+    said = next((told[name] for name in _NAMES_OF_WORDS if told.get(name)), "")
     return said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)

@@ -18,6 +18,10 @@ _CROSSING = {
     b"x-request-id": b"x-upstream-request-id",
 }
 _PRINTABLE = re.compile(rb"[ -~]{0,512}")
+_NUMBER = re.compile(rb"\d+(?:\.\d*)?|\.\d+")
+
+# A client that waited as long as some servers ask for would never come back.
+MAX_RETRY_AFTER_SECONDS = 3600
 
 
 class Headers:
@@ -60,15 +64,15 @@ def upstream_request_id(answer: Headers) -> str | None:
 
 
 def retry_after(answer: Headers, now: float) -> float | None:
-    """Seconds that the provider asks to wait, from retry-after-ms or retry-after; None for what is neither a number
-    nor a date (RFC 9110, 10.2.3). `now` is in seconds since the epoch.
+    """Seconds that the provider asks to wait, from retry-after-ms or retry-after, an hour at the most; None for what is
+    neither a number nor a date (RFC 9110, 10.2.3). `now` is in seconds since the epoch.
     """
     for name, unit in ((b"retry-after-ms", 1000), (b"retry-after", 1)):
         value = answer.get(name)
-        if value is not None and value.isdigit() and len(value) < 10:
-            return int(value) / unit
+        if value is not None and _NUMBER.fullmatch(value):
+            return min(float(value) / unit, MAX_RETRY_AFTER_SECONDS)
     try:
         date = parsedate(answer.text(b"retry-after"))
-        return None if date is None else max(0, round(timegm(date) - now))
+        return None if date is None else min(max(0, round(timegm(date) - now)), MAX_RETRY_AFTER_SECONDS)
     except (ValueError, OverflowError):
         return None

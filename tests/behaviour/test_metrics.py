@@ -184,7 +184,7 @@ def test_the_providers_key_is_in_trouble_until_it_is_good_again(
     upstream.reply(error_answer(401, "invalid_api_key", "no"), error_answer(402, "credit", "no"), no_answer())
     assert fresh.transcribe(fresh.key, CLIP).status_code == 502
     scrape = wait_for_scrape(fresh, counted(1))
-    assert (trouble(scrape), scrape.value("audio_gateway_ready")) == ([1, 0], 0)
+    assert (trouble(scrape), scrape.value("audio_gateway_ready")) == ([1, 0], 1)
     assert fresh.transcribe(fresh.key, CLIP).status_code == 502
     assert trouble(wait_for_scrape(fresh, counted(2))) == [1, 1]
     assert fresh.transcribe(fresh.key, CLIP).status_code == 502

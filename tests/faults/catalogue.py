@@ -73,7 +73,7 @@ ROWS: dict[str, str] = {
     "E82": "An answer that comes early ends the upload and reaches the caller at once",
     "E83": "The upstream's 429 is passed on with its time to come back, apart from our own limits",
     "E84": "A complete 5xx keeps its status; its body is kept if it is an envelope; nothing is charged",
-    "E85": "Our own bad key or lack of credit is a 502 and an alarm, and never shows in an answer",
+    "E85": "Our own bad key or lack of credit is a 502 and an alarm, keeps no request out and shows in no answer",
     "E86": "An answer that is not what was asked for is a 502",
     "E88": "Broken JSON under a 200 is a 502 that is not to be repeated",
     "E90": "An answer beyond the cap is cut off; nothing of it is held without a bound",
@@ -125,5 +125,8 @@ ROWS: dict[str, str] = {
     "M206": "A live upload at the lowest rate of audio is not cut; the lowest rate is a setting",
     "M207": "The lowest rate holds over each stretch of an upload: a fast beginning pays for no slow end",
     # N: hostile providers: absurd usage and odd answers
+    "N220": "Trouble of our account is known by the error's code too, under any status, and is not to be repeated",
+    "N221": "A refusal without words of the provider's is final; it keeps its status where the caller can act on it",
+    "N222": "A time to come back may be a fraction, comes with 5xx as with 429, and is an hour at the most",
     # P: what real clients and providers send
 }

@@ -5,7 +5,7 @@ from gzip import compress
 from time import time
 
 import pytest
-from openai import InternalServerError, RateLimitError
+from openai import APIStatusError, InternalServerError, RateLimitError
 
 from tests.behaviour.caller import CLIP, connect, error_of, form, post, post_bytes, sdk
 from tests.faults.answers import HELLO, coded, html, is_released, json_bytes, row_of
@@ -38,10 +38,33 @@ RELEASED: dict[str, tuple[Reply, int, str, str | None]] = {
     "E86-422 in a shape of its own": (json_bytes(b'{"detail": [{"msg": "bad"}]}', 422), 422, "upstream_error", None),
     "E84-500 with an error that says nothing": (json_bytes(b'{"error": {}}', 500), 500, "upstream_error", None),
     "E84-400 with an error of other keys": (json_bytes(b'{"error": {"msg": 1}}', 400), 400, "upstream_error", None),
-    "E86-404 as text": (text_answer("404 page not found").but(status=404), 502, "upstream_bad_response", None),
-    "E86-400 as HTML": (html(400), 502, "upstream_bad_response", None),
-    "E86-404 without a body": (Reply(404), 502, "upstream_bad_response", None),
-    "E86-400 compressed": (coded("br", compress(HELLO)).but(status=400), 502, "upstream_bad_response", None),
+    "N220-429 for an empty account": (
+        error_answer(429, "insufficient_quota", "You exceeded your current quota.", type="insufficient_quota"),
+        502,
+        "upstream_out_of_credit",
+        "false",
+    ),
+    "N220-403 for a closed account": (
+        error_answer(403, "account_deactivated", "Closed."),
+        502,
+        "upstream_auth_failed",
+        "false",
+    ),
+    "N221-404 as text": (
+        text_answer("404 page not found").but(status=404),
+        502,
+        "upstream_bad_response",
+        "false",
+    ),
+    "N221-404 without a body": (Reply(404), 502, "upstream_bad_response", "false"),
+    "N221-403 of a firewall": (html(403), 502, "upstream_bad_response", "false"),
+    "N221-403 of an API gateway": (json_bytes(b'{"message": "Forbidden"}', 403), 502, "upstream_bad_response", "false"),
+    "N221-413 of a CDN": (html(413), 413, "upstream_error", "false"),
+    "N221-400 of a proxy": (html(400), 400, "upstream_error", "false"),
+    "N221-415 as text": (text_answer("no").but(status=415), 415, "upstream_error", "false"),
+    "N221-422 without a body": (Reply(422), 422, "upstream_error", "false"),
+    "N221-400 compressed": (coded("br", compress(HELLO)).but(status=400), 400, "upstream_error", "false"),
+    "N221-460 of a load balancer": (Reply(460), 502, "upstream_bad_response", "false"),
     "E95-300": (Reply(300), 502, "upstream_redirect", "false"),
     "E95-304": (Reply(304, framing="raw", raw=b"HTTP/1.1 304 Not Modified\r\n\r\n"), 502, "upstream_redirect", "false"),
     "E95-302 without a Location": (Reply(302), 502, "upstream_redirect", "false"),
@@ -98,8 +121,10 @@ WAITS: dict[str, tuple[str, str | None]] = {
     "E83-none": ("0", "1"),
     "E83-a date that is past": ("Wed, 21 Oct 2015 07:28:00 GMT", "1"),
     "E83-below zero": ("-1", None),
-    "E83-huge": ("9" * 40, None),
-    "E83-a year": ("31536000", "31536000"),
+    "N222-a fraction": ("1.2", "2"),
+    "N222-huge": ("9" * 40, "3600"),
+    "N222-a year": ("31536000", "3600"),
+    "N222-a date far away": ("Wed, 21 Oct 2037 07:28:00 GMT", "3600"),
     "E83-hexadecimal": ("0x10", None),
     "E83-words": ("soon", None),
     "E83-nothing": ("", None),
@@ -109,10 +134,14 @@ WAITS: dict[str, tuple[str, str | None]] = {
 @pytest.mark.parametrize("wait", WAITS)
 def test_how_long_the_provider_asks_to_wait(gateway: GatewayProcess, upstream: ScriptedUpstream, wait: str) -> None:
     given, told = WAITS[wait]
-    upstream.reply(error_answer(429, "rate_limited", "Slow.", headers=[("Retry-After", given)]))
+    waits = [("Retry-After", given)]
+    upstream.reply(error_answer(429, "rate_limited", "Slow.", headers=waits), html(503).but(headers=waits))
     answer = post(gateway, form())
     assert is_released(gateway, answer, 429, "upstream_rate_limited")
     assert error_of(answer)["type"] == "rate_limit_error"
+    assert answer.header("retry-after") == told
+    answer = post(gateway, form())
+    assert is_released(gateway, answer, 503, "upstream_error")
     assert answer.header("retry-after") == told
 
 
@@ -129,6 +158,22 @@ def test_E84_the_sdk_repeats_what_may_be_repeated(gateway: GatewayProcess, upstr
     told = sdk(gateway, retries=2).audio.transcriptions.create(file=CLIP, model="whisper-1")
     assert told.text == "hello"
     assert len(upstream.journal) == 2
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 413])
+def test_N221_the_sdk_does_not_repeat_what_a_proxy_refuses(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, status: int
+) -> None:
+    upstream.default = html(status)
+    with pytest.raises(APIStatusError):
+        sdk(gateway, retries=2).audio.transcriptions.create(file=CLIP, model="whisper-1")
+    assert len(upstream.journal) == 1
+
+
+def test_N221_a_file_too_large_for_a_proxy_is_told_so(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    upstream.reply(html(413))
+    message = error_of(post(gateway, form()))["message"]
+    assert message == "The speech provider refused the request with status 413. The file is too large for it."
 
 
 def test_E79_the_sdk_does_not_repeat_what_may_have_been_billed(

@@ -68,24 +68,78 @@ def test_an_error_of_openais_shape_passes_as_it_is(status: int) -> None:
     assert refusal.retry is None
 
 
-@pytest.mark.parametrize("status", [400, 403, 413, 422])
+WORDLESS = {
+    "empty": (JSON, b""),
+    "blank": (JSON, b" \r\n"),
+    "HTML": (HTML, PAGE),
+    "HTML as text": (TEXT, PAGE),
+    "text": (TEXT, b"no"),
+    "cut": (JSON, b'{"error": {'),
+    "compressed": (JSON, gzip.compress(SHAPED, mtime=0)),
+    "null": (JSON, b"null"),
+}
+
+
+@pytest.mark.parametrize(("headers", "body"), WORDLESS.values(), ids=WORDLESS.keys())
 @pytest.mark.parametrize(
-    ("headers", "body"),
+    ("status", "ours", "code"),
     [
-        (JSON, b""),
-        (JSON, b" \r\n"),
-        (HTML, PAGE),
-        (TEXT, PAGE),
-        (TEXT, b"no"),
-        (JSON, b'{"error": {'),
-        (JSON, gzip.compress(SHAPED, mtime=0)),
+        (400, 400, "upstream_error"),
+        (413, 413, "upstream_error"),
+        (415, 415, "upstream_error"),
+        (422, 422, "upstream_error"),
+        (403, 502, "upstream_bad_response"),
+        (404, 502, "upstream_bad_response"),
+        (405, 502, "upstream_bad_response"),
+        (407, 502, "upstream_bad_response"),
+        (409, 502, "upstream_bad_response"),
+        (411, 502, "upstream_bad_response"),
+        (421, 502, "upstream_bad_response"),
+        (451, 502, "upstream_bad_response"),
+        (460, 502, "upstream_bad_response"),
     ],
-    ids=["empty", "blank", "HTML", "HTML as text", "text", "cut", "compressed"],
 )
-def test_a_refusal_of_the_providers_that_is_not_json_cannot_be_used(status: int, headers: Headers, body: bytes) -> None:
+def test_a_refusal_without_words_is_final(status: int, ours: int, code: str, headers: Headers, body: bytes) -> None:
     refusal = of_error(status, headers, body, redact, NOW)
-    assert (refusal.status, refusal.code, refusal.retry) == (502, "upstream_bad_response", None)
+    assert (refusal.status, refusal.code, refusal.retry) == (ours, code, False)
     assert str(status) in refusal.message
+    assert "<" not in refusal.message
+
+
+@pytest.mark.parametrize("body", [b'{"detail": "Not authenticated"}', b'{"message": "Forbidden"}', b"{}", b"[]"])
+def test_a_403_in_another_shape_is_not_the_callers_matter(body: bytes) -> None:
+    refusal = of_error(403, JSON, body, redact, NOW)
+    assert (refusal.status, refusal.code, refusal.retry) == (502, "upstream_bad_response", False)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 429, 500, 503])
+@pytest.mark.parametrize(
+    ("error_body", "code"),
+    [
+        (b'{"error": {"message": "m", "type": "insufficient_quota", "code": "insufficient_quota"}}', "out_of_credit"),
+        (b'{"error": {"message": "m", "type": "insufficient_quota", "code": null}}', "out_of_credit"),
+        (b'{"error": {"message": "m", "code": "billing_not_active"}}', "out_of_credit"),
+        (b'{"error": {"code": "billing_hard_limit_reached"}}', "out_of_credit"),
+        (b'{"error": {"message": "m", "code": "account_deactivated"}}', "auth_failed"),
+        (b'[{"error": {"message": "m", "code": "invalid_api_key"}}]', "auth_failed"),
+    ],
+)
+def test_trouble_of_our_account_is_known_by_its_code_too(status: int, error_body: bytes, code: str) -> None:
+    refusal = of_error(status, JSON, error_body, redact, NOW)
+    assert (refusal.status, refusal.code, refusal.retry) == (502, f"upstream_{code}", False)
+    assert verdict.is_account_trouble(refusal)
+    assert refusal.body is None
+
+
+@pytest.mark.parametrize("code", ["rate_limit_exceeded", "quota", 429, None, ["insufficient_quota"], {"a": 1}])
+def test_any_other_429_is_a_rate_limit(code: object) -> None:
+    body = json.dumps({"error": {"message": "insufficient_quota", "code": code}}).encode()
+    assert of_error(429, JSON, body, redact, NOW).code == "upstream_rate_limited"
+
+
+def test_an_error_in_a_list_of_its_own_is_taken_out_of_it() -> None:
+    refusal = of_error(400, JSON, b"[" + SHAPED + b"]", redact, NOW)
+    assert json.loads(refusal.envelope()) == json.loads(SHAPED)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 529])
@@ -106,11 +160,17 @@ def test_a_failure_of_the_providers_keeps_its_status_whatever_its_body(status: i
         (b'{"error": "model is busy"}', "model is busy"),
         (b'{"detail": [{"loc": ["file"], "msg": "gr\xc3\xb6\xc3\x9fer"}]}', '[{"loc": ["file"], "msg": "größer"}]'),
         (b'{"detail": null, "error": ["x"]}', '["x"]'),
+        (b'{"errors": [{"msg": "x"}]}', '[{"msg": "x"}]'),
+        (b'{"title": "Bad Request", "status": 400}', "Bad Request"),
+        (
+            b'{"error": {"code": "BadRequest", "innererror": {"code": "x"}}}',
+            '{"code": "BadRequest", "innererror": {"code": "x"}}',
+        ),
         (b'{"detail": "\\ud800"}', "?"),
         (b'{"other": "x"}', ""),
         (b"{}", ""),
         (b'"x"', ""),
-        (b"null", ""),
+        (b"[1, 2]", ""),
     ],
 )
 @pytest.mark.parametrize("status", [400, 500])
@@ -164,6 +224,14 @@ def test_the_time_to_wait_is_the_providers() -> None:
     assert b"retry-after" not in dict(of_error(429, NONE, SHAPED, redact, NOW).all_headers())
 
 
+@pytest.mark.parametrize("body", [SHAPED, PAGE, b"", b'{"detail": "busy"}'], ids=repr)
+@pytest.mark.parametrize("status", [500, 502, 503, 529])
+def test_a_failure_that_will_pass_says_when(status: int, body: bytes) -> None:
+    headers = of_error(status, Headers([(b"retry-after", b"1.2")]), body, redact, NOW).all_headers()
+    assert (dict(headers)[b"retry-after"], dict(headers)[b"retry-after-ms"]) == (b"2", b"1200")
+    assert b"retry-after" not in dict(of_error(status, NONE, body, redact, NOW).all_headers())
+
+
 @given(st.integers(300, 599), st.binary(max_size=60), st.sampled_from([JSON, HTML, TEXT, NONE]))
 def test_any_error_becomes_an_envelope(status: int, body: bytes, headers: Headers) -> None:
     refusal = of_error(status, headers, body, redact, NOW)
@@ -196,11 +264,6 @@ def test_deep_documents_become_envelopes(name: str, depth: int) -> None:
 )
 def test_the_errors_that_may_hide_a_success(status: int, may: bool) -> None:
     assert verdict.may_have_billed(status) is may
-
-
-@pytest.mark.parametrize(("status", "is_it"), [(400, False), (401, True), (402, True), (403, False), (429, False)])
-def test_the_errors_that_are_our_keys_trouble(status: int, is_it: bool) -> None:
-    assert verdict.is_key_trouble(status) is is_it
 
 
 @pytest.mark.parametrize(
