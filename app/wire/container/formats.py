@@ -10,6 +10,10 @@ The bit rates are bounds and guesses, not facts of a file:
   Opus is asked for at 6 kbit/s and above (RFC 6716, 2.1.1), and its variable rate then goes down to some 5.6; an MPEG-2
   layer III frame at 8 kbit/s, G.723.1 in a WAV at 5.3 kbit/s, layer II at 32 kbit/s in MPEG-1. FLAC has no floor,
   digital silence costs it next to nothing; 1 kbit/s is 4,096 silent samples at 44.1 kHz.
+- `highest_bit_rate`: the most that audio in this container takes, so that bytes over it bound the length from below. It
+  holds as long as the reader does not know the codec's own bound: PCM in 8 channels of 32 bits at 192 kHz (WAV), of 24
+  bits (FLAC, RFC 9639 streamable subset up to 192 kHz), stereo of 24 bits at 192 kHz (ALAC in M4A, FLAC in Ogg and
+  WebM); 448 kbit/s of layer I (ISO/IEC 11172-3, 2.4.2.3; MPEG program streams carry 640 kbit/s of AC-3).
 - `nominal_bit_rate`: what a file of this container usually has, for an estimate where nothing could be measured.
 """
 
@@ -22,29 +26,32 @@ class Container(StrEnum):
 
     media_type: for the part's Content-Type.
     lowest_bit_rate: bits a second; bytes over it are an upper bound of the length.
+    highest_bit_rate: bits a second; bytes of audio over it are a lower bound of the length.
     nominal_bit_rate: bits a second; bytes over it are an estimate of the length.
     """
 
     media_type: str
     lowest_bit_rate: int
+    highest_bit_rate: int
     nominal_bit_rate: int
 
-    def __new__(cls, extension: str, media_type: str, lowest_bit_rate: int, nominal_bit_rate: int) -> Self:
+    def __new__(cls, extension: str, media_type: str, lowest: int, highest: int, nominal: int) -> Self:
         container = str.__new__(cls, extension)
         container._value_ = extension
         container.media_type = media_type
-        container.lowest_bit_rate = lowest_bit_rate
-        container.nominal_bit_rate = nominal_bit_rate
+        container.lowest_bit_rate = lowest
+        container.highest_bit_rate = highest
+        container.nominal_bit_rate = nominal
         return container
 
-    FLAC = "flac", "audio/flac", 1_000, 400_000
-    MP3 = "mp3", "audio/mpeg", 8_000, 128_000
-    MP4 = "mp4", "video/mp4", 5_000, 128_000
-    MPEG = "mpeg", "video/mpeg", 32_000, 192_000
-    M4A = "m4a", "audio/mp4", 5_000, 128_000
-    OGG = "ogg", "audio/ogg", 5_000, 64_000
-    WAV = "wav", "audio/wav", 5_000, 256_000
-    WEBM = "webm", "audio/webm", 5_000, 64_000
+    FLAC = "flac", "audio/flac", 1_000, 36_864_000, 400_000
+    MP3 = "mp3", "audio/mpeg", 8_000, 448_000, 128_000
+    MP4 = "mp4", "video/mp4", 5_000, 9_216_000, 128_000
+    MPEG = "mpeg", "video/mpeg", 32_000, 640_000, 192_000
+    M4A = "m4a", "audio/mp4", 5_000, 9_216_000, 128_000
+    OGG = "ogg", "audio/ogg", 5_000, 9_216_000, 64_000
+    WAV = "wav", "audio/wav", 5_000, 49_152_000, 256_000
+    WEBM = "webm", "audio/webm", 5_000, 9_216_000, 64_000
 
 
 FORMATS: Final[tuple[str, ...]] = ("flac", "mp3", "mp4", "mpeg", "mpga", "m4a", "oga", "ogg", "wav", "webm")

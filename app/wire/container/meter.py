@@ -1,13 +1,19 @@
 """How long the audio in a file is, measured while its bytes pass by.
 
-A meter is told every byte of the file once, in order, and looks at few of them: headers are read, payloads are hopped
-over by their length. Nothing is kept but the numbers. Two questions are asked of it: for how much the caller's budget
-is to be held, when the head of the file has come (`bound`), and how long the audio was, when all of it has (`finish`).
+A meter is fed every byte of the file once, in order, and looks at few of them: headers are read, payloads are hopped
+over by their length. Nothing is kept but the numbers. It answers two questions: for how much the caller's budget is to
+be held, when the head of the file has come (`bound`), and how long the audio is, when all of it has (`finish`).
 
-A header that states a length is a claim by whoever wrote it. It is believed when the size can bear it: when the bytes
-last for it at the container's lowest bit rate, or when as many packets were there as such a length needs; silence takes
-packets of a byte or two (Opus DTX, AAC), far below any rate at which speech is sent. What was counted packet by packet
-goes before what is stated, and is held to the same, because a time stamp is a claim too.
+A header that states a length is a claim by its writer, and so is a time stamp. A claim is believed between two bounds:
+
+- *Not more than the file can bear*: what its bytes last for at the container's lowest bit rate, or what as many packets
+  can last. Silence takes packets of a byte or two (Opus DTX, AAC), far below any rate at which speech is sent.
+- *Not less than the packets need*: the samples that a decoder takes out of them where the reader counts those, and
+  never less than the bytes of audio over the highest bit rate that the codec can have. Encoders cut off the silence
+  that they add at both ends, which is why a claim may be a tenth and a quarter of a second shorter.
+
+A claim outside of these bounds is dropped. Where no claim is left, the length is an estimate: what the packets need, or
+else the bytes at the container's nominal bit rate.
 """
 
 from collections.abc import Callable
@@ -25,6 +31,9 @@ from app.wire.container.wav import WavReader
 from app.wire.container.webm import WebmReader
 
 _LONGEST_PACKET: Final = 1.5  # seconds; a FLAC block of 65,535 samples at 44.1 kHz, and more than a pause of DTX
+_LEAST_SHARE: Final = 0.9  # of what the packets need: for padding, and packets that a decoder drops
+_LEAST_SHARE_OF_SHORT: Final = 0.25  # of what the packets need where that is less than the padding alone
+_PADDING: Final = 0.25  # seconds that encoders put before and behind the sound: LAME 2,257 samples, HE-AAC 5,186
 
 
 class AudioLength(NamedTuple):
@@ -64,6 +73,7 @@ class AudioMeter:
         self._container = container
         self._reader = _READERS[container]()
         self._tag_bytes = 0
+        self._length: AudioLength | None = None
         self._cursor = Cursor(self._read_behind_tags if container in TAGGED else self._reader.read)
 
     def feed(self, data: bytes) -> None:
@@ -71,22 +81,43 @@ class AudioMeter:
         self._cursor.feed(data)
 
     def bound(self, size: int) -> float:
-        """An upper bound in seconds for a file of `size` bytes, once its head was fed."""
+        """An upper bound in seconds for a file of `size` bytes, once its head was fed.
+
+        A length that a header states lowers it as far as `size` bytes can be so short: at the highest bit rate.
+        """
         evidence = self._reader.evidence()
-        rate = evidence.bit_rate or self._container.lowest_bit_rate
-        longest = max(0, size - self._tag_bytes) * 8 / rate
-        return longest if evidence.stated is None else min(evidence.stated, longest)
+        bits = max(0, size - self._tag_bytes) * 8
+        longest = bits / (evidence.bit_rate or self._container.lowest_bit_rate)
+        if evidence.stated is None:
+            return longest
+        shortest = bits / (evidence.highest_bit_rate or self._container.highest_bit_rate)
+        return min(max(evidence.stated, shortest), longest)
 
     def finish(self) -> AudioLength:
-        """Say that the file has ended; returns the length of its audio."""
-        self._cursor.finish()
-        evidence, bits = self._reader.evidence(), max(0, self._cursor.size - self._tag_bytes) * 8
+        """Say that the file has ended; returns the length of its audio, the same at every further call."""
+        if self._length is None:
+            self._cursor.finish()
+            self._length = self._measured(self._reader.evidence())
+        return self._length
+
+    def _measured(self, evidence: Evidence) -> AudioLength:
+        bits = max(0, self._cursor.size - self._tag_bytes) * 8
         longest = max(bits / self._container.lowest_bit_rate, evidence.packets * _LONGEST_PACKET)
+        needed = self._needed(evidence, longest)
+        shortest = max(needed * _LEAST_SHARE - _PADDING, needed * _LEAST_SHARE_OF_SHORT)
         counted = None if self._cursor.exhausted else evidence.counted
-        for seconds in (counted, evidence.stated):
-            if seconds is not None and seconds * evidence.share <= longest:
-                return AudioLength(seconds * evidence.share, measured=evidence.share == 1.0)
-        return AudioLength(bits / self._container.nominal_bit_rate, measured=False)
+        for claim in (counted, evidence.stated):
+            seconds = (claim or 0.0) * evidence.share
+            if claim is not None and shortest <= seconds <= longest:
+                return AudioLength(seconds, evidence.exact and evidence.share == 1.0)
+        by_packets = evidence.needed is not None and not self._cursor.exhausted
+        return AudioLength(needed if by_packets else max(needed, bits / self._container.nominal_bit_rate), False)
+
+    def _needed(self, evidence: Evidence, longest: float) -> float:
+        """Seconds that the audio lasts at the least, however short a claim is."""
+        by_packets = min((evidence.needed or 0.0) * evidence.share, longest)
+        by_bytes = (evidence.audio_bytes or 0) * 8 / (evidence.highest_bit_rate or self._container.highest_bit_rate)
+        return max(by_packets, by_bytes)
 
     def _read_behind_tags(self, cursor: Cursor) -> Reading[None]:
         if (yield from skip_tags(cursor)):

@@ -121,7 +121,7 @@ class Mp4Reader:
         counted = self._movie.counted
         stated = self._movie.stated or max(self._indexed.values(), default=0.0)
         share = self._media_there / self._media_announced if self._media_announced else 1.0
-        return Evidence(stated or None, counted or None, share, self._movie.samples)
+        return Evidence(stated or None, counted or None, share=share, packets=self._movie.samples)
 
 
 def _shown(row: Row) -> int:

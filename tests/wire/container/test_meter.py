@@ -156,3 +156,26 @@ def test_25_mib_take_little_time(name: str) -> None:
 def test_what_is_fed_behind_the_audio_changes_nothing() -> None:
     container, data = sample("wav")
     assert is_close(measure(data + noise(3), container), 1.0)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_length_is_the_same_however_often_it_is_read(name: str) -> None:
+    container, data = sample(name)
+    meter = AudioMeter(container)
+    meter.feed(data)
+    assert len({meter.finish() for _ in range(3)}) == 1
+
+
+@pytest.mark.parametrize("container", list(Container))
+def test_no_claim_lowers_the_bound_below_the_highest_bit_rate(container: Container) -> None:
+    assert container.lowest_bit_rate < container.nominal_bit_rate < container.highest_bit_rate
+
+
+def test_a_claim_lowers_the_bound_as_far_as_the_bytes_bear_it() -> None:
+    first = bytearray(make("mp3", "libmp3lame", 7.3, 44_100))
+    at = max(first.find(b"Xing"), first.find(b"Info"))
+    first[at + 8 : at + 12] = (40).to_bytes(4, "big")
+    size = 25 << 20
+    assert bound(bytes(first), Container.MP3, size) == pytest.approx(
+        size * 8 / Container.MP3.highest_bit_rate, rel=0.01
+    )
