@@ -1,14 +1,17 @@
 # Two stages: the first has what installing needs, the second what running needs.
 #   docker build --tag audio-gateway .
+#   docker build --build-arg LOCK=requirements-otel.lock --tag audio-gateway .    with the exporter of traces
 
 FROM python:3.13-slim AS builder
+
+ARG LOCK=requirements.lock
 
 # Without pip in it: the one of the base image installs into it from outside.
 RUN ["python", "-m", "venv", "--without-pip", "/opt/venv"]
 
-COPY requirements.lock /build/
-RUN ["python", "-m", "pip", "--python", "/opt/venv/bin/python", "install", "--no-cache-dir", "--no-compile", \
-     "--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:", "-r", "/build/requirements.lock"]
+COPY requirements.lock requirements-otel.lock /build/
+RUN python -m pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --disable-pip-version-check \
+    --require-hashes --only-binary :all: -r "/build/${LOCK}"
 
 # The application has no compiled part: its files and the command are all that a wheel would bring, and building one
 # would need a build backend that no lock pins.

@@ -12,7 +12,6 @@ from typing import TypeVar
 
 from apsw import Connection
 from fastapi import FastAPI
-from fastapi_offline import FastAPIOffline
 from pydantic import SecretStr
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -36,8 +35,9 @@ from app.api import openapi, refusals
 from app.api.access import identified
 from app.api.admin import admin_router
 from app.api.audio import AudioEndpoint
-from app.api.browser import Cors, StrictTransport, documentation
+from app.api.browser import Cors, StrictTransport
 from app.api.current import Occupied
+from app.api.docs_page import add_docs
 from app.api.edge import Edge
 from app.api.metrics import metrics_router
 from app.api.models import models_router
@@ -154,14 +154,20 @@ def _way(settings: Config, environ: Mapping[str, str], lasting: Lasting, provide
 
 
 def _application(docs: bool) -> FastAPI:
-    """FastAPI without its own error pages and its own telemetry, which the environment could turn on and which tells of
-    bodies; with its documentation served from here rather than from somebody's CDN.
+    """FastAPI without its own error pages and without its own telemetry, which the environment could turn on and which
+    reports bodies.
     """
-    make = partial(FastAPIOffline, docs_url=None) if docs else partial(FastAPI, docs_url=None, openapi_url=None)
-    silent = {"auto_configure": False, "tracing": False, "metrics": False, "logs": False}
-    app = make(redoc_url=None, title=_TITLE, version=__version__, redirect_slashes=False, telemetry=silent)
-    if docs and app.openapi_url:
-        app.router.routes.append(documentation("/docs", app.openapi_url, _TITLE))
+    app = FastAPI(
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json" if docs else None,
+        title=_TITLE,
+        version=__version__,
+        redirect_slashes=False,
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
+    )
+    if docs:
+        add_docs(app, "/docs", "/openapi.json")
     return app
 
 

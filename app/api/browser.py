@@ -3,21 +3,12 @@
 Each is a layer that is not there at all unless the settings ask for it.
 """
 
-import base64
-import hashlib
-import re
-
-from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import errors
-
-ASSETS = "/static-offline-docs"
 
 HSTS_SECONDS = 31_536_000
 
@@ -77,43 +68,3 @@ class StrictTransport:
             await send(message)
 
         await self._application(scope, receive, send_with_policy)
-
-
-def documentation(path: str, document: str, title: str) -> Route:
-    """The page that shows the OpenAPI document, with the policy that lets it run its own script and no other."""
-    page = get_swagger_ui_html(
-        openapi_url=document,
-        title=title,
-        swagger_js_url=f"{ASSETS}/swagger-ui-bundle.js",
-        swagger_css_url=f"{ASSETS}/swagger-ui.css",
-        swagger_favicon_url=f"{ASSETS}/favicon.png",
-    )
-    headers = page_headers(bytes(page.body))
-
-    async def show(request: Request) -> Response:
-        return HTMLResponse(page.body, headers=headers)
-
-    return Route(path, show, methods=["GET"], include_in_schema=False)
-
-
-def page_headers(page: bytes) -> dict[str, str]:
-    """The headers of a page that loads from here alone; the scripts that stand in it are allowed by their SHA-256."""
-    scripts = re.findall(rb"<script>(.*?)</script>", page, re.DOTALL)
-    digests = [base64.b64encode(hashlib.sha256(script).digest()).decode() for script in scripts]
-    policy = {
-        "default-src": "'none'",
-        "script-src": " ".join(["'self'", *(f"'sha256-{digest}'" for digest in digests)]),
-        # Swagger UI sets styles on its elements.
-        "style-src": "'self' 'unsafe-inline'",
-        "img-src": "'self' data:",
-        "connect-src": "'self'",
-        "base-uri": "'none'",
-        "form-action": "'none'",
-        "frame-ancestors": "'none'",
-    }
-    return {
-        "content-security-policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
-        "referrer-policy": "no-referrer",
-        "x-content-type-options": "nosniff",
-        "x-frame-options": "DENY",
-    }

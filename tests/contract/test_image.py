@@ -55,7 +55,7 @@ def test_the_command_is_that_of_the_package() -> None:
 def test_nothing_is_added_from_elsewhere() -> None:
     words = {each.word for stage in STAGES for each in stage.instructions}
     assert words <= {
-        *("RUN", "COPY", "LABEL", "ENV", "USER", "WORKDIR", "VOLUME", "EXPOSE", "STOPSIGNAL"),
+        *("ARG", "RUN", "COPY", "LABEL", "ENV", "USER", "WORKDIR", "VOLUME", "EXPOSE", "STOPSIGNAL"),
         *("HEALTHCHECK", "ENTRYPOINT", "CMD"),
     }
     assert not any("://" in each.value for stage in STAGES for each in stage.instructions if each.word == "RUN")
@@ -101,7 +101,8 @@ def test_it_says_what_it_is_and_how_it_is_stopped() -> None:
 def test_the_build_sees_what_it_copies_and_nothing_else() -> None:
     lines = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
     rules = [line for line in lines if line and not line.startswith("#")]
-    copied = {each.value.split()[0] for stage in STAGES for each in stage.all("COPY") if "--from" not in each.value}
+    copies = [each.value.split() for stage in STAGES for each in stage.all("COPY") if "--from" not in each.value]
+    copied = {source for *sources, _ in copies for source in sources}
     assert rules[0] == "*"
     assert {rule[1:] for rule in rules if rule.startswith("!")} == copied
     assert all((ROOT / name).exists() for name in copied)
