@@ -14,9 +14,14 @@ What a reader sees depends on the bytes alone, never on how they were split: it 
 it learns of the end by fewer bytes than it wanted. Nothing raises on a short file.
 
 Three things bound the cost. The window holds what was fed last and what a reader has not yet passed. `confine` makes
-the file end early for the reader, which is how a look at its head is confined. And of short steps a reader may take so
-many only, in proportion to the bytes passed, or else finds the file at its end: without that, 25 MiB of elements of two
-bytes would be 13 million turns in the event loop.
+the file end early for the reader, which is how a look at its head is confined. And the work of a reader is counted in
+bytes: each step costs `STEP` bytes, each byte passed pays for one, and what was not used is kept up to `SAVED_WORK`,
+which is also the balance at the start. A reader that has used up its balance finds the file at its end. Without that,
+25 MiB of elements of two bytes would be 13 million turns in the event loop.
+
+Work is counted by what stands in the file, never by how often the reader had to wait for bytes, so that it does not
+depend on the split either. A loop on the bare window, which takes many short things at a time, takes only those that
+pay for themselves and leaves all others to steps that are counted one by one.
 """
 
 import re
@@ -26,8 +31,12 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 Reading = Generator[int, bytes, T]
 
-_SHORT: Final = 16  # bytes; a WebM block with 20 ms of Opus at 6 kbit/s has 22
-_FREE_STEPS: Final = 65_536
+STEP: Final = 20
+"""The work of one step, in bytes that pay for it: one turn of a reader that looks at little takes 0.5 us."""
+
+SAVED_WORK: Final = 65_536
+"""The most work that bytes pay for in advance: short elements stand together, at the beginning of most files."""
+
 _NO_LIMIT: Final = 1 << 62
 
 
@@ -41,10 +50,10 @@ class Cursor:
         self.window = b""
         self.at = 0
         self.size = 0
-        self.exhausted = False  # the reader took too many short steps, and was cut short
+        self.exhausted = False  # the reader did more work than the bytes pay for, and was cut short
         self._before = 0  # bytes of the file that the window is behind
         self._limit = _NO_LIMIT
-        self._short_steps = 0
+        self._work = -SAVED_WORK
         self._ended = False
         self._reading = read(self)
         self._wanted = next(self._reading, None)  # None when the reader has returned
@@ -89,28 +98,33 @@ class Cursor:
         self.at -= passed
         self._before += passed
 
-    def skip(self, count: int) -> None:
-        """Pass `count` bytes."""
-        if count < _SHORT:
-            self._short_steps += 1
-            if self._short_steps > _FREE_STEPS + (self._before + self.at) // _SHORT:
-                self.exhausted = True
-                self.confine(count)
+    def skip(self, count: int, work: int = STEP) -> None:
+        """Pass `count` bytes, at the cost of a step."""
         self.at += count
+        self._work += work
+        passed = self._before + self.at
+        if self._work > passed:
+            self.exhausted = True
+            self.confine(0)
+        elif self._work < passed - SAVED_WORK:
+            self._work = passed - SAVED_WORK
 
-    def skipped(self, count: int) -> Reading[int]:
+    def spend(self, work: int) -> None:
+        """Count work beyond that of the steps."""
+        self.skip(0, work)
+
+    def skipped(self, count: int, work: int = STEP) -> Reading[int]:
         """As `skip`, but returns how many bytes there were."""
         began = self._before + self.at
-        self.skip(count)
+        self.skip(count, work)
         yield 0
         return max(0, min(count, self._before + len(self.window) - began))
 
-    def hop(self, count: int) -> None:
-        """As `skip`, but never counted as a short step: for a loop that passes many things at a time."""
-        self.at += count
-
     def find(self, pattern: re.Pattern[bytes], width: int) -> Reading[bool]:
-        """Pass the bytes before the next match of `pattern`, all matches of which are `width` bytes long."""
+        """Pass the bytes before the next match of `pattern`, all matches of which are `width` bytes long.
+
+        The bytes passed pay for the search; what the reader does with a match is a step of its own.
+        """
         while (found := pattern.search(self.window, self.at)) is None:
             self.at = max(self.at, len(self.window) - width + 1)
             if self._ended:

@@ -15,7 +15,7 @@ its number.
 import re
 from typing import Final
 
-from app.wire.container.cursor import Cursor, Reading
+from app.wire.container.cursor import STEP, Cursor, Reading
 from app.wire.container.evidence import Evidence
 
 _STREAMINFO_BYTES: Final = 34
@@ -27,6 +27,7 @@ _SHORTEST_FRAME: Final = (
 # 15 sync bits, blocking strategy | block size not 0, rate | channels below 11, depth, reserved 0
 _SYNC: Final = re.compile(rb"\xff[\xf8\xf9][\x10-\xff][\x00-\xaf]", re.DOTALL)
 _SYNC_BYTES: Final = 4
+_HEADER_WORK: Final = 3 * STEP
 
 _BLOCK_SIZES: Final = (0, 192, *(576 << n for n in range(4)), 0, 0, *(256 << n for n in range(8)))
 _SAMPLE_RATES: Final = (0, 88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
@@ -71,6 +72,7 @@ class FlacReader:
             cursor.skip(4)
             if head[0] & 0x7F == 0:
                 self._stream_info((yield _STREAMINFO_BYTES))
+                cursor.spend(STEP)
             cursor.skip(int.from_bytes(head[1:], "big"))
         if self._sample_rate:
             yield from self._read_frames(cursor)
@@ -89,7 +91,7 @@ class FlacReader:
             samples = self._block_size(header)
             self._samples += samples
             self._frames += samples > 0
-            cursor.skip(_SHORTEST_FRAME if samples else 1)
+            cursor.skip(_SHORTEST_FRAME if samples else 1, _HEADER_WORK)
 
     def _block_size(self, header: bytes) -> int:
         """Samples of the frame with this header; 0 when it is not one."""

@@ -9,7 +9,7 @@ over by their size alone. A footer (flag 10) repeats the header after the tag an
 import re
 from typing import Final
 
-from app.wire.container.cursor import Cursor, Reading
+from app.wire.container.cursor import STEP, Cursor, Reading
 from app.wire.container.formats import Container
 
 TAGGED: Final = frozenset({Container.MP3, Container.FLAC})
@@ -25,7 +25,7 @@ def skip_tags(cursor: Cursor) -> Reading[bool]:
     """Pass all ID3v2 tags at the cursor; returns whether there was one."""
     tagged = False
     while _HEADER.match(head := (yield _HEADER_BYTES)):
-        cursor.skip(tag_bytes(head))
+        cursor.skip(tag_bytes(head), 2 * STEP)
         tagged = True
     return tagged
 
@@ -37,7 +37,5 @@ def skip_padding(cursor: Cursor) -> Reading[None]:
 
 def tag_bytes(head: bytes) -> int:
     """The length of the whole tag that begins with these ten bytes."""
-    size = 0
-    for part in head[6:10]:
-        size = size << 7 | part
+    size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
     return _HEADER_BYTES + size + (_HEADER_BYTES if head[5] & _HAS_FOOTER else 0)

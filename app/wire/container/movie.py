@@ -35,7 +35,6 @@ def _scale_and_duration(payload: bytes) -> tuple[int, int]:
 class Track:
     """A `trak` and what its fragments add. Durations in its own time scale, but `edited` in the movie's."""
 
-    track_id: int = 0
     sound: bool = False
     time_scale: int = 0
     duration: int = 0
@@ -63,6 +62,7 @@ class Movie:
     def __init__(self) -> None:
         self.track = Track()
         self._tracks: list[Track] = []
+        self._by_id: dict[int, Track] = {}
         self._fragmented = False
         self._time_scale = 0
         self._duration = 0
@@ -114,7 +114,8 @@ class Movie:
         self._extent = number(payload, 4, 8 if payload[0] else 4)
 
     def _track_header(self, payload: bytes) -> None:
-        self.track.track_id = number(payload, 20 if payload[0] else 12)
+        if len(self._by_id) < _MOST_TRACKS:
+            self._by_id.setdefault(number(payload, 20 if payload[0] else 12), self.track)
 
     def _media_header(self, payload: bytes) -> None:
         self.track.time_scale, self.track.duration = _scale_and_duration(payload)
@@ -123,13 +124,11 @@ class Movie:
         self.track.sound = self.track.sound or payload[8:12] == b"soun"
 
     def _fragment_defaults(self, payload: bytes) -> None:
-        self._by_id(number(payload, 4)).default_duration = number(payload, 12)
+        if track := self._by_id.get(number(payload, 4)):
+            track.default_duration = number(payload, 12)
 
     def _fragment_header(self, payload: bytes) -> None:
         flags = number(payload, 0)
         at = 8 + (8 if flags & _HAS_BASE_OFFSET else 0) + (4 if flags & _HAS_DESCRIPTION else 0)
-        self.track = self._by_id(number(payload, 4))
+        self.track = self._by_id.get(number(payload, 4)) or Track()
         self.track.fragment_duration = number(payload, at) if flags & _HAS_DURATION else self.track.default_duration
-
-    def _by_id(self, track_id: int) -> Track:
-        return next((track for track in self._tracks if track.track_id == track_id), Track())

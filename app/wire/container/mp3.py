@@ -17,7 +17,7 @@ Not taken: free-format frames (bit rate 0, which tell no length), and layer 00, 
 import re
 from typing import Final, NamedTuple
 
-from app.wire.container.cursor import Cursor, Reading
+from app.wire.container.cursor import STEP, Cursor, Reading
 from app.wire.container.evidence import Evidence
 from app.wire.container.formats import Container
 
@@ -46,6 +46,8 @@ _LAYERS: Final = {3: 1, 2: 2, 1: 3}  # by the layer bits
 _SYNC: Final = re.compile(rb"\xff[\xe2-\xe7\xf2-\xff][\x10-\xef]", re.DOTALL)
 _SYNC_BYTES: Final = 3
 _SAME_STREAM: Final = 0xFFFE0C  # version, layer and sample rate, but neither CRC nor bit rate
+_FRAME_WORK: Final = 8  # below the length of every frame, which is 24 bytes or more
+_RESYNC_WORK: Final = 3 * STEP
 _STATED_BYTES: Final = 192  # the longest side information (36) and LAME's header of 156 bytes fit in
 
 
@@ -123,7 +125,7 @@ class Mp3Reader:
                 continue
             self._ticks += ticks
             self._frames += frames
-            cursor.hop(at - cursor.at)
+            cursor.skip(at - cursor.at, frames * _FRAME_WORK)
             if (yield 3) not in FRAMES:
                 return
             window, at, ticks, frames = cursor.window, cursor.at, 0, 0
@@ -137,8 +139,9 @@ class Mp3Reader:
             if frame := FRAMES.get(head):
                 both = yield frame.length + 3
                 if same_stream(head, both[frame.length :]):
+                    cursor.spend(_RESYNC_WORK)
                     return True
-            cursor.skip(1)
+            cursor.skip(1, _RESYNC_WORK)
         return False
 
     def evidence(self) -> Evidence:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Final
 
-from app.wire.container.cursor import Cursor, Reading
+from app.wire.container.cursor import STEP, Cursor, Reading
 from app.wire.container.evidence import Evidence
 from app.wire.container.movie import FIELD_BYTES, Movie, number
 
@@ -65,6 +65,7 @@ class Mp4Reader:
             else:
                 if field := self._movie.fields.get(kind):
                     field(head[header : header + min(payload, FIELD_BYTES)].ljust(FIELD_BYTES, b"\0"))
+                    cursor.spend(2 * STEP)
                 cursor.skip(header + payload)
 
     def _media(self, cursor: Cursor, size: int) -> Reading[int]:

@@ -12,15 +12,19 @@ film's sound and picture), the longest audio counts.
 
 import re
 from dataclasses import dataclass
+from struct import Struct
 from typing import Final, NamedTuple
 
-from app.wire.container.cursor import Cursor, Reading
+from app.wire.container.cursor import STEP, Cursor, Reading
 from app.wire.container.evidence import Evidence
 from app.wire.container.formats import Container
 
 _CAPTURE: Final = b"OggS\0"
 _ANY_CAPTURE: Final = re.compile(re.escape(_CAPTURE))
+_HEADER: Final = Struct("<5sBQI8xB")
 _HEADER_BYTES: Final = 27
+_PAGE_WORK: Final = 24  # below the length of every page
+_BEGINNING_WORK: Final = 4 * STEP
 _BEGINNING: Final = 0x02
 _NO_PACKET_ENDS: Final = 0xFFFFFFFFFFFFFFFF
 _IDENTIFICATION_BYTES: Final = 80
@@ -89,20 +93,20 @@ class _Page(NamedTuple):
     body: bytes  # its beginning, as far as an identification header needs
 
 
-def _peek_page(cursor: Cursor) -> Reading[_Page | None]:
-    """The page at the cursor; None where there is none, or the file ends in its header."""
-    head = yield _HEAD_BYTES
-    if not head.startswith(_CAPTURE) or len(head) < _HEADER_BYTES:
+def page_in(head: bytes) -> _Page | None:
+    """The page that begins here; None where there is none, or the file ends in its header."""
+    if len(head) < _HEADER_BYTES:
         return None
-    body = _HEADER_BYTES + head[26]
+    capture, flags, granule, serial, segments = _HEADER.unpack_from(head)
+    body = _HEADER_BYTES + segments
     lacing = head[_HEADER_BYTES:body]
-    if len(lacing) < head[26]:
+    if capture != _CAPTURE or len(lacing) < segments:
         return None
     return _Page(
-        begins=head[5] & _BEGINNING != 0,
-        granule=int.from_bytes(head[6:14], "little"),
-        serial=int.from_bytes(head[14:18], "little"),
-        packets=len(lacing) - lacing.count(0xFF),
+        begins=flags & _BEGINNING != 0,
+        granule=granule,
+        serial=serial,
+        packets=segments - lacing.count(0xFF),
         size=body + sum(lacing),
         body=head[body : body + _IDENTIFICATION_BYTES],
     )
@@ -110,7 +114,7 @@ def _peek_page(cursor: Cursor) -> Reading[_Page | None]:
 
 def recognise(cursor: Cursor) -> Reading[Container | str]:
     """Ogg when one of the streams that begin at its front is audio."""
-    while (page := (yield from _peek_page(cursor))) is not None and page.begins:
+    while (page := page_in((yield _HEAD_BYTES))) is not None and page.begins:
         if identify(page.body):
             return Container.OGG
         cursor.skip(page.size)
@@ -128,15 +132,39 @@ class OggReader:
 
     def read(self, cursor: Cursor) -> Reading[None]:
         while True:
-            if page := (yield from _peek_page(cursor)):
+            self._pass_pages(cursor)
+            if page := page_in((yield _HEAD_BYTES)):
                 if page.begins:
                     self._begin(page.serial, page.body)
-                if (yield from cursor.skipped(page.size)) == page.size:
+                    cursor.spend(_BEGINNING_WORK)
+                if (yield from cursor.skipped(page.size, _PAGE_WORK)) == page.size:
                     self._pass(page)
             else:
                 cursor.skip(1)
                 if not (yield from cursor.find(_ANY_CAPTURE, len(_CAPTURE))):
                     return
+
+    def _pass_pages(self, cursor: Cursor) -> None:
+        """Pass the pages that lie whole in the window, up to one that begins a stream: live Ogg has one a packet."""
+        window, at = cursor.window, cursor.at
+        end, pages = len(window), 0
+        while at + _HEADER_BYTES <= end:
+            capture, flags, granule, serial, segments = _HEADER.unpack_from(window, at)
+            body = at + _HEADER_BYTES + segments
+            if capture != _CAPTURE or flags & _BEGINNING or body > end:
+                break
+            lacing = window[at + _HEADER_BYTES : body]
+            behind = body + sum(lacing)
+            if behind > end:
+                break
+            if stream := self._streams.get(serial):
+                packets = segments - lacing.count(0xFF)
+                stream.pass_page(granule, packets)
+                self._packets += packets
+            at, pages = behind, pages + 1
+        if pages:
+            self._audio_began = True
+            cursor.skip(at - cursor.at, pages * _PAGE_WORK)
 
     def _begin(self, serial: int, packet: bytes) -> None:
         if self._audio_began:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Final
 
-from app.wire.container.cursor import Cursor, Reading
+from app.wire.container.cursor import STEP, Cursor, Reading
 from app.wire.container.evidence import Evidence
 from app.wire.container.mp3 import Mp3Reader
 
@@ -60,7 +60,7 @@ class WavReader:
         self._taken: dict[bytes, Callable[[bytes], None]] = {b"fmt ": self._format, b"ds64": self._sizes}
 
     def read(self, cursor: Cursor) -> Reading[None]:
-        cursor.hop(12)
+        cursor.skip(12)
         while _CHUNK.match(head := (yield _CHUNK_BYTES)):
             kind, size = head[:4], int.from_bytes(head[4:], "little")
             if kind == b"data":
@@ -68,6 +68,7 @@ class WavReader:
                 continue
             if take := self._taken.get(kind):
                 take((yield _CHUNK_BYTES + min(size, _PAYLOAD_BYTES))[_CHUNK_BYTES:])
+                cursor.spend(2 * STEP)
             cursor.skip(_CHUNK_BYTES + size + size % 2)
 
     def _format(self, payload: bytes) -> None:
@@ -84,6 +85,7 @@ class WavReader:
             return (yield from self._frames.read(cursor))
         if size in _UNKNOWN_SIZES:
             size = self._long_size or 1 << 62
+        cursor.spend(2 * STEP)
         there = yield from cursor.skipped(_CHUNK_BYTES + size + size % 2)
         self._data = (self._data or 0) + min(there - _CHUNK_BYTES, size)
 

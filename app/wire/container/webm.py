@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from struct import unpack
 from typing import Final
 
-from app.wire.container.cursor import Cursor, Reading
+from app.wire.container.cursor import STEP, Cursor, Reading
 from app.wire.container.ebml import WIDTHS, element
 from app.wire.container.evidence import Evidence
 
@@ -24,8 +24,9 @@ _TRACK_ENTRY: Final = 0xAE
 _BLOCK_GROUP: Final = 0xA0
 _SIMPLE_BLOCK: Final = 0xA3
 _OPENED: Final = frozenset({_SEGMENT, 0x1549A966, 0x1654AE6B, _TRACK_ENTRY, 0x1F43B675, _BLOCK_GROUP})
-_PLAIN_BYTES: Final = 6  # of a plain block, up to the end of its time
-_LEAST_BYTES: Final = 16  # smaller ones, of silence, are left to `read`, where the cursor counts short steps
+_LEAST_BODY: Final = 5  # of a block with a packet of one byte, as Opus has them in silence
+_BLOCK_BYTES: Final = 7  # of that block
+_BLOCK_WORK: Final = 6  # below its length
 _HEAD_BYTES: Final = 24  # a header (12) and the beginning of a block (11), or a leaf of 8 bytes
 _SOUND: Final = 2
 _MOST_TRACKS: Final = 32
@@ -90,15 +91,16 @@ class WebmReader:
             kind, size, header = found
             if kind in _OPENED:
                 self._open(kind)
-                cursor.skip(header)
+                cursor.skip(header, 2 * STEP if kind == _TRACK_ENTRY else STEP)
             elif size is None:
                 return
+            elif kind == _SIMPLE_BLOCK and self._passing and self._pass_blocks(cursor, self._passing):
+                continue
+            elif leaf := self._leaves.get(kind):
+                leaf(head[header : header + size])
+                cursor.skip(header + size, 2 * STEP)
             else:
-                if leaf := self._leaves.get(kind):
-                    leaf(head[header : header + size])
                 cursor.skip(header + size)
-                if kind == _SIMPLE_BLOCK and self._passing:
-                    cursor.hop(self._further_blocks(cursor.window, cursor.at, self._passing))
 
     def _open(self, kind: int) -> None:
         if kind == _SEGMENT:
@@ -141,13 +143,14 @@ class WebmReader:
         if self._passing:
             self._passing.block(self._cluster + offset)
 
-    def _further_blocks(self, window: bytes, start: int, track: _Track) -> int:
-        """Take in the blocks of the same track that follow in the window; returns their bytes.
+    def _pass_blocks(self, cursor: Cursor, track: _Track) -> int:
+        """Pass the blocks of this track that follow in the window; returns how many.
 
         The one loop that turns for every packet, hence on the bare window, and for the plainest form of a block only: a
         size of one or two bytes, a track number of one, no time before the cluster's. It leaves all others to `read`.
         """
-        at, end, number = start, len(window) - _PLAIN_BYTES, track.number + 0x80  # above 255: no byte is like it
+        window, at, number = cursor.window, cursor.at, track.number + 0x80  # above 255: no byte is like it
+        end = len(window) - _BLOCK_BYTES
         last, step, blocks = track.last - self._cluster, track.step, 0
         while at <= end and window[at] == _SIMPLE_BLOCK:
             size, body = window[at + 1], at + 2
@@ -157,7 +160,7 @@ class WebmReader:
             else:
                 size = size - 0x80 if size < 0xFF else 0
             time = window[body + 1] << 8 | window[body + 2]
-            if size < _LEAST_BYTES or window[body] != number or time >= 0x8000:
+            if size < _LEAST_BODY or window[body] != number or time >= 0x8000:
                 break
             if time > last:
                 step, last = time - last, time
@@ -166,7 +169,8 @@ class WebmReader:
         if blocks:
             track.last, track.step, track.block_duration = last + self._cluster, step, 0
             track.blocks += blocks
-        return at - start
+            cursor.skip(at - cursor.at, blocks * _BLOCK_WORK)
+        return blocks
 
     def _block_duration(self, value: bytes) -> None:
         if self._passing:
