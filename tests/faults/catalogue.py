@@ -120,8 +120,8 @@ ROWS: dict[str, str] = {
     "J153": "Dependencies are pinned by their hashes, and none runs code at start",
     # K: hostile callers: media headers that lie
     # L: hostile callers: bytes that cost far more than they should
-    "L180": "A file of any bytes costs at most four times as much a byte as speech in small packets; above it the length is an estimate",
-    "L181": "A file of the smallest packets that an encoder makes is measured",
+    "L180": "A byte of a file costs at most four times a byte of speech in small packets, or the length is estimated",
+    "L181": "A file of the smallest packets that encoders make is measured",
     # M: hostile callers: totals of the process
     "M205": "Time spent waiting for the caller, who sends or reads slowly, never counts against the provider",
     "M206": "A live upload at the lowest rate of audio is not cut; the lowest rate is a setting",
