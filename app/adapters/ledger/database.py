@@ -168,7 +168,7 @@ class Database:
     def _prepare(self, connection: apsw.Connection) -> None:
         if not _is_new(connection):
             self._refuse_strangers(connection, VERSION)
-        mode = connection.pragma("journal_mode", "wal")
+        mode = _write_ahead_logging(connection)
         if mode != "wal":
             raise LedgerUnusable(
                 f"ledger {self.path}: its file system cannot do write-ahead logging (the journal mode stays {mode}); "
@@ -226,6 +226,22 @@ def _has_open(pid: int, file: Path) -> bool:
         return any(each.samefile(file) for each in Path(f"/proc/{pid}/fd").iterdir() if each.exists())
     except OSError:
         return False
+
+
+def _write_ahead_logging(connection: apsw.Connection) -> object:
+    """The journal mode after a change to write-ahead logging.
+
+    SQLite does not wait for a lock here, and
+    two processes that make the same ledger at once would fail.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            return connection.pragma("journal_mode", "wal")
+        except apsw.BusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def make_tables(connection: apsw.Connection) -> None:

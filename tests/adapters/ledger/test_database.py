@@ -4,7 +4,9 @@ import multiprocessing
 import os
 import sqlite3
 import tempfile
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -43,6 +45,21 @@ def test_a_new_file_gets_its_tables_its_folder_and_its_mark(tmp_path: Path) -> N
         assert connection.pragma("synchronous") == 2
         assert connection.pragma("foreign_keys") == 1
         assert connection.execute("SELECT count(*) FROM requests").get == 0
+
+
+def test_many_may_make_the_same_ledger_at_once(tmp_path: Path) -> None:
+    """SQLite does not wait for a lock when it changes to write-ahead logging."""
+
+    def make(path: Path, start: threading.Barrier) -> None:
+        start.wait(30)
+        with closing(Database(path).connect()) as connection:
+            assert connection.pragma("user_version") == VERSION
+
+    with ThreadPoolExecutor(6) as threads:
+        for number in range(20):
+            start = threading.Barrier(6)
+            for each in [threads.submit(make, tmp_path / f"{number}.db", start) for _ in range(6)]:
+                each.result()
 
 
 def test_a_ledger_is_opened_as_it_was_left(database: Database) -> None:
