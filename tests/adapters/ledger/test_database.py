@@ -242,7 +242,7 @@ def test_a_full_disk_is_told_as_one(database: Database) -> None:
 @pytest.mark.parametrize("query", [_HELD, _UNKNOWN, CLOSE_ORPHANS], ids=["held", "unknown", "orphans"])
 def test_open_rows_are_found_without_reading_all_the_others(database: Database, query: str) -> None:
     with closing(database.connect()) as connection:
-        values = ("x", "y")[: query.count("?")]
+        values = ("x",) * query.count("?")
         plan = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", values)]
     assert plan
     assert all("USING INDEX requests_held" in step or "USING INDEX requests_unknown" in step for step in plan), plan

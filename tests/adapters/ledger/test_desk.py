@@ -14,6 +14,11 @@ from app.errors import Refusal
 ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 
 
+@pytest.fixture(autouse=True)
+def made(database: Database) -> None:
+    database.connect().close()
+
+
 def test_few_at_once_and_few_who_wait(database: Database) -> None:
     async def scenario() -> None:
         desk = LedgerDesk(database, "reports", threads=2, max_waiting=3)
