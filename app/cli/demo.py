@@ -16,12 +16,15 @@ def demo(
 ) -> None:
     """Show the gateway at work: start it, create a caller, transcribe a clip, print the usage.
 
-    Needs the extra `offline`, with which `make` installs it.
+    `make demo` installs what it needs; otherwise run pip install '.[offline]' in the source tree.
 
     Example: audio-gateway demo --serve
     """
     try:
         from app.offline.demo import run
     except ImportError as error:
-        stop(f'the demo needs the extra "offline" ({error.name} is missing): pip install "audio-gateway[offline]"')
+        stop(
+            f"the demo needs the extra offline ({error.name} is missing): "
+            "run pip install '.[offline]' in the source tree"
+        )
     raise typer.Exit(run(file, serve))

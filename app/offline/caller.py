@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import shutil
 import time
 from pathlib import Path
 
 import openai
 
 MODEL = "gpt-4o-mini-transcribe"
+INDENT = " " * 12
 
 
 class Refused(Exception):
     """The gateway gave no transcript; the message is its own."""
+
+
+class Paragraph:
+    """Text that grows on the terminal word by word, broken at its width, behind a label."""
+
+    def __init__(self, label: str) -> None:
+        self._width = shutil.get_terminal_size().columns
+        self._column = len(INDENT)
+        print(label.ljust(self._column), end="", flush=True)
+
+    def add(self, text: str) -> None:
+        for word in re.findall(r"\s*\S+", text):
+            breaks = word[0].isspace() and self._column + len(word) > self._width
+            shown = f"\n{INDENT}{word.lstrip()}" if breaks else word
+            self._column = len(shown) - 1 if breaks else self._column + len(word)
+            print(shown, end="", flush=True)
 
 
 class Caller:
@@ -37,30 +56,34 @@ class Caller:
     def _show_json(self, clip: Path) -> None:
         began = time.monotonic()
         text = self._openai.audio.transcriptions.create(model=MODEL, file=clip).text
-        print(f"4. json     {text}\n            ({clip.name}, {time.monotonic() - began:.1f} s)", flush=True)
+        Paragraph("4. json").add(text)
+        print(f"\n{INDENT}({clip.name}, {time.monotonic() - began:.1f} s)", flush=True)
 
     def _show_stream(self, clip: Path) -> None:
-        print("5. stream   ", end="", flush=True)
-        deltas = 0
+        paragraph, deltas = Paragraph("5. stream"), 0
         for event in self._openai.audio.transcriptions.create(model=MODEL, file=clip, stream=True):
             if event.type == "transcript.text.delta":
-                print(event.delta, end="", flush=True)
+                paragraph.add(event.delta)
                 deltas += 1
-        print(f"\n            ({deltas} deltas, shown as they came)", flush=True)
+        print(f"\n{INDENT}({deltas} deltas, shown as they came)", flush=True)
 
     def how_to(self, clip: Path) -> str:
         """What to paste into a shell and into Python to do the same."""
         return f"""\
-base_url  {self.base_url}
-key       {self.key}
+# A shell
+export OPENAI_BASE_URL={self.base_url}
+export OPENAI_API_KEY={self.key}
+curl "$OPENAI_BASE_URL/audio/transcriptions" \\
+  -H "Authorization: Bearer $OPENAI_API_KEY" \\
+  -F model={MODEL} \\
+  -F file=@{shlex.quote(str(clip))}
 
-curl {self.base_url}/audio/transcriptions -H "Authorization: Bearer {self.key}" \\
-  -F model={MODEL} -F file=@{shlex.quote(str(clip))}
-
+# Python with the package openai, both variables set
 from pathlib import Path
 from openai import OpenAI
-client = OpenAI(base_url="{self.base_url}", api_key="{self.key}")
-print(client.audio.transcriptions.create(model="{MODEL}", file=Path({str(clip)!r})).text)
+clip = Path({str(clip)!r})
+create = OpenAI().audio.transcriptions.create
+print(create(model="{MODEL}", file=clip).text)
 """
 
 

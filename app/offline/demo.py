@@ -6,6 +6,7 @@ Owns the processes and the temporary folder; the gateway is used as its operator
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,9 +21,10 @@ import httpx
 
 from app.offline import SAMPLE
 from app.offline.caller import Caller, Refused
-from app.offline.surroundings import config, environment, free_port
+from app.offline.surroundings import config, environment, free_port, program
 
 CALLER = "demo"
+SERVED_PORT = 8080
 READY_SECONDS = 60.0
 STOP_SECONDS = 10.0
 
@@ -44,11 +46,12 @@ def run(file: Path | None, serve: bool) -> int:
             raise Failed(f"no such file: {clip}")
         with TemporaryDirectory(prefix="audio-gateway-demo-") as folder, ExitStack() as stack:
             stage = Stage(Path(folder), stack)
-            caller = _shown(stage, clip)
+            caller = _shown(stage, clip, SERVED_PORT if serve else 0)
             if serve:
-                print(f"\nBoth go on running until Ctrl-C.\n\n{caller.how_to(clip)}", flush=True)
+                print(_next_steps(stage, caller, clip), flush=True)
                 serving = True
                 stage.watch()
+            print("\nNext: `make serve`, or `audio-gateway demo --serve`, leaves it running for you to try.")
     except (Failed, Refused) as error:
         print(f"\naudio-gateway demo: {error}", file=sys.stderr)
         return 1
@@ -60,18 +63,38 @@ def run(file: Path | None, serve: bool) -> int:
     return 0
 
 
-def _shown(stage: Stage, clip: Path) -> Caller:
-    print("The gateway before a speech engine, all on this machine: no provider key, no network.\n", flush=True)
+def _shown(stage: Stage, clip: Path, preferred_port: int) -> Caller:
+    print("The gateway before a speech engine, all on this machine: no provider key, no", flush=True)
+    print("network.\n", flush=True)
     engine = stage.start_engine()
-    print(f"1. engine   {engine} (for trying out: plain English, no punctuation)", flush=True)
-    base_url = stage.start_gateway(engine)
-    print(f"2. gateway  {base_url}", flush=True)
+    print(f"1. engine   {engine} (plain English only)", flush=True)
+    port = free_port(preferred_port)
+    base_url = stage.start_gateway(engine, port)
+    instead = f" (port {preferred_port} is in use)" if preferred_port not in (0, port) else ""
+    print(f"2. gateway  {base_url}{instead}", flush=True)
     caller = Caller(base_url, stage.create_caller())
     print(f"3. caller   {CALLER}, with a key of its own that ends in {caller.key[-4:]}", flush=True)
     caller.show(clip)
-    print(f"6. usage    audio-gateway usage --caller {CALLER}\n", flush=True)
+    print("6. usage\n", flush=True)
     stage.show_usage()
     return caller
+
+
+def _next_steps(stage: Stage, caller: Caller, clip: Path) -> str:
+    """What to do with a gateway that stays: each command works in any other terminal."""
+    return f"""
+The gateway runs until Ctrl-C. Try it from another terminal.
+
+{caller.how_to(clip)}
+# What the caller has used
+{stage.usage_command()}
+
+API reference  {caller.base_url.removesuffix("/v1")}/docs
+Next           docs/clients.md: the same in Node and Go, streams, errors
+               docs/deploy.md: with your provider's key, as a service
+
+One line for each request:
+"""
 
 
 class Child:
@@ -128,6 +151,7 @@ class Stage:
         self._config = folder / "config.toml"
         self._environment = environment()
         self._children: list[Child] = []
+        self._gateway: Child | None = None
 
     def start_engine(self) -> str:
         """Returns its base URL, once it listens there."""
@@ -139,11 +163,10 @@ class Stage:
 
         return engine.wait_for(address)
 
-    def start_gateway(self, engine: str) -> str:
+    def start_gateway(self, engine: str, port: int) -> str:
         """Returns its base URL, once it is ready for requests."""
-        port = free_port()
         self._config.write_text(config(port, self._folder / "ledger.db", engine), encoding="utf-8")
-        gateway = self._start("gateway", "app", "serve", "--config", str(self._config))
+        gateway = self._gateway = self._start("gateway", "app", "serve", "--config", str(self._config))
 
         def base_url() -> str | None:
             try:
@@ -165,12 +188,20 @@ class Stage:
     def show_usage(self) -> None:
         self._command("usage", "--caller", CALLER, stdout=None)
 
+    def usage_command(self) -> str:
+        return f"{program()} usage \\\n  --caller {CALLER} --config {shlex.quote(str(self._config))}"
+
     def watch(self) -> None:
-        """Until interrupted; raises Failed when a child dies."""
+        """Shows each new line of the gateway's log until interrupted; raises Failed when a child dies."""
+        assert self._gateway is not None
+        shown = len(self._gateway.log())
         while True:
             for child in self._children:
                 child.check()
-            time.sleep(0.5)
+            new = self._gateway.log()[shown:]
+            shown += len(new)
+            print(*new, sep="\n", end="\n" if new else "", flush=True)
+            time.sleep(0.2)
 
     def _start(self, name: str, *module: str) -> Child:
         child = Child(name, module, self._folder, self._environment)

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import socket
+import sys
 from pathlib import Path
 from secrets import token_urlsafe
 
 from app.offline import KEY_VARIABLE
+
+# The catalogue without the models whose formats, such as speakers or log probabilities, the engine does not have.
+_MODELS = """\
+[[models]]
+id = "whisper-1"
+tasks = ["transcribe", "translate"]
+price = { per_minute = "0.006" }
+[[models]]
+id = "gpt-4o-mini-transcribe"
+tasks = ["transcribe"]
+price = { input = "1.25", output = "5.00", per_minute = "0.003" }
+"""
 
 
 def environment() -> dict[str, str]:
@@ -27,16 +41,26 @@ def config(port: int, ledger: Path, engine: str) -> str:
 port = {port}
 [ledger]
 path = {json.dumps(str(ledger), ensure_ascii=False)}
+[logs]
+format = "console"
 [[upstreams]]
 name = "embedded"
 base_url = "{engine}"
 api_key_env = "{KEY_VARIABLE}"
-"""
+{_MODELS}"""
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+def free_port(preferred: int = 0) -> int:
+    """The preferred port of 127.0.0.1 if it is free, else any free one."""
+    try:
+        with socket.create_server(("127.0.0.1", preferred)) as probe:
+            port: int = probe.getsockname()[1]
+    except OSError:
+        return free_port()
     return port
+
+
+def program() -> str:
+    """The command of this gateway as any shell on this machine finds it, in whatever folder."""
+    script = Path(sys.executable).with_name("audio-gateway")
+    return shlex.quote(str(script)) if script.exists() else f"{shlex.quote(sys.executable)} -m app"

@@ -70,6 +70,12 @@ def test_every_command_and_option_exists(document: Path) -> None:
     assert unknown == []
 
 
+def test_an_extra_is_installed_from_the_tree() -> None:
+    """The package is in no index: a hint that names it there would install whatever has that name."""
+    told = {path.relative_to(ROOT) for path in text_files() if re.search(r"audio-gateway\[\w", path.read_text("utf-8"))}
+    assert told == {Path("pyproject.toml")}
+
+
 def test_the_packages_that_make_installs_are_those_that_a_failed_test_names() -> None:
     (line,) = re.findall(r"^SYSTEM_TOOLS := (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     told = dict(word.split(":") for word in line.split() if ":" in word)

@@ -51,7 +51,9 @@ def _traces(settings: Config) -> "Traces | None":
     try:
         from app.adapters.telemetry.traces import Traces
     except ImportError as error:
-        raise InvalidConfig("traces.endpoint: needs the extra otel: pip install 'audio-gateway[otel]'") from error
+        raise InvalidConfig(
+            "traces.endpoint: needs the extra otel: pip install '.[otel]' in the source tree"
+        ) from error
     return Traces(settings.traces.endpoint)
 
 
