@@ -156,12 +156,6 @@ def missing_parameter(param: str) -> Refusal:
     return Refusal(400, "missing_required_parameter", f"You must provide the field {param!r}.", param=param)
 
 
-def file_without_name() -> Refusal:
-    return Refusal(
-        400, "missing_required_parameter", "The field 'file' must be a file: a part with a filename.", param="file"
-    )
-
-
 def unexpected_file(param: str) -> Refusal:
     return Refusal(400, "invalid_field", f"The field {param!r} may not be a file; only 'file' is one.", param=param)
 

@@ -22,7 +22,6 @@ CALLERS_FAULT: list[Made] = [
     (lambda: errors.invalid_field("prompt", "is odd"), 400, "invalid_field", "prompt", None),
     (lambda: errors.duplicate_parameter("model"), 400, "duplicate_parameter", "model", None),
     (lambda: errors.missing_parameter("model"), 400, "missing_required_parameter", "model", None),
-    (errors.file_without_name, 400, "missing_required_parameter", "file", None),
     (lambda: errors.unexpected_file("x"), 400, "invalid_field", "x", None),
     (errors.empty_file, 400, "empty_file", "file", None),
     (lambda: errors.invalid_file_format(["wav"], ""), 400, "invalid_file_format", "file", None),

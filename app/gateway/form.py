@@ -1,5 +1,7 @@
 """The form as the gateway takes it: text fields of any name, and one file. Pure: bytes in, checked items out.
 
+The part called `file` is the file, with or without a file name; no other part may be one.
+
     item = Field | FileBegin | bytes        bytes are the file's; they end with the next Field or with the form
 
 What is checked about a field is its shape (UTF-8, no control characters, the caps); its value is the provider's to
@@ -86,11 +88,9 @@ class FormReader:
             if part.name in self._seen_once:
                 raise errors.duplicate_parameter(part.name)
             self._seen_once.add(part.name)
-        if part.name == "file" and not part.filename:
-            raise errors.file_without_name()
         if part.filename is not None and part.name != "file":
             raise errors.unexpected_file(part.name)
-        self._name, self._in_file = part.name, part.filename is not None
+        self._name, self._in_file = part.name, part.name == "file"
 
     def _file_data(self, data: bytes) -> bytes:
         self.file_bytes += len(data)

@@ -6,9 +6,10 @@ import pytest
 
 from tests.behaviour.caller import (
     CLIP,
+    CLOSING,
     request_id,
 )
-from tests.faults.forms import DISPOSITION, NAMED_FILE, WHOLE, field, file, headed, part, submit
+from tests.faults.forms import DISPOSITION, FILE, MODEL, NAMED_FILE, WHOLE, field, file, headed, part, submit
 from tests.faults.outcomes import refused
 from tests.stubs.gateway import GatewayProcess
 from tests.stubs.upstream import ScriptedUpstream
@@ -35,13 +36,22 @@ from tests.stubs.upstream import ScriptedUpstream
         "filename=marked.wav",
         'filename="marked."',
         'filename="marked "',
+        "filename*=UTF-8''marked.wav",
+        "filename*=\"UTF-8''marked.wav\"",
+        "filename*=marked",
+        'filename=""',
+        "x=marked",
+        'filename="marked\t\x01\x1b[0m\x7f.wav"',
+        b'filename="marked\xe9\xff\xc0\xaf\xed\xa0\x80.wav"',
+        b"filename*=\"iso-8859-1'de'marked\xe9\"",
     ],
 )
-def test_B31_B32_no_name_of_the_callers_travels(
-    gateway: GatewayProcess, upstream: ScriptedUpstream, parameters: str
+def test_B29_B31_B32_P266_no_name_of_the_callers_travels_or_refuses_its_form(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, parameters: str | bytes
 ) -> None:
     """Nor does its type. The log does not know the name either."""
-    answer = submit(gateway, file(f'name="file"; {parameters}', "Content-Type: text/marked"))
+    named = parameters.encode() if isinstance(parameters, str) else parameters
+    answer = submit(gateway, file(b'name="file"; ' + named, b"Content-Type: text/marked\xff\x01"))
     assert answer.status == 200
     assert gateway.row(request_id(answer))["state"] == "settled"
     (exchange,) = upstream.journal
@@ -131,5 +141,15 @@ def test_B38_a_cap_costs_little(gateway: GatewayProcess, upstream: ScriptedUpstr
 
 def test_B38_as_many_parts_and_headers_as_may_be(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     headers = [f"X-{number}: {'x' * 4000}" for number in range(7)]
-    assert submit(gateway, field("x") * 253 + part('name="y"', b"1", *headers) + WHOLE).status == 200
-    assert len(upstream.journal[0].form()) == 256
+    assert submit(gateway, field("x") * 997 + part('name="y"', b"1", *headers) + WHOLE).status == 200
+    assert len(upstream.journal[0].form()) == 1000
+
+
+@pytest.mark.parametrize("file_first", [False, True], ids=["file last", "file first"])
+def test_P267_many_values_are_many_parts(gateway: GatewayProcess, upstream: ScriptedUpstream, file_first: bool) -> None:
+    """Some providers take hundreds of words to listen for, each a part of its own."""
+    words = [(f"keywords[{number}]" if number % 2 else "keywords[]", b"word %d" % number) for number in range(900)]
+    fields = b"".join(field(name, value) for name, value in words)
+    body = FILE + MODEL + fields + CLOSING if file_first else fields + WHOLE
+    assert submit(gateway, body).status == 200
+    assert [(each.name, each.data) for each in upstream.journal[0].form() if each.name[0] == "k"] == words

@@ -2,7 +2,13 @@
 
 from typing import NamedTuple
 
-from app.wire.multipart import MAX_EPILOGUE_BYTES, MAX_PART_HEADER_BYTES, MAX_PART_HEADERS, MAX_PARTS
+from app.wire.multipart import (
+    MAX_EPILOGUE_BYTES,
+    MAX_PART_HEADER_BYTES,
+    MAX_PART_HEADERS,
+    MAX_PARTS,
+    MAX_PREAMBLE_BYTES,
+)
 
 Part = tuple[str, str | None, bytes]
 
@@ -74,6 +80,26 @@ CORPUS = {
         part('name="file"; filename*=UTF-8\'\'x.exe; filename="a.mp3"', b"1") + b"--b--\r\n",
         [("file", "a.mp3", b"1")],
     ),
+    "extended filename alone": Form(
+        part("name=\"file\"; filename*=UTF-8''na%C3%AFve.mp3", b"1") + b"--b--\r\n",
+        [("file", "UTF-8''na%C3%AFve.mp3", b"1")],
+    ),
+    "control characters in a filename": Form(
+        part('name="file"; filename="a\t\x01\x1b[0m\x7f.mp3"', b"1") + b"--b--\r\n",
+        [("file", "a\t\x01\x1b[0m\x7f.mp3", b"1")],
+    ),
+    "control characters in a header that is not used": Form(
+        part('name="a"', b"1", "X-A: \x01\t") + b"--b--\r\n", [("a", None, b"1")]
+    ),
+    "Latin-1 in a filename": Form(
+        part('name="file"; filename="#.mp3"', b"1").replace(b"#", b"\xe9\xff") + b"--b--\r\n",
+        [("file", "\udce9\udcff.mp3", b"1")],
+    ),
+    "preamble of a line's end": Form(b"\r\n" + part('name="a"', b"1") + b"--b--\r\n", [("a", None, b"1")]),
+    "preamble of hyphens": Form(b"----\r\n" + part('name="a"', b"1") + b"--b--\r\n", [("a", None, b"1")]),
+    "preamble as long as may be": Form(
+        b"\n" * MAX_PREAMBLE_BYTES + b"\r\n" + part('name="a"', b"1") + b"--b--\r\n", [("a", None, b"1")]
+    ),
     "encodings that change nothing": Form(
         part('name="a"', b"=41", "Content-Transfer-Encoding: Binary", "Content-Transfer-Encoding: 8bit") + b"--b--\r\n",
         [("a", None, b"=41")],
@@ -115,7 +141,7 @@ FAULTS = {
     "cut in a head": (b"--b\r\nContent-Dispo", "ends before its closing boundary"),
     "cut in data": (part('name="a"', b"1"), "ends before its closing boundary"),
     "cut before the second hyphen": (part('name="a"', b"1") + b"--b-", "ends before its closing boundary"),
-    "another boundary": (part('name="a"', boundary="c") + b"--c--\r\n", "boundary"),
+    "another boundary": (part('name="a"', boundary="c") + b"--c--\r\n", "does not begin with the boundary"),
     "closing mark of a longer boundary": (part('name="a"', b"1") + b"--bc--\r\n", "is no delimiter"),
     "boundary and more in a line": (part('name="a"', b"1\r\n--b-1") + b"--b--\r\n", "is no delimiter"),
     "boundary and a lone CR": (part('name="a"', b"1\r\n--b\r\r\n") + b"--b--\r\n", "is no delimiter"),
@@ -123,9 +149,15 @@ FAULTS = {
     "boundary that follows a lone CR": (part('name="a"', b"1\r--b\r\n") + b"--b--\r\n", "is no delimiter"),
     "boundary that follows a head": (part('name="a"', b"--b\r\n\r\n1") + b"--b--\r\n", "is no delimiter"),
     "closing boundary that follows a head": (part('name="a"')[:-2] + b"--b--\r\n", "is no delimiter"),
-    "preamble": (b"Hello\r\n" + part('name="a"') + b"--b--\r\n", "does not begin with its boundary"),
-    "preamble of a line's end": (b"\r\n" + part('name="a"') + b"--b--\r\n", "does not begin with its boundary"),
-    "preamble of hyphens": (b"----\r\n" + part('name="a"') + b"--b--\r\n", "boundary"),
+    "long preamble": (
+        b"x" * (MAX_PREAMBLE_BYTES + 1) + b"\r\n" + part('name="a"') + b"--b--\r\n",
+        "does not begin with the boundary",
+    ),
+    "preamble without an end": (b"x" * 3_000, "does not begin with the boundary"),
+    "preamble that ends in LF": (b"Hello\n" + part('name="a"') + b"--b--\r\n", "is no delimiter"),
+    "preamble that ends in nothing": (b"Hello" + part('name="a"') + b"--b--\r\n", "is no delimiter"),
+    "preamble of one byte": (b"\n" + part('name="a"') + b"--b--\r\n", "is no delimiter"),
+    "preamble with the boundary in it": (b".--b\r\n" + part('name="a"') + b"--b--\r\n", "is no delimiter"),
     "blanks behind the first boundary": (b"--b \r\n" + part('name="a"')[5:] + b"--b--\r\n", "boundary"),
     "blanks behind a boundary": (
         part('name="a"') + b"--b \r\n" + part('name="b"')[5:] + b"--b--\r\n",
@@ -142,8 +174,8 @@ FAULTS = {
         "is no delimiter",
     ),
     "lines that end in CR": (part('name="a"', b"1").replace(b"\r\n", b"\r") + b"--b--\r", "is no delimiter"),
-    "header that ends in LF": (b"--b\r\n" + DISPOSITION.encode() + b"\n\r\n1\r\n--b--\r\n", "control character"),
-    "header that ends in CR": (b"--b\r\n" + DISPOSITION.encode() + b"\r\r\n1\r\n--b--\r\n", "control character"),
+    "header that ends in LF": (b"--b\r\n" + DISPOSITION.encode() + b"\n\r\n1\r\n--b--\r\n", "line break or a NUL"),
+    "header that ends in CR": (b"--b\r\n" + DISPOSITION.encode() + b"\r\r\n1\r\n--b--\r\n", "line break or a NUL"),
     "boundaries that follow LF": (b"--b\r\n" + DISPOSITION.encode() + b"\r\n\r\n1\n--b--\n", "is no delimiter"),
     "boundaries that follow CR": (b"--b\r\n" + DISPOSITION.encode() + b"\r\n\r\n1\r--b--\r", "is no delimiter"),
     "no header": (b"--b\r\n\r\n1\r\n--b--\r\n", "not exactly one Content-Disposition"),
@@ -154,7 +186,7 @@ FAULTS = {
     "no name": (headed("Content-Disposition: form-data"), "no name"),
     "extended name alone": (headed("Content-Disposition: form-data; name*=UTF-8''a"), "'name*'"),
     "extended name beside the plain one": (headed(f"{DISPOSITION}; name*=UTF-8''b"), "'name*'"),
-    "extended filename alone": (headed(f"{DISPOSITION}; filename*=UTF-8''b"), "'filename*'"),
+    "extended filename twice": (headed(f"{DISPOSITION}; filename*=UTF-8''b; filename*=x"), "'filename*' twice"),
     "name twice": (headed(f'{DISPOSITION}; name="b"'), "'name' twice"),
     "name twice in another case": (headed(f'{DISPOSITION}; NAME="b"'), "'name' twice"),
     "filename twice": (headed(f"{DISPOSITION}; filename=x; filename=y"), "'filename' twice"),
@@ -173,9 +205,9 @@ FAULTS = {
         headed(DISPOSITION, "Content-Transfer-Encoding: binary", "Content-Transfer-Encoding: base64"),
         "Content-Transfer-Encoding",
     ),
-    "NUL in a filename": (headed(f'{DISPOSITION}; filename="a\0.mp3"'), "control character"),
-    "LF in a filename": (headed(f'{DISPOSITION}; filename="a\n.mp3"'), "control character"),
-    "CR in a filename": (headed(f'{DISPOSITION}; filename="a\r.mp3"'), "control character"),
+    "NUL in a filename": (headed(f'{DISPOSITION}; filename="a\0.mp3"'), "line break or a NUL"),
+    "LF in a filename": (headed(f'{DISPOSITION}; filename="a\n.mp3"'), "line break or a NUL"),
+    "CR in a filename": (headed(f'{DISPOSITION}; filename="a\r.mp3"'), "line break or a NUL"),
     "DEL in a name": (headed('Content-Disposition: form-data; name="a\x7f"'), "control character"),
     "folded header": (headed("Content-Disposition: form-data;", ' name="a"'), "begin with a name"),
     "blank before the colon": (headed('Content-Disposition : form-data; name="a"'), "begin with a name"),

@@ -2,7 +2,8 @@
 
 They were written apart from each other and from ours, and are milder: `multipart` takes a preamble and odd heads,
 `werkzeug` lines that end in a lone CR or LF as well, python-multipart blanks behind a boundary. Of the last one only
-what stands between the boundaries counts: a name that ends in a backslash goes on behind its quote there.
+what stands between the boundaries counts: a name that ends in a backslash goes on behind its quote there. It takes no
+preamble but line ends, and gets the body from its first boundary on.
 """
 
 import importlib
@@ -62,7 +63,9 @@ def data_by_python_multipart(boundary: str, body: bytes) -> list[bytes]:
     def take(data: bytes, start: int, end: int) -> None:
         parts[-1] += data[start:end]
 
-    MultipartParser(boundary, {"on_part_begin": lambda: parts.append(b""), "on_part_data": take}).write(body)
+    MultipartParser(boundary, {"on_part_begin": lambda: parts.append(b""), "on_part_data": take}).write(
+        body[max(0, body.find(b"--" + boundary.encode())) :]
+    )
     return parts
 
 
@@ -81,16 +84,18 @@ def agree(ours: list[Part], theirs: list[Part] | None, body: bytes) -> bool:
 
     What stands in a filename is compared unless the body has a backslash or an extended filename: to one reader that is
     a path, of which it takes the end, to another an escape, and only one prefers `filename*`. No filename travels on.
+    To one reader a part with an extended filename alone is no file; here the part called `file` is one in any case, and
+    a form with another file is refused.
     """
-    filenames = b"\\" not in body and b"*=" not in body
-    return theirs is not None and [_said(part, filenames) for part in ours] == [
-        _said(part, filenames) for part in theirs
-    ]
+    extended = b"*=" in body
+    compared = "" if extended else "presence" if b"\\" in body else "all"
+    return theirs is not None and [_said(part, compared) for part in ours] == [_said(part, compared) for part in theirs]
 
 
-def _said(part: Part, filenames: bool) -> tuple[str, str | bool, bytes]:
+def _said(part: Part, compared: str) -> tuple[str, str | bool, bytes]:
     name, filename, data = part
-    return _plain(name), _plain(filename) if filename and filenames else filename is not None, data
+    told = _plain(filename) if filename and compared == "all" else bool(compared) and filename is not None
+    return _plain(name), told, data
 
 
 def _plain(name: str) -> str:

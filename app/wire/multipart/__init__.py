@@ -11,7 +11,13 @@ from app.wire.multipart.head import (
     PartBegin,
     boundary_of,
 )
-from app.wire.multipart.reader import MAX_EPILOGUE_BYTES, MAX_PARTS, Event, MultipartReader
+from app.wire.multipart.reader import (
+    MAX_EPILOGUE_BYTES,
+    MAX_PARTS,
+    MAX_PREAMBLE_BYTES,
+    Event,
+    MultipartReader,
+)
 from app.wire.multipart.writer import FormWriter
 
 __all__ = [
@@ -19,6 +25,7 @@ __all__ = [
     "MAX_PARTS",
     "MAX_PART_HEADERS",
     "MAX_PART_HEADER_BYTES",
+    "MAX_PREAMBLE_BYTES",
     "Event",
     "FormWriter",
     "MalformedForm",

@@ -11,13 +11,19 @@ _PLAIN_HEAD = re.compile(
     rb'Content-Disposition: form-data; name="([ !#-\[\]-~]{1,1000})"(?:; filename="([ !#-\[\]-~]{0,1000})")?\r\n'
     rb"(?:Content-Type: [ -~]{1,1000}\r\n)?\r\n"
 )
-_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_PARAMETER = re.compile(rf'[ \t]*;[ \t]*({_NAME}\*?)=(?:({_NAME})|"((?:[^"\\]|\\.)*)")')
+_NAME = r"[0-9A-Za-z_*-]+"
+_VALUE = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_QUOTED = r'"((?:[^"\\]|\\.)*)"'
+_PARAMETER = re.compile(rf" *; *({_NAME})=(?:({_VALUE})|{_QUOTED})")
+# A Content-Type's: many clients write a boundary such as `----=_Part_1` without the quotes that it needs.
+_LAX_PARAMETER = re.compile(rf"[ \t]*;[ \t]*({_NAME})=(?:([!#$%&'()*+,./:=?^_`|~0-9A-Za-z-]+)|{_QUOTED})")
 _ESCAPED = re.compile(r'\\(["\\])')
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 _ODD_PAIR = re.compile(r'(?:^|[^\\])(?:\\\\)*\\[^"\\]')
 _HEADER = re.compile(r"([0-9A-Za-z_-]+):(.*)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NEVER_IN_A_LINE = re.compile(r"[\x00\r\n]")
+_NOT_UTF_8 = re.compile(r"[\udc80-\udcff]")
 _IDENTITY_ENCODINGS = frozenset({"7bit", "8bit", "binary"})
 
 
@@ -34,10 +40,14 @@ class PartBegin(NamedTuple):
 
 def boundary_of(content_type: str) -> str:
     """The boundary that a Content-Type of multipart/form-data names; MalformedForm for none, two or a bad one."""
-    parameters = _parameters(content_type.partition(";")[0], content_type)
-    boundary = parameters.get("boundary", "")
+    boundary = _parameters(content_type.partition(";")[0], content_type, _LAX_PARAMETER).get("boundary")
+    if boundary is None:
+        raise MalformedForm("the Content-Type names no boundary; let the HTTP library write this header")
     if not _BOUNDARY.fullmatch(boundary):
-        raise MalformedForm("the Content-Type names no valid boundary")
+        raise MalformedForm(
+            "the Content-Type names no valid boundary: it has 1 to 70 letters, digits or any of '()+_,-./:=? and, "
+            "in quotes, blanks"
+        )
     return boundary
 
 
@@ -51,18 +61,15 @@ def plain_head(data: bytes, at: int) -> tuple[PartBegin, int] | None:
 
 
 def header_of(line: bytes) -> tuple[str, str]:
-    """A header's name, in lower case, and its value."""
+    """A header's name, in lower case, and its value, in which bytes that are not UTF-8 are surrogates."""
     check_length(line)
-    try:
-        text = line.decode()
-    except UnicodeDecodeError as error:
-        raise MalformedForm("a part's header is not UTF-8") from error
-    if _CONTROL.search(text):
-        raise MalformedForm("a part's header has a control character")
+    text = line.decode(errors="surrogateescape")
+    if _NEVER_IN_A_LINE.search(text):
+        raise MalformedForm("a part's header has a line break or a NUL inside")
     match = _HEADER.fullmatch(text)
     if match is None:
         raise MalformedForm("a part's header does not begin with a name of letters, digits and hyphens and a colon")
-    return match[1].lower(), match[2].strip(" \t")
+    return match[1].lower(), match[2].strip(" ")
 
 
 def check_length(line: bytes) -> None:
@@ -78,19 +85,28 @@ def head_of(headers: list[tuple[str, str]]) -> PartBegin:
         raise MalformedForm("a part has not exactly one Content-Disposition")
     if any(value.lower() not in _IDENTITY_ENCODINGS for name, value in headers if name == "content-transfer-encoding"):
         raise MalformedForm("a part has a Content-Transfer-Encoding that is not identity")
-    parameters = _parameters("form-data", dispositions[0])
+    parameters = _parameters("form-data", dispositions[0], _PARAMETER)
     if "name" not in parameters:
         raise MalformedForm("a part has no name")
-    return PartBegin(parameters["name"], parameters.get("filename"))
+    return PartBegin(_checked(parameters["name"]), parameters.get("filename", parameters.get("filename*")))
 
 
-def _parameters(value: str, header: str) -> dict[str, str]:
-    """The parameters after `value` in a header. Of extended ones only `filename*` may stand, beside the plain one."""
+def _checked(name: str) -> str:
+    """The name, which travels on; what is in a file name does not matter, for it is never used."""
+    if _NOT_UTF_8.search(name):
+        raise MalformedForm("a part's name is not UTF-8")
+    if _CONTROL.search(name):
+        raise MalformedForm("a part's name has a control character")
+    return name
+
+
+def _parameters(value: str, header: str, pattern: re.Pattern[str]) -> dict[str, str]:
+    """The parameters after `value` in a header. The one extended parameter that is allowed is `filename*`."""
     if not header[: len(value)].lower() == value.lower():
         raise MalformedForm(f"a header is not {value}")
     parameters: dict[str, str] = {}
     position = len(value)
-    while match := _PARAMETER.match(header, position):
+    while match := pattern.match(header, position):
         name, position = match[1].lower(), match.end()
         if name in parameters:
             raise MalformedForm(f"a header has the parameter {name!r} twice")
@@ -98,8 +114,8 @@ def _parameters(value: str, header: str) -> dict[str, str]:
             raise MalformedForm("a part's name has a backslash before another character than a quote or a backslash")
         parameters[name] = match[2] if match[2] is not None else _ESCAPED.sub(r"\1", match[3])
     if header[position:].strip(" \t;"):
-        raise MalformedForm("a header's parameters cannot be read")
+        raise MalformedForm("a header's parameters cannot be read; is a value without its quotes?")
     for name in parameters:
-        if "*" in name and (name != "filename*" or "filename" not in parameters):
+        if "*" in name and name != "filename*":
             raise MalformedForm(f"a header has the parameter {name!r}, which is not read alike everywhere")
     return parameters

@@ -1,13 +1,14 @@
 """Reading a form as it arrives: feed bytes, get events, the same ones for every split of the same bytes.
 
-    body  = open part *(CRLF open part) CRLF close [epilogue]
+    body  = [preamble CRLF] open part *(CRLF open part) CRLF close [epilogue]
     open  = "--" boundary CRLF
     close = "--" boundary "--"
     part  = PartBegin bytes* None                               as events; no bytes are empty
 
-What two readers read differently, an attacker can use. So nothing is forgiven: there is no preamble; a line that begins
-with the boundary opens a part or closes the form, also where it follows a lone CR or LF, or stands in a head or right
-behind one; the epilogue has 1 KiB at most, and without the closing boundary there is no form.
+What two readers read differently, an attacker can use. So nothing is forgiven: a line that begins with the boundary
+opens a part or closes the form, also where it follows a lone CR or LF, or stands in a head or right behind one.
+Preamble and epilogue have 1 KiB each at most, the boundary is nowhere in the preamble, and without the closing boundary
+there is no form.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,8 @@ from app.wire.multipart.head import (
     plain_head,
 )
 
-MAX_PARTS = 256
+MAX_PARTS = 1000
+MAX_PREAMBLE_BYTES = 1024
 MAX_EPILOGUE_BYTES = 1024
 
 Event = PartBegin | bytes | None
@@ -54,17 +56,22 @@ class MultipartReader:
 
     def finish(self) -> None:
         """MalformedForm unless the closing boundary has been read."""
+        if self._step is MultipartReader._opening and not self._line.startswith(self._held):
+            raise _no_beginning()
         if self._step is not MultipartReader._epilogue:
             raise MalformedForm("it ends before its closing boundary")
 
     def _opening(self, data: bytes, at: int, _events: list[Event]) -> int | None:
-        if data.startswith(self._line):
-            self._step = MultipartReader._mark
-            return len(self._line)
-        if self._line.startswith(data):
+        found = data.find(self._line)
+        if found < 0 and len(data) < MAX_PREAMBLE_BYTES + len(self._line) + 2:
             self._held = data
             return None
-        raise MalformedForm("it does not begin with its boundary")
+        if found < 0 or found > MAX_PREAMBLE_BYTES + 2:
+            raise _no_beginning()
+        if found and data[max(0, found - 2) : found] != b"\r\n":
+            raise _no_delimiter()
+        self._step = MultipartReader._mark
+        return found + len(self._line)
 
     def _mark(self, data: bytes, at: int, _events: list[Event]) -> int | None:
         """What stands behind a boundary at the beginning of a line."""
@@ -155,6 +162,10 @@ class MultipartReader:
         if self._epilogue_bytes > MAX_EPILOGUE_BYTES:
             raise MalformedForm(f"more than {MAX_EPILOGUE_BYTES} bytes follow its closing boundary")
         return None
+
+
+def _no_beginning() -> MalformedForm:
+    return MalformedForm("it does not begin with the boundary that its Content-Type names")
 
 
 def _no_delimiter() -> MalformedForm:
