@@ -119,6 +119,9 @@ ROWS: dict[str, str] = {
     "J152": "The container has no rights to spare and knows whether it is well",
     "J153": "Dependencies are pinned by their hashes, and none runs code at start",
     # K: hostile callers: media headers that lie
+    "K154": "Ogg is charged for what its packets play, whatever its granule positions and its pre-skip say",
+    "K155": "WebM is charged for what its packets play, whatever its time scale, time stamps and tracks say",
+    "K156": "FLAC is charged for what its frames play, whatever STREAMINFO says",
     # L: hostile callers: bytes that cost far more than they should
     "L180": "A byte of a file costs at most four times a byte of speech in small packets, or the length is estimated",
     "L181": "A file of the smallest packets that encoders make is measured",

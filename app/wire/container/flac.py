@@ -9,17 +9,19 @@ header counts when its code points are valid, agree with STREAMINFO and its CRC-
 some thousand files of 25 MiB.
 
 The sum of the block sizes is the measure, not the frame numbers in the headers: decoders play what is there, whatever
-its number.
+its number. They also play a frame at the sample rate of its own header. So frames that disagree with STREAMINFO are not
+counted, as they may be noise, but they add to what the frames need.
 """
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 from app.wire.container.cursor import STEP, Cursor, Reading
 from app.wire.container.evidence import Evidence
 
 _STREAMINFO_BYTES: Final = 34
 _LONGEST_HEADER: Final = 16
+_SHORTEST_HEADER: Final = 6
 _SHORTEST_FRAME: Final = (
     9  # header 6, a constant subframe of one byte of header and one of value, CRC-16 less one for safety
 )
@@ -54,15 +56,43 @@ def crc8(data: bytes) -> int:
     return crc
 
 
+class FrameHeader(NamedTuple):
+    """What a frame says of itself; a sample rate or depth of 0 is that of STREAMINFO."""
+
+    samples: int
+    sample_rate: int
+    sample_bits: int
+
+
+def frame_header(header: bytes) -> FrameHeader | None:
+    """The header of a frame that begins with these 16 bytes; None when they are not one."""
+    if len(header) < _SHORTEST_HEADER or not _SYNC.match(header):
+        return None
+    size_code, rate_code, bits_code = header[2] >> 4, header[2] & 0x0F, header[3] >> 1 & 7
+    size_at = 4 + _number_bytes(header[4])
+    rate_at = size_at + {6: 1, 7: 2}.get(size_code, 0)
+    crc_at = rate_at + {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
+    if header[3] & 1 or rate_code == 15 or bits_code == 3 or crc_at >= len(header):
+        return None
+    if crc8(header[:crc_at]) != header[crc_at]:
+        return None
+    samples = _BLOCK_SIZES[size_code] or int.from_bytes(header[size_at:rate_at], "big") + 1
+    unit = {12: 1000, 13: 1, 14: 10}.get(rate_code, 0)
+    rate = unit * int.from_bytes(header[rate_at:crc_at], "big") if unit else _SAMPLE_RATES[rate_code]
+    return FrameHeader(samples, rate, _SAMPLE_BITS[bits_code])
+
+
 class FlacReader:
     """Reads STREAMINFO and adds up the frames."""
 
     def __init__(self) -> None:
         self._sample_rate = 0
         self._sample_bits = 0
+        self._channels = 0
         self._stated = 0
         self._samples = 0
         self._frames = 0
+        self._other_seconds = 0.0  # of frames that disagree with STREAMINFO
 
     def read(self, cursor: Cursor) -> Reading[None]:
         cursor.skip(4)
@@ -70,7 +100,7 @@ class FlacReader:
         while not last and len(head := (yield 4)) == 4:
             last = head[0] >= 0x80
             cursor.skip(4)
-            if head[0] & 0x7F == 0:
+            if head[0] & 0x7F == 0 and not self._sample_rate:
                 self._stream_info((yield _STREAMINFO_BYTES))
                 cursor.spend(STEP)
             cursor.skip(int.from_bytes(head[1:], "big"))
@@ -80,6 +110,7 @@ class FlacReader:
     def _stream_info(self, block: bytes) -> None:
         packed = int.from_bytes(block[10:18], "big")  # rate 20 bits, channels 3, depth 5, samples 36
         self._sample_rate = packed >> 44
+        self._channels = (packed >> 41 & 7) + 1
         self._sample_bits = (packed >> 36 & 0x1F) + 1
         self._stated = packed & 0xFFFFFFFFF
 
@@ -88,33 +119,28 @@ class FlacReader:
             header = yield _LONGEST_HEADER
             if not header:
                 return
-            samples = self._block_size(header)
-            self._samples += samples
-            self._frames += samples > 0
-            cursor.skip(_SHORTEST_FRAME if samples else 1, _HEADER_WORK)
+            frame = frame_header(header)
+            if frame:
+                self._add(frame)
+            cursor.skip(_SHORTEST_FRAME if frame else 1, _HEADER_WORK)
 
-    def _block_size(self, header: bytes) -> int:
-        """Samples of the frame with this header; 0 when it is not one."""
-        size_code, rate_code = header[2] >> 4, header[2] & 0x0F
-        if header[3] & 1 or rate_code == 15 or not self._agrees(rate_code, header[3] >> 1 & 7):
-            return 0
-        size_at = 4 + _number_bytes(header[4]) if len(header) > 4 else len(header)
-        rate_at = size_at + {6: 1, 7: 2}.get(size_code, 0)
-        crc_at = rate_at + {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
-        if crc_at >= len(header) or crc8(header[:crc_at]) != header[crc_at]:
-            return 0
-        return _BLOCK_SIZES[size_code] or int.from_bytes(header[size_at:rate_at], "big") + 1
-
-    def _agrees(self, rate_code: int, bits_code: int) -> bool:
-        rate = _SAMPLE_RATES[rate_code] if rate_code < 12 else 0
-        return rate in (0, self._sample_rate) and _SAMPLE_BITS[bits_code] in (0, self._sample_bits)
+    def _add(self, frame: FrameHeader) -> None:
+        agrees = frame.sample_rate in (0, self._sample_rate) and frame.sample_bits in (0, self._sample_bits)
+        if agrees:
+            self._samples += frame.samples
+        else:
+            self._other_seconds += frame.samples / (frame.sample_rate or self._sample_rate)
+        self._frames += 1
 
     def evidence(self) -> Evidence:
         if not self._sample_rate:
             return Evidence()
+        counted = self._samples / self._sample_rate
         return Evidence(
             stated=self._stated / self._sample_rate or None,
-            counted=self._samples / self._sample_rate or None,
+            counted=counted or None,
+            needed=counted + self._other_seconds or None,
+            highest_bit_rate=self._sample_rate * self._channels * self._sample_bits,
             packets=self._frames,
         )
 

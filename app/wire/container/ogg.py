@@ -8,36 +8,63 @@ Opus, at the rate of the identification header for the others. A file cut from a
 other than 0: the length of its first page is then taken from the mean packet of the pages after it. A new page of
 beginning after pages of audio opens the next link of a chained file; the links add up. Of streams side by side (a
 film's sound and picture), the longest audio counts.
+
+A granule position is a claim. What a decoder plays is in the packets, so the first bytes of each packet are read as
+well: see `packets` for Opus and Vorbis; a packet of FLAC is a frame with its block size, one of Speex has a fixed
+number of frames of 20 ms. Streams of other codecs, but for pictures and text, count as sound at the nominal bit rate.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
 from struct import Struct
 from typing import Final, NamedTuple
 
 from app.wire.container.cursor import STEP, Cursor, Reading
 from app.wire.container.evidence import Evidence
+from app.wire.container.flac import frame_header
 from app.wire.container.formats import Container
+from app.wire.container.packets import OPUS_RATE, OPUS_SAMPLES, opus_samples, vorbis_samples
 
 _CAPTURE: Final = b"OggS\0"
 _ANY_CAPTURE: Final = re.compile(re.escape(_CAPTURE))
 _HEADER: Final = Struct("<5sBQI8xB")
 _HEADER_BYTES: Final = 27
 _PAGE_WORK: Final = 24  # below the length of every page
+_PACKET_WORK: Final = 2  # a lacing value and a byte, as Opus packets of silence have
+_LOOK_WORK: Final = 10
 _BEGINNING_WORK: Final = 4 * STEP
+_CONTINUED: Final = 0x01
 _BEGINNING: Final = 0x02
 _NO_PACKET_ENDS: Final = 0xFFFFFFFFFFFFFFFF
 _IDENTIFICATION_BYTES: Final = 80
 _HEAD_BYTES: Final = _HEADER_BYTES + 255 + _IDENTIFICATION_BYTES
 _MOST_STREAMS: Final = 16
+_HEADER_PACKETS: Final = 2  # of Opus and Speex, whose headers look like audio
+_SPEEX_FRAMES_A_SECOND: Final = 50
+_MOST_SPEEX_FRAMES: Final = 10  # in a packet
+_NOT_SOUND: Final = re.compile(
+    rb"\x80(theora|daala|kate)|fishead|\x01video|\x01text|BBCD|OVP80|CMML|Annodex|\x8bJNG|PNG"
+)
 
 
 @dataclass(slots=True)
 class _Stream:
-    """One logical stream: its sample rate, its pre-skip, and how far it got."""
+    """One logical stream: its sample rate, its pre-skip, how far it got, and what its packets last.
+
+    table: samples of a packet by its first byte. look: those by its first `width` bytes, where the table has 0.
+    headers: packets still to come that are no audio. samples: of all packets.
+    """
 
     sample_rate: int
     pre_skip: int = 0
+    headers: int = 0
+    table: tuple[int, ...] = (0,) * 256
+    look: Callable[[bytes], float] | None = None
+    width: int = 1
+    samples: float = 0.0
     first: int = 0
     first_packets: int = 0
     before_last: int = 0
@@ -56,7 +83,21 @@ class _Stream:
 
     @property
     def seconds(self) -> float:
-        return max(0, self.last - self._start() - self.pre_skip) / self.sample_rate
+        return max(0, self.last - self._start() - self.pre_skip) / self.sample_rate if self.sample_rate else 0.0
+
+    def samples_at_once(self, body: bytes, starts: list[int]) -> float | None:
+        """Samples of a page's packets where their first bytes say it all; None where they do not, or are headers."""
+        if not self.sample_rate:
+            return len(body)
+        if self.headers or (starts and starts[-1] >= len(body)):
+            return None
+        samples = [self.table[body[start]] for start in starts]
+        return sum(samples) if all(samples) else None
+
+    @property
+    def needed(self) -> float:
+        """Seconds by the packets; by the bytes where they are of a codec without a sample rate here."""
+        return self.samples / (self.sample_rate or Container.OGG.nominal_bit_rate // 8)
 
     def _start(self) -> int:
         """Where the first page began. Less than a page is the inexactness of the mean, and not a late start."""
@@ -71,17 +112,30 @@ class _Stream:
 
 
 def identify(packet: bytes) -> _Stream | None:
-    """The stream that a first packet opens; None for anything but audio."""
+    """The stream that a first packet opens; None for anything but audio of a known codec."""
     if packet.startswith(b"OpusHead"):
-        return _Stream(48_000, int.from_bytes(packet[10:12], "little"))
-    sample_rate = 0
+        skip = int.from_bytes(packet[10:12], "little")
+        return _Stream(OPUS_RATE, skip, _HEADER_PACKETS, OPUS_SAMPLES, opus_samples, 2)
     if packet.startswith(b"\x01vorbis"):
         sample_rate = int.from_bytes(packet[12:16], "little")
-    elif packet.startswith(b"Speex   "):
-        sample_rate = int.from_bytes(packet[36:40], "little")
-    elif packet.startswith(b"\x7fFLAC") and packet[9:13] == b"fLaC":
-        sample_rate = int.from_bytes(packet[27:30], "big") >> 4
-    return _Stream(sample_rate) if sample_rate else None
+        return _Stream(sample_rate, table=vorbis_samples(packet)) if sample_rate else None
+    if packet.startswith(b"Speex   "):
+        return _speex(packet)
+    at = 9 if packet.startswith(b"\x7fFLAC") else 0  # the mapping before 1.0 has `fLaC` at once
+    sample_rate = int.from_bytes(packet[at + 18 : at + 21], "big") >> 4 if packet[at : at + 4] == b"fLaC" else 0
+    return _Stream(sample_rate, look=partial(_flac_samples, sample_rate), width=16) if sample_rate else None
+
+
+def _speex(packet: bytes) -> _Stream | None:
+    sample_rate, frames, extra = (int.from_bytes(packet[at : at + 4], "little") for at in (36, 64, 68))
+    samples = sample_rate * min(max(1, frames), _MOST_SPEEX_FRAMES) // _SPEEX_FRAMES_A_SECOND
+    headers = _HEADER_PACKETS + min(extra, _HEADER_PACKETS)
+    return _Stream(sample_rate, headers=headers, table=(samples,) * 256) if sample_rate else None
+
+
+def _flac_samples(sample_rate: int, packet: bytes) -> float:
+    frame = frame_header(packet)
+    return frame.samples * sample_rate / (frame.sample_rate or sample_rate) if frame else 0.0
 
 
 class _Page(NamedTuple):
@@ -89,7 +143,10 @@ class _Page(NamedTuple):
     granule: int
     serial: int
     packets: int
+    segments: int
     size: int
+    body_bytes: int
+    starts: list[int]  # of the packets that begin here, in the body
     body: bytes  # its beginning, as far as an identification header needs
 
 
@@ -107,9 +164,25 @@ def page_in(head: bytes) -> _Page | None:
         granule=granule,
         serial=serial,
         packets=segments - lacing.count(0xFF),
+        segments=segments,
         size=body + sum(lacing),
+        body_bytes=sum(lacing),
+        starts=_starts(lacing, flags),
         body=head[body : body + _IDENTIFICATION_BYTES],
     )
+
+
+def _starts(lacing: bytes, flags: int) -> list[int]:
+    """Where packets begin: behind each lacing value below 255, and at the front unless the page continues one."""
+    if 0xFF not in lacing and not flags & _CONTINUED:
+        return list(accumulate(lacing[:-1], initial=0)) if lacing else []
+    starts, at, begins = [], 0, not flags & _CONTINUED
+    for value in lacing:
+        if begins:
+            starts.append(at)
+        at += value
+        begins = value < 0xFF
+    return starts
 
 
 def recognise(cursor: Cursor) -> Reading[Container | str]:
@@ -128,6 +201,7 @@ class OggReader:
         self._streams: dict[int, _Stream] = {}
         self._audio_began = False
         self._earlier = 0.0
+        self._earlier_needed = 0.0
         self._packets = 0
 
     def read(self, cursor: Cursor) -> Reading[None]:
@@ -137,17 +211,16 @@ class OggReader:
                 if page.begins:
                     self._begin(page.serial, page.body)
                     cursor.spend(_BEGINNING_WORK)
-                if (yield from cursor.skipped(page.size, _PAGE_WORK)) == page.size:
-                    self._pass(page)
+                yield from self._pass(cursor, page)
             else:
                 cursor.skip(1)
                 if not (yield from cursor.find(_ANY_CAPTURE, len(_CAPTURE))):
                     return
 
     def _pass_pages(self, cursor: Cursor) -> None:
-        """Pass the pages that lie whole in the window, up to one that begins a stream: live Ogg has one a packet."""
+        """Pass the pages that lie whole in the window, up to one that is not plain: live Ogg has one a packet."""
         window, at = cursor.window, cursor.at
-        end, pages = len(window), 0
+        end, work = len(window), 0
         while at + _HEADER_BYTES <= end:
             capture, flags, granule, serial, segments = _HEADER.unpack_from(window, at)
             body = at + _HEADER_BYTES + segments
@@ -158,30 +231,77 @@ class OggReader:
             if behind > end:
                 break
             if stream := self._streams.get(serial):
-                packets = segments - lacing.count(0xFF)
-                stream.pass_page(granule, packets)
-                self._packets += packets
-            at, pages = behind, pages + 1
-        if pages:
+                samples = stream.samples_at_once(window[body:behind], _starts(lacing, flags))
+                if samples is None:
+                    break
+                self._take(stream, granule, segments - lacing.count(0xFF), samples)
+            at, work = behind, work + _PAGE_WORK + segments * _PACKET_WORK
+        if work:
             self._audio_began = True
-            cursor.skip(at - cursor.at, pages * _PAGE_WORK)
+            cursor.skip(at - cursor.at, work)
 
     def _begin(self, serial: int, packet: bytes) -> None:
+        """Open a stream; one of another codec than `identify` knows has no positions, only bytes."""
         if self._audio_began:
-            self._earlier += self._link()
+            self._earlier, self._earlier_needed = self._earlier + self._link(), self._earlier_needed + self._needed()
             self._streams, self._audio_began = {}, False
         stream = identify(packet)
+        if stream is None and not _NOT_SOUND.match(packet):
+            stream = _Stream(0)
         if stream and len(self._streams) < _MOST_STREAMS:
             self._streams[serial] = stream
 
-    def _pass(self, page: _Page) -> None:
-        if stream := self._streams.get(page.serial):
-            stream.pass_page(page.granule, page.packets)
-            self._packets += page.packets
-        self._audio_began = self._audio_began or not page.begins
+    def _pass(self, cursor: Cursor, page: _Page) -> Reading[None]:
+        """Pass a page and take in what it says, if all of it is there."""
+        end, stream = cursor.position + page.size, self._streams.get(page.serial)
+        work, samples = _PAGE_WORK + page.segments * _PACKET_WORK, 0.0
+        if stream and stream.sample_rate:
+            starts = page.starts[stream.headers :]
+            stream.headers -= len(page.starts) - len(starts)
+            cursor.skip(page.size - page.body_bytes, 0)
+            samples, looks = yield from _samples(cursor, stream, starts)
+            work += looks * stream.width * _LOOK_WORK
+        elif stream:
+            samples = page.body_bytes
+        yield from cursor.skipped(end - cursor.position, work)
+        if cursor.size >= end:
+            if stream:
+                self._take(stream, page.granule, page.packets, samples)
+            self._audio_began = self._audio_began or not page.begins
+
+    def _take(self, stream: _Stream, granule: int, packets: int, samples: float) -> None:
+        stream.samples += samples
+        if stream.sample_rate:
+            stream.pass_page(granule, packets)
+            self._packets += packets
 
     def _link(self) -> float:
         return max((stream.seconds for stream in self._streams.values()), default=0.0)
 
+    def _needed(self) -> float:
+        return max((stream.needed for stream in self._streams.values()), default=0.0)
+
     def evidence(self) -> Evidence:
-        return Evidence(counted=self._earlier + self._link() or None, packets=self._packets)
+        needed = self._earlier_needed + self._needed()
+        return Evidence(counted=self._earlier + self._link() or None, needed=needed or None, packets=self._packets)
+
+
+def _samples(cursor: Cursor, stream: _Stream, starts: list[int]) -> Reading[tuple[float, int]]:
+    """Samples of the packets that begin at these places behind the cursor, and how many took a closer look.
+
+    Passes the bytes before the last of them.
+    """
+    window, body, total, passed, looks = cursor.window, cursor.at, 0.0, 0, 0
+    for start in starts:
+        if body + start + stream.width > len(window):
+            cursor.skip(start - passed, 0)
+            yield stream.width
+            window, body, passed = cursor.window, cursor.at - start, start
+        at = body + start
+        samples = stream.table[window[at]] if at < len(window) else 0
+        if stream.look and not samples:
+            looks += 1
+            total += stream.look(window[at : at + stream.width])
+        total += samples
+    cursor.skip(starts[-1] - passed if starts else 0, 0)
+    return total, looks

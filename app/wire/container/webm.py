@@ -6,6 +6,10 @@ time is the cluster's `Timestamp` plus an offset of 16 bits. The length is the l
 one block more: by its own `BlockDuration`, the track's `DefaultDuration`, or the step from the block before.
 `Duration`, which a live file lacks, only states.
 
+All of these are claims. What a decoder plays is in the packets: their first bytes show it for Opus and Vorbis, the two
+codecs that WebM has (see `packets`). A packet of another codec counts 20 ms, and so does one that is compressed, or
+laced together with others in a block.
+
 A second `Segment` (recordings set one behind the other) starts again, and both add up.
 """
 
@@ -18,6 +22,7 @@ from typing import Final
 from app.wire.container.cursor import STEP, Cursor, Reading
 from app.wire.container.ebml import WIDTHS, element
 from app.wire.container.evidence import Evidence
+from app.wire.container.packets import OPUS_RATE, OPUS_SAMPLES, opus_samples, vorbis_samples
 
 _SEGMENT: Final = 0x18538067
 _TRACK_ENTRY: Final = 0xAE
@@ -25,13 +30,19 @@ _BLOCK_GROUP: Final = 0xA0
 _SIMPLE_BLOCK: Final = 0xA3
 _OPENED: Final = frozenset({_SEGMENT, 0x1549A966, 0x1654AE6B, _TRACK_ENTRY, 0x1F43B675, _BLOCK_GROUP})
 _LEAST_BODY: Final = 5  # of a block with a packet of one byte, as Opus has them in silence
-_BLOCK_BYTES: Final = 7  # of that block
+_BLOCK_BYTES: Final = 8  # of that block, or of one with a size of two bytes up to its packet's first byte
 _BLOCK_WORK: Final = 6  # below its length
 _HEAD_BYTES: Final = 24  # a header (12) and the beginning of a block (11), or a leaf of 8 bytes
 _SOUND: Final = 2
 _MOST_TRACKS: Final = 32
 _LONGEST_STEP: Final = 1.0  # seconds; Opus packets last 120 ms, and in silence come every 400 ms
 _NANOSECONDS: Final = 1_000_000_000
+_CODEC_PRIVATE: Final = 0x63A2
+_PRIVATE_BYTES: Final = 64  # as far as a Vorbis identification header goes
+_NO_TABLE: Final = (0,) * 256
+_LACING: Final = 0x06  # in a block's flags
+_PACKETS_A_SECOND: Final = 50  # of codecs that tell nothing
+_OPUS_BIT_RATE: Final = 512_000  # for one or two channels; RFC 6716, 2.1.1
 
 
 @dataclass(slots=True)
@@ -46,6 +57,39 @@ class _Track:
     last: int = 0
     step: int = 0
     block_duration: int = 0
+    table: tuple[int, ...] = _NO_TABLE  # samples of a packet by its first byte; 0 where that tells nothing
+    sample_rate: int = OPUS_RATE
+    samples: int = 0
+    opus: bool = False
+    encoded: bool = False
+    channels: int = 0
+
+    @property
+    def needed(self) -> float:
+        return self.samples / self.sample_rate
+
+    def packet(self, head: bytes) -> None:
+        """Add what a decoder plays of a block, by its flags and the first bytes behind them."""
+        plain = len(head) > 1 and not head[0] & _LACING and not self.encoded
+        if plain and self.opus:
+            self.samples += opus_samples(head[1:3])
+        elif plain and self.table is not _NO_TABLE:
+            self.samples += self.table[head[1]]
+        elif len(head) > 1:
+            packets = head[1] + 1 if head[0] & _LACING else 1
+            self.samples += packets * self.sample_rate // _PACKETS_A_SECOND
+
+    def private(self, value: bytes) -> None:
+        """Take in `CodecPrivate`: an OpusHead, or the three headers of Vorbis with their lengths in front."""
+        if value.startswith(b"OpusHead"):
+            self.channels = value[9] if len(value) > 9 else 0
+        elif (at := value.find(b"\x01vorbis")) > 0 and (rate := int.from_bytes(value[at + 12 : at + 16], "little")):
+            self.sample_rate, self.table = rate, vorbis_samples(value[at:])
+
+    def codec(self, name: bytes) -> None:
+        self.opus = name == b"A_OPUS"
+        if self.opus:
+            self.sample_rate, self.table = OPUS_RATE, OPUS_SAMPLES
 
     def block(self, time: int) -> None:
         if not self.blocks:
@@ -74,11 +118,15 @@ class WebmReader:
         self._cluster = 0
         self._earlier = 0.0
         self._earlier_blocks = 0
+        self._earlier_needed = 0.0
         self._leaves: dict[int, Callable[[bytes], None]] = {
             0x2AD7B1: self._timestamp_scale,
             0x4489: self._stated,
             0xD7: self._track_number,
             0x83: self._track_kind,
+            0x86: self._codec,
+            _CODEC_PRIVATE: self._private,
+            0x6D80: self._encoded,
             0x23E383: self._default_duration,
             0xE7: self._cluster_time,
             _SIMPLE_BLOCK: self._block,
@@ -97,6 +145,8 @@ class WebmReader:
             elif kind == _SIMPLE_BLOCK and self._passing and self._pass_blocks(cursor, self._passing):
                 continue
             elif leaf := self._leaves.get(kind):
+                if kind == _CODEC_PRIVATE:
+                    head = yield header + min(size, _PRIVATE_BYTES)
                 leaf(head[header : header + size])
                 cursor.skip(header + size, 2 * STEP)
             else:
@@ -105,6 +155,7 @@ class WebmReader:
     def _open(self, kind: int) -> None:
         if kind == _SEGMENT:
             self._earlier, self._earlier_blocks = self._earlier + self._link(), self._blocks()
+            self._earlier_needed += self._needed()
             self._tracks, self._by_number, self._passing = [], {}, None
         if kind == _TRACK_ENTRY:
             self._track = _Track()
@@ -122,10 +173,19 @@ class WebmReader:
     def _track_number(self, value: bytes) -> None:
         self._track.number = int.from_bytes(value, "big")
         if len(self._by_number) < _MOST_TRACKS:
-            self._by_number[self._track.number] = self._track
+            self._by_number.setdefault(self._track.number, self._track)
 
     def _track_kind(self, value: bytes) -> None:
         self._track.kind = int.from_bytes(value, "big")
+
+    def _codec(self, value: bytes) -> None:
+        self._track.codec(value.rstrip(b"\0"))
+
+    def _private(self, value: bytes) -> None:
+        self._track.private(value)
+
+    def _encoded(self, value: bytes) -> None:
+        self._track.encoded = True
 
     def _default_duration(self, value: bytes) -> None:
         self._track.default_duration = int.from_bytes(value, "big")
@@ -142,6 +202,7 @@ class WebmReader:
         self._passing = self._by_number.get(number)
         if self._passing:
             self._passing.block(self._cluster + offset)
+            self._passing.packet(value[width + 2 : width + 5])
 
     def _pass_blocks(self, cursor: Cursor, track: _Track) -> int:
         """Pass the blocks of this track that follow in the window; returns how many.
@@ -152,6 +213,7 @@ class WebmReader:
         window, at, number = cursor.window, cursor.at, track.number + 0x80  # above 255: no byte is like it
         end = len(window) - _BLOCK_BYTES
         last, step, blocks = track.last - self._cluster, track.step, 0
+        table, samples = _NO_TABLE if track.encoded else track.table, 0
         while at <= end and window[at] == _SIMPLE_BLOCK:
             size, body = window[at + 1], at + 2
             if 0x40 <= size < 0x80:
@@ -160,8 +222,16 @@ class WebmReader:
             else:
                 size = size - 0x80 if size < 0xFF else 0
             time = window[body + 1] << 8 | window[body + 2]
-            if size < _LEAST_BODY or window[body] != number or time >= 0x8000:
+            packet = table[window[body + 4]]
+            if (
+                size < _LEAST_BODY
+                or window[body] != number
+                or time >= 0x8000
+                or window[body + 3] & _LACING
+                or not packet
+            ):
                 break
+            samples += packet
             if time > last:
                 step, last = time - last, time
             blocks += 1
@@ -169,6 +239,7 @@ class WebmReader:
         if blocks:
             track.last, track.step, track.block_duration = last + self._cluster, step, 0
             track.blocks += blocks
+            track.samples += samples
             cursor.skip(at - cursor.at, blocks * _BLOCK_WORK)
         return blocks
 
@@ -185,7 +256,19 @@ class WebmReader:
     def _blocks(self) -> int:
         return self._earlier_blocks + sum(track.blocks for track in self._sound())
 
+    def _needed(self) -> float:
+        return max((track.needed for track in self._sound()), default=0.0)
+
+    def _highest_bit_rate(self) -> float | None:
+        """The codec's own bound, if all tracks are Opus in one or two channels."""
+        alone = self._tracks and all(track.opus and 1 <= track.channels <= 2 for track in self._tracks)
+        return _OPUS_BIT_RATE if alone else None
+
     def evidence(self) -> Evidence:
-        stated = self._duration * self._scale / _NANOSECONDS
-        counted = self._earlier + self._link()
-        return Evidence(stated or None, counted or None, packets=self._blocks())
+        return Evidence(
+            stated=self._duration * self._scale / _NANOSECONDS or None,
+            counted=self._earlier + self._link() or None,
+            needed=self._earlier_needed + self._needed() or None,
+            highest_bit_rate=self._highest_bit_rate(),
+            packets=self._blocks(),
+        )

@@ -1,0 +1,42 @@
+"""How many samples a decoder takes out of a packet, by the packet's first bytes. No claim of a container changes that.
+
+Opus (RFC 6716, 3.1): the first byte (TOC) has the configuration in 5 bits, which fixes the length of a frame, and in 2
+bits how many frames there are: one, two, two, or as many as the second byte has in its lower 6 bits.
+
+Vorbis (Vorbis I specification, 4.3.1 and 4.3.8): the first bit is 0 for audio, the mode number follows. Two packets
+overlap, so that a packet adds a half of its block. Mode 0 has the short block and mode 1 the long one, as in every
+encoder that is known; to find the modes of others would take their whole set-up header.
+"""
+
+from typing import Final
+
+OPUS_RATE: Final = 48_000
+_LONGEST_OPUS: Final = 5_760  # 120 ms; decoders refuse packets that are longer
+_CODE_3: Final = 3
+
+
+def _opus_frame(configuration: int) -> int:
+    """Samples of a frame: 10 to 60 ms of SILK, 10 or 20 ms of hybrid, 2.5 to 20 ms of CELT."""
+    if configuration < 12:
+        return (480, 960, 1_920, 2_880)[configuration & 3]
+    return (480, 960)[configuration & 1] if configuration < 16 else 120 << (configuration & 3)
+
+
+_OPUS_FRAMES: Final = tuple(_opus_frame(toc >> 3) for toc in range(256))
+OPUS_SAMPLES: Final = tuple((1, 2, 2, 0)[toc & 3] * _OPUS_FRAMES[toc] for toc in range(256))
+"""Samples at 48 kHz of a packet by its TOC; 0 for code 3, where the second byte counts."""
+
+
+def opus_samples(head: bytes) -> int:
+    """Samples at 48 kHz of the Opus packet that begins with these two bytes."""
+    if not head or head[0] & 3 != _CODE_3:
+        return OPUS_SAMPLES[head[0]] if head else 0
+    samples = _OPUS_FRAMES[head[0]] * (head[1] & 0x3F) if len(head) > 1 else 0
+    return samples if samples <= _LONGEST_OPUS else 0
+
+
+def vorbis_samples(identification: bytes) -> tuple[int, ...]:
+    """Samples of a packet by its first byte, for a stream with this identification header; 0 for a header packet."""
+    sizes = identification[28] if len(identification) > 28 else 0
+    blocks = 1 << (sizes & 0x0F), 1 << (sizes >> 4)
+    return tuple(0 if first & 1 else blocks[first >> 1 & 1] // 2 for first in range(256))

@@ -1,0 +1,213 @@
+"""Files whose headers and time stamps say that they last a moment, while a decoder plays all of them.
+
+Each is made from a real clip: its packets, taken out by FFmpeg and put into a container by hand, or its file with some
+fields overwritten. A lie is a function without arguments, by a name that says what is wrong.
+"""
+
+import io
+import struct
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Final
+
+import av
+
+from tests.audio import make
+from tests.wire.container.parts import element, page
+
+SECONDS: Final = 20.0
+
+
+@cache
+def opus(options: tuple[tuple[str, str], ...] = ()) -> bytes:
+    return make("ogg", "libopus", SECONDS, 48_000, bit_rate=16_000, codec_options=options)
+
+
+@cache
+def packets(data: bytes) -> tuple[bytes, ...]:
+    """The packets of a file's first stream of sound."""
+    with av.open(io.BytesIO(data), mode="r") as file:
+        return tuple(bytes(packet) for packet in file.demux(audio=0) if packet.size)
+
+
+@cache
+def private(data: bytes) -> bytes:
+    """What a decoder has to know before the first packet."""
+    with av.open(io.BytesIO(data), mode="r") as file:
+        return file.streams.audio[0].codec_context.extradata or b""
+
+
+def overwritten(data: bytes, name: bytes, *fields: tuple[int, bytes]) -> bytes:
+    """The file with some fields overwritten, at their distance from the end of this name; at each place of the name."""
+    changed, at = bytearray(data), data.find(name)
+    assert at >= 0
+    while at >= 0:
+        for offset, field in fields:
+            start = at + len(name) + offset
+            changed[start : start + len(field)] = field
+        at = data.find(name, at + 1)
+    return bytes(changed)
+
+
+# Ogg
+
+
+def _ogg_checksum(whole: bytes) -> int:
+    crc = 0
+    for byte in whole:
+        crc = (crc << 8 & 0xFFFFFFFF) ^ _OGG_CRC[crc >> 24 ^ byte]
+    return crc
+
+
+def _ogg_crc_entry(value: int) -> int:
+    crc = value << 24
+    for _ in range(8):
+        crc = (crc << 1 ^ (0x04C11DB7 if crc & 1 << 31 else 0)) & 0xFFFFFFFF
+    return crc
+
+
+_OGG_CRC: Final = tuple(_ogg_crc_entry(value) for value in range(256))
+
+
+def ogg(
+    head: bytes, tags: Sequence[bytes], audio: Sequence[bytes], granule: Callable[[int], int], *, at_once: int = 50
+) -> bytes:
+    """An Ogg file with right checksums: each page has so many packets, and the position that `granule` gives it."""
+    pages = [page([head], 0, begins=True), page(tags, 0, number=1)]
+    for number, at in enumerate(range(0, len(audio), at_once)):
+        pages.append(page(audio[at : at + at_once], granule(at + at_once), number=2 + number))
+    return b"".join(each[:22] + _ogg_checksum(each).to_bytes(4, "little") + each[26:] for each in pages)
+
+
+def opus_in_ogg(
+    granule: Callable[[int], int], *, pre_skip: int = 312, options: tuple[tuple[str, str], ...] = ()
+) -> bytes:
+    clip = opus(options)
+    head = private(clip)
+    head = head[:10] + pre_skip.to_bytes(2, "little") + head[12:]
+    return ogg(head, [b"OpusTags" + bytes(8)], packets(clip), granule)
+
+
+def vorbis_in_ogg(granule: Callable[[int], int]) -> bytes:
+    clip = make("ogg", "vorbis", SECONDS, 44_100, 2, codec_options=(("strict", "-2"),))
+    head, *tags = vorbis_headers(private(clip))
+    return ogg(head, tags, packets(clip), granule)
+
+
+def vorbis_headers(private_data: bytes) -> list[bytes]:
+    """The three headers that lie behind their lengths in `CodecPrivate`."""
+    at, sizes = 1, [0, 0]
+    for each in range(2):
+        while private_data[at] == 0xFF:
+            sizes[each], at = sizes[each] + 0xFF, at + 1
+        sizes[each], at = sizes[each] + private_data[at], at + 1
+    first, second = at + sizes[0], at + sizes[0] + sizes[1]
+    return [private_data[at:first], private_data[first:second], private_data[second:]]
+
+
+def flac_in_ogg(granule: Callable[[int], int]) -> bytes:
+    clip = make("flac", "flac", SECONDS, 16_000)
+    head = b"\x7fFLAC\x01\x00\x00\x01fLaC\x00\x00\x00\x22" + private(clip)
+    return ogg(head, [b"\x84\x00\x00\x08" + bytes(8)], packets(clip), granule, at_once=2)
+
+
+# WebM
+
+
+def block(packet: bytes, time: int = 0, *, number: int = 1, flags: int = 0x80) -> bytes:
+    return element(0xA3, bytes([0x80 | number]) + struct.pack(">hB", time, flags) + packet)
+
+
+def laced(some: Sequence[bytes]) -> bytes:
+    """One block of several packets, by Xiph lacing."""
+    sizes = b"".join(b"\xff" * (len(each) // 255) + bytes([len(each) % 255]) for each in some[:-1])
+    return block(bytes([len(some) - 1]) + sizes + b"".join(some), flags=0x82)
+
+
+def webm(
+    blocks: Sequence[bytes],
+    clip: bytes,
+    codec: bytes = b"A_OPUS",
+    *,
+    scale: int = 1_000_000,
+    times: Callable[[int], int] = lambda at: 1000 * at,
+    rate: float = 48_000.0,
+    more: bytes = b"",
+    tracks: bytes = b"",
+) -> bytes:
+    """A WebM of such blocks, fifty in a cluster, whose `Duration` is a moment."""
+    sound = element(0xE1, element(0xB5, struct.pack(">d", rate)) + element(0x9F, b"\1"))
+    entry = element(0xD7, b"\1") + element(0x73C5, b"\1") + element(0x83, b"\2") + element(0x86, codec) + more
+    entry += element(0x63A2, private(clip)) + sound
+    info = element(0x2AD7B1, scale.to_bytes(4, "big")) + element(0x4489, struct.pack(">d", 1.0))
+    body = element(0x1549A966, info) + element(0x1654AE6B, element(0xAE, entry) + tracks)
+    for number, at in enumerate(range(0, len(blocks), 50)):
+        body += element(0x1F43B675, element(0xE7, times(number).to_bytes(4, "big")) + b"".join(blocks[at : at + 50]))
+    head = b"".join(element(*each) for each in ((0x4286, b"\1"), (0x42F7, b"\1"), (0x42F2, b"\4"), (0x42F3, b"\x08")))
+    head += element(0x4282, b"webm") + element(0x4287, b"\2") + element(0x4285, b"\2")
+    return element(0x1A45DFA3, head) + element(0x18538067, body)
+
+
+def opus_in_webm(options: tuple[tuple[str, str], ...] = (), **lie: object) -> bytes:
+    clip = opus(options)
+    blocks = [block(packet, 20 * (number % 50)) for number, packet in enumerate(packets(clip))]
+    return webm(blocks, clip, **lie)  # type: ignore[arg-type]
+
+
+def opus_at_no_time() -> bytes:
+    clip = opus()
+    return webm([block(packet) for packet in packets(clip)], clip, times=lambda at: 0)
+
+
+def opus_laced() -> bytes:
+    clip = opus()
+    all_packets = packets(clip)
+    return webm([laced(all_packets[at : at + 8]) for at in range(0, len(all_packets), 8)], clip, times=lambda at: 0)
+
+
+def vorbis_in_webm() -> bytes:
+    clip = make("webm", "vorbis", SECONDS, 44_100, 2, codec_options=(("strict", "-2"),))
+    return webm([block(packet) for packet in packets(clip)], clip, b"A_VORBIS", times=lambda at: 0, rate=44_100.0)
+
+
+def aac_in_webm() -> bytes:
+    clip = make("ipod", "aac", SECONDS, 48_000, bit_rate=32_000)
+    return webm([block(packet) for packet in packets(clip)], clip, b"A_AAC", times=lambda at: 0)
+
+
+_SAME_NUMBER: Final = element(0xAE, element(0xD7, b"\1") + element(0x73C5, b"\2") + element(0x83, b"\1"))
+_HEADER_STRIPPING: Final = element(0x6D80, element(0x6240, element(0x5034, element(0x4254, b"\3"))))
+
+# FLAC
+
+
+def flac(sample_rate: int | None = None, total: int = 1) -> bytes:
+    """A FLAC file that states another sample rate and another number of samples in STREAMINFO."""
+    clip = make("flac", "flac", SECONDS, 16_000)
+    packed = int.from_bytes(clip[18:26], "big")
+    rate = packed >> 44 if sample_rate is None else sample_rate
+    packed = rate << 44 | packed & ((1 << 44) - 1) & ~((1 << 36) - 1) | total
+    return clip[:18] + packed.to_bytes(8, "big") + clip[26:]
+
+
+SIXTY: Final = (("frame_duration", "60"),)
+
+LIES: Final[dict[str, Callable[[], bytes]]] = {
+    "ogg: positions of Opus that stand still": lambda: opus_in_ogg(lambda _: 400),
+    "ogg: positions of Opus that are 0": lambda: opus_in_ogg(lambda _: 0),
+    "ogg: positions of Opus divided by 1,000": lambda: opus_in_ogg(lambda at: 312 + at * 960 // 1000),
+    "ogg: Opus with a pre-skip of 1.4 s and positions to it": lambda: opus_in_ogg(lambda at: 65_535, pre_skip=65_535),
+    "ogg: Opus packets of three frames that stand still": lambda: opus_in_ogg(lambda _: 400, options=SIXTY),
+    "ogg: positions of Vorbis that stand still": lambda: vorbis_in_ogg(lambda _: 400),
+    "ogg: positions of FLAC that stand still": lambda: flac_in_ogg(lambda _: 400),
+    "webm: a time scale divided by 1,000": lambda: opus_in_webm(scale=1000),
+    "webm: a time scale of a nanosecond and packets of three frames": lambda: opus_in_webm(SIXTY, scale=1),
+    "webm: all blocks at one time": opus_at_no_time,
+    "webm: all blocks laced and at one time": opus_laced,
+    "webm: Vorbis at one time": vorbis_in_webm,
+    "webm: a codec that it does not have, at one time": aac_in_webm,
+    "webm: a second track of the same number": partial(opus_in_webm, scale=1000, tracks=_SAME_NUMBER),
+    "webm: a compression that changes nothing": partial(opus_in_webm, scale=1000, more=_HEADER_STRIPPING),
+    "flac: one sample in STREAMINFO": flac,
+    "flac: the highest sample rate in STREAMINFO": lambda: flac(655_350),
+}
