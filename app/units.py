@@ -6,6 +6,7 @@ Tokens      what a model counted, as the provider's `usage` tells it
 Usage       what one answer told or one file measured
 """
 
+from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Context, Decimal
 from enum import StrEnum
 from typing import NamedTuple, NewType
@@ -62,3 +63,12 @@ def to_ms(seconds: float) -> AudioMs:
 def seconds_of(audio: int) -> float:
     """Seconds of a length in milliseconds; an int that fits a float exactly gives back the same digits."""
     return audio / 1000
+
+
+def iso_time(at_ms: int) -> str:
+    """Milliseconds since the epoch as every document has a time: ISO 8601, UTC, `2026-11-28T09:30:00.000Z`."""
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec='milliseconds')[:-6]}Z"
+
+
+def optional_iso_time(at_ms: int | None) -> str | None:
+    return None if at_ms is None else iso_time(at_ms)

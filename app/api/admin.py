@@ -64,6 +64,7 @@ class NewCaller(TermsBody):
 
 class Rotation(Body):
     overlap_hours: float = Field(24, ge=0, le=MAX_HOURS)
+    revive: bool = Field(False, description="Also for a caller whose keys are all revoked")
     expires_in_hours: float | None = Field(None, gt=0, le=MAX_HOURS)
 
 
@@ -137,7 +138,9 @@ def _add_keys(router: APIRouter, done: Done) -> None:
         overlap_ms, expires_ms = round(body.overlap_hours * MS_PER_HOUR), _from_now(body.expires_in_hours)
 
         def rotate(administration: Administration) -> tuple[str, CallerRecord]:
-            return administration.rotate(name, overlap_ms, expires_ms), administration.caller(name)
+            return administration.rotate(
+                name, overlap_ms, expires_ms, revive=body.revive
+            ).secret, administration.caller(name)
 
         return _with_key(*await done(rotate))
 

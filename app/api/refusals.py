@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from app import errors
 from app.errors import Refusal
+from app.validation import plain
 
 
 def install(app: FastAPI) -> None:
@@ -44,7 +45,11 @@ async def _http_exception(request: Request, error: Any) -> Response:
 async def _invalid_query(request: Request, error: Any) -> Response:
     first = error.errors()[0]
     param = str(first["loc"][-1])
-    return _response(Refusal(400, "invalid_value", f"{param}: {json.dumps(first['msg'])[1:-1]}", param=param))
+    return _response(
+        Refusal(
+            400, "invalid_value", f"{param}: {json.dumps(plain(first['msg']), ensure_ascii=False)[1:-1]}", param=param
+        )
+    )
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

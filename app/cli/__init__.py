@@ -1,15 +1,16 @@
 """The command `audio-gateway`. Every subcommand takes `--config FILE` and works beside a running gateway.
 
-How each ends is told by `app.cli.ending.STATUSES`.
+`app.cli.ending.STATUSES` has the exit statuses.
 """
 
 import gc
 from collections.abc import Iterator, Mapping
 from pkgutil import resolve_name
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from app import __version__
 from app.cli.ending import STATUSES
 from app.cli.output import Writing
 
@@ -30,7 +31,7 @@ class _Commands(Mapping[str, Any]):
     """The commands by their names. Each is imported when it is looked up: only `serve` needs a web framework."""
 
     def __getitem__(self, name: str) -> Any:
-        found, holder = _imported(_COMMANDS[name]), typer.Typer(pretty_exceptions_enable=False)
+        found, holder = _imported(_COMMANDS[name]), typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
         if isinstance(found, typer.Typer):
             holder.add_typer(found, name=name)
         else:
@@ -62,12 +63,24 @@ app = typer.Typer(
     name="audio-gateway",
     cls=_Group,
     help="A gateway in front of a speech-to-text provider: one provider key, many callers, every second accounted for.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
     epilog="Exit status: " + "; ".join(f"{status} {meaning}" for status, meaning in STATUSES.items()) + ".",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"audio-gateway {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
-    """Without a command of its own, nothing but this tells typer that it is a group."""
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Without a command of its own, typer takes this one for a group only because of this callback."""

@@ -13,7 +13,7 @@ from app.cli.times import iso, minute
 
 
 def audit(
-    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many, newest first.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="How many, newest first.")] = 100,
     format: Annotated[Format, typer.Option(help="How to print it.")] = Format.TABLE,
     config: ConfigFile = None,
 ) -> None:

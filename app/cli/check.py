@@ -4,30 +4,41 @@ import os
 
 import typer
 
-from app.cli.settings import ConfigFile, explained, usable
-from app.config import InvalidConfig
+from app.adapters.ledger.schema import VERSION
+from app.adapters.upstream import HttpProvider
+from app.callers import refuse_names_in_both
+from app.cli.settings import ConfigFile, database_of, explained, usable
+from app.config import Config
 
 
 def check(config: ConfigFile = None) -> None:
-    """Tell whether the settings are good, without starting.
+    """Check settings, keys and ledger without starting.
+
+    Fails where `serve` would, and with the same line; only the address to listen on is not tried.
 
     Example: audio-gateway check --config config.toml
     """
     with explained():
         settings = usable(config)
+        HttpProvider(settings.upstream, settings.upstream.api_key(os.environ), settings.timeouts)
+        ledger = _ledger(settings)
+    scheme = "https" if settings.tls.certificate_file else "http"
     typer.echo(f"settings   {config or 'the defaults'}: good")
-    typer.echo(
-        f"listen     {'https' if settings.tls.certificate_file else 'http'}://{settings.server.host}:{settings.server.port}"
-    )
-    typer.echo(f"upstream   {settings.upstream.name}: {settings.upstream.base_url}")
-    typer.echo(f"models     {', '.join(model.id for model in settings.models)}")
-    typer.echo(
-        f"callers    {len(settings.callers)} in the settings; `audio-gateway keys list` shows those in the ledger"
-    )
-    typer.echo(f"ledger     {settings.ledger.path}")
-    try:
-        settings.upstream.api_key(os.environ)
-    except InvalidConfig as error:
-        typer.echo(f"key        missing: {error}; `serve` needs it")
-    else:
-        typer.echo("key        there")
+    typer.echo(f"listen     {scheme}://{settings.server.host}:{settings.server.port}")
+    typer.echo(f"upstream   {settings.upstream.name}: {settings.upstream.base_url}, with a key")
+    for number, model in enumerate(settings.models):
+        typer.echo(f"{'models' if number == 0 else '':10} {model.id}: {', '.join(model.tasks)}")
+    typer.echo(f"callers    {len(settings.callers)} in the settings; `audio-gateway keys list` shows all")
+    typer.echo(f"ledger     {settings.ledger.path.absolute()}: {ledger}")
+
+
+def _ledger(settings: Config) -> str:
+    """What `serve` would find; LedgerUnusable or InvalidConfig where it would stop."""
+    database = database_of(settings)
+    version = database.check_writable()
+    if version is None:
+        return "made at the first start"
+    if version == VERSION:
+        refuse_names_in_both(settings, database)
+        return "can be written"
+    return "of an older version, brought up to date at the next start"

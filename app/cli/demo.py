@@ -9,13 +9,16 @@ from app.cli.ending import stop
 
 
 def demo(
-    file: Annotated[Path | None, typer.Argument(help="An audio file; the bundled clip, if none is named.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="An audio file; the bundled clip, if none is named.")
+    ] = None,
     serve: Annotated[
         bool, typer.Option("--serve", help="Leave engine and gateway running, to be tried by hand.")
     ] = False,
 ) -> None:
-    """Show the gateway at work: start it, create a caller, transcribe a clip, print the usage.
+    """Show the gateway at work, with no provider key.
 
+    Starts it, creates a caller, transcribes a clip and prints the usage.
     `make demo` installs what it needs; otherwise run pip install '.[offline]' in the source tree.
 
     Example: audio-gateway demo --serve

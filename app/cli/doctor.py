@@ -22,16 +22,19 @@ from app.config import Config, InvalidConfig, Model
 
 def doctor(
     transcribe: Annotated[
-        bool, typer.Option("--transcribe", help="Also send a clip of some seconds to the provider, who bills it.")
+        bool, typer.Option("--transcribe", help="Also send a clip of some seconds to the provider, which bills it.")
     ] = False,
-    model: Annotated[str | None, typer.Option(help="The model for it; the first that can, if none.")] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="The model for --transcribe. Default: the first that can.")
+    ] = None,
     format: Annotated[Format, typer.Option(help="How to print it.")] = Format.TABLE,
     config: ConfigFile = None,
 ) -> None:
-    """Look at settings, key, ledger, disk, the provider's name, TLS and clock: ok, or what to do. Nothing is billed.
+    """Look for faults in and around the gateway; nothing is billed.
 
-    With --transcribe a clip is sent with the real key. Where that fails, other paths, auth schemes, framings and models
-    are tried, and what is at fault is named.
+    Looks at settings, key, ledger, disk, and the provider's name, TLS and clock; for each prints ok, or what to do.
+    With --transcribe it also sends a clip with the real key. Where that fails, it tries other paths, auth schemes,
+    framings and models, and names what is at fault.
 
     Example: audio-gateway doctor --transcribe
     """
@@ -39,7 +42,7 @@ def doctor(
         settings = usable(config)
         key = settings.upstream.api_key(os.environ)
     except InvalidConfig as error:
-        _print([Finding("settings", str(error), "mend what this line names")], format)
+        _print([Finding("settings", str(error), "fix what this line names")], format)
         raise typer.Exit(MISUSED) from None
     asked = _model(settings, model) if transcribe else None
     findings = asyncio.run(_collected(_examined(settings, key, config, asked), format))

@@ -14,26 +14,38 @@ from app.cli.completion import caller_names
 from app.cli.ending import FAILED, MISUSED, stop
 from app.cli.settings import ConfigFile, actor, database_of, explained, loaded, name_ledger
 from app.cli.tables import Format
-from app.cli.times import length_ms
+from app.cli.times import length_ms, minute
 from app.clock import now_ms
 from app.config import Config
 from app.gateway.administration import Administration, Fault, Impossible, check_new_caller
 from app.policy.terms import parse_tags
+from app.units import optional_iso_time
 
 app = typer.Typer(
-    help="Callers, their keys, limits and budgets.\n\nExample: audio-gateway keys list", no_args_is_help=True
+    help="Callers, their keys, limits and budgets.\n\nExample: audio-gateway keys list",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
-NewName = Annotated[str, typer.Argument(help="The caller's name, such as search-team.")]
-Name = Annotated[str, typer.Argument(help="The caller's name.", autocompletion=caller_names)]
-Models = Annotated[list[str] | None, typer.Option("--model", help="A model that the caller may use; all, if none.")]
-Tasks = Annotated[list[str] | None, typer.Option("--task", help="transcribe or translate; both, if none.")]
-Expires = Annotated[str | None, typer.Option(help="When the key ends: 90d, 12h, 4w.")]
-Rpm = Annotated[int | None, typer.Option(help="Requests a minute.")]
-Burst = Annotated[int | None, typer.Option(help="Requests at once, of those; a whole minute's, if not stated.")]
-Concurrency = Annotated[int | None, typer.Option(help="Requests in flight.")]
-BudgetTexts = Annotated[list[str] | None, typer.Option("--budget", help="50usd/month, 600min/day, 1000000tokens/week.")]
-TagTexts = Annotated[list[str] | None, typer.Option("--tag", help="k=v, for reports.")]
+NewName = Annotated[str, typer.Argument(metavar="NAME", help="The caller's name, such as search-team.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The caller's name.", autocompletion=caller_names)]
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--model", metavar="MODEL", help="A model that the caller may use; may be repeated. Default: all."),
+]
+Tasks = Annotated[
+    list[str] | None, typer.Option("--task", metavar="TASK", help="transcribe or translate. Default: both.")
+]
+Expires = Annotated[str | None, typer.Option(metavar="TIME", help="When the key ends: 90d, 12h, 4w. Default: never.")]
+Rpm = Annotated[int | None, typer.Option(metavar="N", help="Requests a minute.")]
+Burst = Annotated[
+    int | None, typer.Option(metavar="N", help="Requests at once, within --rpm. Default: a whole minute's.")
+]
+Concurrency = Annotated[int | None, typer.Option(metavar="N", help="Requests in flight.")]
+BudgetTexts = Annotated[
+    list[str] | None, typer.Option("--budget", metavar="BUDGET", help="50usd/month, 600min/day, 1000000tokens/week.")
+]
+TagTexts = Annotated[list[str] | None, typer.Option("--tag", metavar="K=V", help="For reports, such as team=search.")]
 Shown = Annotated[Format, typer.Option(help="How to print it.")]
 
 
@@ -51,7 +63,9 @@ def create(
     format: Shown = Format.TABLE,
     config: ConfigFile = None,
 ) -> None:
-    """Create a caller and print its key, once; it works on a running gateway from now on.
+    """Create a caller and print its key, once.
+
+    The key works on a running gateway from now on.
 
     Example: audio-gateway keys create search-team --model whisper-1 --rpm 60 --budget 50usd/month --expires 90d
     """
@@ -68,7 +82,9 @@ def create(
 
 @app.command("list")
 def list_callers(format: Shown = Format.TABLE, config: ConfigFile = None) -> None:
-    """List the callers: their keys by the last four characters, when last used, what is spent and left.
+    """List callers and keys, with what is spent and left.
+
+    Keys are named by their last four characters.
 
     Example: audio-gateway keys list --format json
     """
@@ -116,12 +132,14 @@ def update(
     tag: TagTexts = None,
     unlimited: Annotated[
         list[str] | None,
-        typer.Option(help="Take a part out: models, tasks, rpm, burst, concurrency, budgets or tags."),
+        typer.Option(metavar="PART", help="Remove a part: models, tasks, rpm, burst, concurrency, budgets or tags."),
     ] = None,
     format: Shown = Format.TABLE,
     config: ConfigFile = None,
 ) -> None:
-    """Change a caller's terms; what is not named stays. A running gateway obeys from the next request on.
+    """Change a caller's terms.
+
+    What is not named stays. A running gateway applies the change from the next request on.
 
     Example: audio-gateway keys update search-team --budget 80usd/month --unlimited rpm
     """
@@ -129,6 +147,8 @@ def update(
     known = {"models", "tasks", "rpm", "burst", "concurrency", "budgets", "tags"}
     if wrong := set(unlimited or ()) - known:
         stop(f"{min(wrong)} is none of: {', '.join(sorted(known))}", MISUSED)
+    if both := changes.keys() & set(unlimited or ()):
+        stop(f"{min(both)} is both set and named by --unlimited; name it once", MISUSED)
     changes |= dict.fromkeys(unlimited or ())
     if not changes:
         stop("nothing to change was named", MISUSED)
@@ -145,32 +165,63 @@ def update(
 @app.command()
 def rotate(
     name: Name,
-    overlap: Annotated[str, typer.Option(help="How long the old keys still work: 24h, 7d, 0m.")] = "24h",
-    expires: Expires = None,
+    overlap: Annotated[
+        str, typer.Option(metavar="TIME", help="How long the old keys still work: 24h, 7d, 0m.")
+    ] = "24h",
+    expires: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="When the new key ends: 90d, 12h, 4w. Default: as long after now as the last."
+        ),
+    ] = None,
+    revive: Annotated[
+        bool, typer.Option("--revive", help="Also for a caller whose keys are all revoked: it can call again.")
+    ] = False,
     format: Shown = Format.TABLE,
     config: ConfigFile = None,
 ) -> None:
-    """Print a new key for a caller, whose limits, budgets and history stay; the old keys end after the overlap.
+    """Print a new key for a caller; the old ones end after the overlap.
+
+    The caller's limits, budgets and history stay. The new key has the lifetime of the one before it.
 
     Example: audio-gateway keys rotate search-team --overlap 24h
     """
-    overlap_ms = length_ms(overlap)
+    overlap_ms, expires_ms = length_ms(overlap), _expiry_ms(expires)
     settings = loaded(config)
     with _managed(settings) as callers:
-        secret = callers.rotate(name, overlap_ms, _expiry_ms(expires))
-    _print_key(name, secret, format)
+        done = callers.rotate(name, overlap_ms, expires_ms, revive=revive)
+    if format is not Format.TABLE:
+        ends = [{"id": key.id, "expires_at": optional_iso_time(key.expires_ms)} for key in done.ending]
+        row: tables.Row = {
+            "caller": name,
+            "key": done.secret,
+            "expires_at": optional_iso_time(done.expires_ms),
+            "ending_keys": ends,
+        }
+        typer.echo(tables.rendered([row], format), nl=False)
+    else:
+        _print_key(name, done.secret, format)
+        until = f"ends {minute(done.expires_ms)} UTC" if done.expires_ms is not None else "does not expire"
+        typer.echo(f"The new key {until}.", err=True)
+        for key in done.ending:
+            typer.echo(f"The key ...{key.last4} ends {minute(key.expires_ms)} UTC.", err=True)
     name_ledger(settings)
 
 
 @app.command()
 def revoke(
     name: Annotated[
-        str, typer.Argument(help="A caller's name, for all its keys, or one key's id.", autocompletion=caller_names)
+        str,
+        typer.Argument(
+            metavar="NAME|KEY", help="A caller's name, for all its keys, or one key's id.", autocompletion=caller_names
+        ),
     ],
     format: Shown = Format.TABLE,
     config: ConfigFile = None,
 ) -> None:
-    """Revoke keys; a running gateway refuses them from the next request on.
+    """Revoke one key, or all keys of a caller.
+
+    A running gateway refuses them from the next request on.
 
     Example: audio-gateway keys revoke search-team
     """

@@ -10,9 +10,10 @@ RELOAD_SECONDS = 30.0
 
 
 def reload(config: ConfigFile = None) -> None:
-    """Have the running gateway read its settings and key files again, and tell what came of it.
+    """Have the running gateway read settings and key files again.
 
-    What is wrong with them changes nothing. Requests in flight end under the settings that they began with.
+    Prints what has changed. Wrong settings change nothing. Requests in flight end under the settings that they began
+    with.
 
     Example: audio-gateway reload --config config.toml
     """

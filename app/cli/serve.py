@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Mapping
 from typing import Annotated
@@ -22,7 +23,9 @@ WORKERS_VARIABLE = "WEB_CONCURRENCY"
 
 
 def serve(
-    workers: Annotated[int, typer.Option(help="One: budgets and rates are decided in the memory of one process.")] = 1,
+    workers: Annotated[
+        int, typer.Option(metavar="N", help="Always 1: the memory of one process decides budgets and rates.")
+    ] = 1,
     config: ConfigFile = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; SIGHUP reads the settings again.
@@ -40,6 +43,7 @@ def serve(
     with explained():
         shown = _certificate(settings)
         application = create_app(settings, Source(config, os.environ), lines, serving, shown)
+    _refuse_taken_address(settings)
     lines.start()
     upstream = settings.upstream
     logging.getLogger("audio_gateway").info(
@@ -59,6 +63,22 @@ def serve(
 def _certificate(settings: Config) -> ServerCertificate | None:
     first = certificate.read(settings.tls)
     return None if first is None else ServerCertificate(first)
+
+
+def _refuse_taken_address(settings: Config) -> None:
+    """End the command in one line if the address to listen on is taken; the server itself would log three."""
+    host, port = settings.server.host, settings.server.port
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+    except OSError as error:
+        stop(f"cannot listen on {host}:{port}: {error.strerror}; set host or port in [server]")
 
 
 def _refuse_workers(asked: int, environ: Mapping[str, str]) -> None:

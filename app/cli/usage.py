@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from app.adapters.ledger import standings, usage_sums
+from app.adapters.ledger import has_usage, standings, usage_sums
 from app.adapters.ledger.export import Row, disagreements, exported_rows, rows_of
 from app.callers import administration
 from app.cli import tables
@@ -25,7 +25,7 @@ from app.gateway.administration import CallerRecord
 from app.gateway.report import Grouping, Period, Standing, UsageSum
 from app.policy.terms import Tags, Terms, parse_tags
 
-app = typer.Typer(invoke_without_command=True)
+app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
 SPARE = ("text", "audio", "output", "input", "refused", "settled", "unknown")  # what a narrow terminal does without
 
@@ -33,8 +33,8 @@ ROWS_BETWEEN = 500  # two looks at the clock
 
 _DAY = ["%Y-%m-%d"]
 
-Since = Annotated[datetime | None, typer.Option(formats=_DAY, help="The first UTC day.")]
-Until = Annotated[datetime | None, typer.Option(formats=_DAY, help="The last UTC day, included.")]
+Since = Annotated[datetime | None, typer.Option(formats=_DAY, metavar="YYYY-MM-DD", help="The first UTC day.")]
+Until = Annotated[datetime | None, typer.Option(formats=_DAY, metavar="YYYY-MM-DD", help="The last UTC day, included.")]
 
 
 @app.callback()
@@ -43,21 +43,27 @@ def usage(
     by: Annotated[Grouping, typer.Option(help="What to group by.")] = Grouping.CALLER,
     since: Since = None,
     until: Until = None,
-    caller: Annotated[str | None, typer.Option(help="One caller only.", autocompletion=caller_names)] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="Only requests with this tag, k=v.")] = None,
+    caller: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One caller only.", autocompletion=caller_names)
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option(metavar="K=V", help="Only requests with this tag.")] = None,
     format: Annotated[Format, typer.Option(help="How to print it.")] = Format.TABLE,
     config: ConfigFile = None,
 ) -> None:
-    """Requests, tokens, audio and cost; by caller also how the budgets stand.
+    """Show requests, tokens, audio, cost and budgets.
+
+    Limits and budgets are shown where usage is grouped by caller.
 
     Example: audio-gateway usage --by model --since 2026-11-01 --format csv
     """
     if context.invoked_subcommand is not None:
         return
-    settings, tags = loaded(config), _tags(tag or [])
+    settings, tags, period = loaded(config), _tags(tag or []), _period(since, until)
     with explained(), database_of(settings).session() as connection:
-        sums = usage_sums(connection, by, _period(since, until), caller, tags)
-        records = administration(settings, connection, "cli").callers() if by is Grouping.CALLER else []
+        records = administration(settings, connection, "cli").callers()
+        if caller is not None and not (caller in {each.name for each in records} or has_usage(connection, caller)):
+            stop(f"there is no caller named {caller}, and none of that name has usage", FAILED)
+        sums = usage_sums(connection, by, period, caller, tags)
         terms = _terms(settings, records) if by is Grouping.CALLER else {}
         stand = {name: standings(connection, name, each.budgets, now_ms()) for name, each in terms.items()}
     if format is Format.TABLE:
@@ -78,13 +84,13 @@ def usage(
 def export(
     since: Since = None,
     until: Until = None,
-    format: Annotated[str, typer.Option(help="csv or jsonl.")] = "jsonl",
+    format: Annotated[str, typer.Option(metavar="csv|jsonl", help="How to print them.")] = "jsonl",
     verify: Annotated[
         bool, typer.Option("--verify", help="Check that the sums and states are those of the rows.")
     ] = False,
     config: ConfigFile = None,
 ) -> None:
-    """The rows themselves, one for each admitted request, streamed.
+    """Write the rows, one for each admitted request.
 
     Example: audio-gateway usage export --since 2026-11-01 --format csv --verify > november.csv
     """
@@ -172,6 +178,8 @@ def _tags(given: list[str]) -> Tags:
 
 
 def _period(since: datetime | None, until: datetime | None) -> Period:
+    if since is not None and until is not None and since > until:
+        stop(f"--since {since.date()} is after --until {until.date()}: no day is in between", FAILED)
     return Period(_day(since), _day(until))
 
 

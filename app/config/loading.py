@@ -26,6 +26,7 @@ from app.config.sections import (
 )
 from app.config.telemetry import LogSettings, MetricsSettings, TraceSettings
 from app.config.upstream import DEFAULT_UPSTREAM, Upstream
+from app.validation import plain
 
 ENV_PREFIX = "AUDIO_GATEWAY_"
 CONFIG_FILE_VARIABLE = "AUDIO_GATEWAY_CONFIG"
@@ -189,7 +190,5 @@ def _line(error: ValidationError, file: Path | None, environ: Mapping[str, str])
         else None
     )
     where = f"environment variable {variable}" if variable else str(file or "the defaults")
-    reason = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        reason = "no such setting"
+    reason = "no such setting" if first["type"] == "extra_forbidden" else plain(first["msg"])
     return f"{where}: {'.'.join(path)}: {reason}" if path else f"{where}: {reason}"

@@ -3,16 +3,18 @@
 Every change is written with a row of the audit in the same transaction: who, when, what, before and after; never a key.
 """
 
+import math
 import secrets
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from typing import Any, Protocol
 
 from app.clock import now_ms
 from app.gateway.auth import Key
 from app.policy.terms import NAME, Terms
+from app.units import iso_time
 from app.wire import apikey, identifier
 
 Document = Mapping[str, Any]
@@ -81,6 +83,15 @@ class AuditEntry:
     after: Document | None
 
 
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """The new key, shown this once, when it ends, and the keys that still work, each with its end."""
+
+    secret: str
+    expires_ms: int | None
+    ending: tuple[KeyRecord, ...]
+
+
 class CallerBook(Protocol):
     """Where callers are kept. A change, what it rests on and its audit entry are one transaction."""
 
@@ -135,16 +146,26 @@ class Administration:
             self._book.change_terms(name, terms, entry)
             return self.caller(name)
 
-    def rotate(self, name: str, overlap_ms: int, expires_ms: int | None = None) -> str:
-        """A new key for a caller, whose other keys end when the overlap does."""
+    def rotate(self, name: str, overlap_ms: int, expires_ms: int | None = None, *, revive: bool = False) -> Rotation:
+        """A new key for a caller, whose other keys end when the overlap does.
+
+        Unless `expires_ms` says otherwise the new key has the lifetime of the newest one. A caller whose keys are all
+        revoked gets none without `revive`: rotating in a loop over all callers must not let one in again.
+        """
         with self._book.transaction():
             record, now = self._changeable(name), now_ms()
+            if not revive and record.keys and all(key.revoked_ms is not None for key in record.keys):
+                raise Impossible(Fault.CONFLICT, f"all keys of {name} are revoked; a new one needs revive (--revive)")
+            if expires_ms is None:
+                expires_ms = _same_lifetime(record.keys, now)
+            ends_ms = now + overlap_ms
             secret, key = _new_key(name, record.terms, expires_ms, now)
-            after = {"key_id": key.id, "old_keys_expire_ms": now + overlap_ms}
-            before = {"good_keys": [each.id for each in record.keys if each.state(now) == "good"]}
-            entry = self._entry(now, "rotate", name, before, after)
-            self._book.add_key(key, apikey.last4(secret), now + overlap_ms, entry)
-        return secret
+            good = [each for each in record.keys if each.state(now) == "good"]
+            ending = tuple(replace(each, expires_ms=min(each.expires_ms or ends_ms, ends_ms)) for each in good)
+            after = {"key_id": key.id, "old_keys_expire_at": iso_time(ends_ms)}
+            entry = self._entry(now, "rotate", name, {"good_keys": [each.id for each in good]}, after)
+            self._book.add_key(key, apikey.last4(secret), ends_ms, entry)
+        return Rotation(secret, expires_ms, ending)
 
     def revoke(self, name_or_key: str) -> tuple[str, ...]:
         """Revoke all keys of a caller, or the one of this id; the ids of those that were not revoked before."""
@@ -192,6 +213,15 @@ def _checked(document: Document, models: frozenset[str]) -> Terms:
         known = ", ".join(sorted(models))
         raise Impossible(Fault.INVALID, f"models: {model!r} is not in the catalogue: {known}")
     return terms
+
+
+def _same_lifetime(keys: tuple[KeyRecord, ...], now_ms: int) -> int | None:
+    """When a key ends that lives as long as the newest of these, whose end no rotation has moved."""
+    lifetimes = [
+        (key.created_ms, math.inf if key.expires_ms is None else key.expires_ms - key.created_ms) for key in keys
+    ]
+    _, lifetime = max(lifetimes, default=(0, math.inf))
+    return None if math.isinf(lifetime) else now_ms + int(lifetime)
 
 
 def _new_key(caller: str, terms: Terms, expires_ms: int | None, now_ms: int) -> tuple[str, Key]:

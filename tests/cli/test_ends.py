@@ -28,7 +28,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def environment(ledger: Path) -> dict[str, str]:
-    return clean_environment(AUDIO_GATEWAY_LEDGER__PATH=str(ledger))
+    return clean_environment(AUDIO_GATEWAY_LEDGER__PATH=str(ledger), ONEROUTER_API_KEY="sk-provider")
 
 
 def test_a_reader_that_leaves_ends_it_quietly(ledger: Path) -> None:

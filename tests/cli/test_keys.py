@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from app import __version__
 from app.adapters.ledger import Database
 from app.cli import app
 
 
 def run(folder: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(app, arguments, env={"AUDIO_GATEWAY_LEDGER__PATH": str(folder / "ledger.db")})
+    environment = {"AUDIO_GATEWAY_LEDGER__PATH": str(folder / "ledger.db")}
+    return CliRunner().invoke(app, arguments, env=environment, prog_name="audio-gateway")
 
 
 @pytest.mark.parametrize(
@@ -35,6 +37,8 @@ def run(folder: Path, *arguments: str) -> Result:
         ("keys update x --rpm 5", 1, "no caller named x"),
         ("keys update x", 2, "nothing to change"),
         ("keys update x --unlimited all", 2, "all"),
+        ("keys update x --rpm 5 --unlimited rpm", 2, "rpm is both set and named by --unlimited"),
+        ("keys update x --budget 5usd --unlimited budgets --unlimited rpm", 2, "budgets is both set and named"),
         ("keys show x", 1, "no caller named x"),
         ("keys rotate x", 1, "no caller named x"),
         ("keys revoke x", 1, "no key of x"),
@@ -42,6 +46,18 @@ def run(folder: Path, *arguments: str) -> Result:
         ("ledger resolve req_1 --release --cost 1", 2, "name one of"),
         ("ledger resolve req_1 --release", 1, "no unknown row req_1"),
         ("usage --tag team", 2, "team=search"),
+        ("usage --caller x", 1, "no caller named x"),
+        ("usage --by day --caller x --format csv", 1, "no caller named x"),
+        ("usage --since 2026-11-02 --until 2026-11-01", 1, "--since 2026-11-02 is after --until 2026-11-01"),
+        ("usage export --since 2026-11-02 --until 2026-11-01", 1, "is after --until"),
+        ("usage --since yesterday", 2, "'yesterday' is not a day such as 2026-11-01"),
+        ("usage --by colour", 2, "'colour' is not one of 'caller'"),
+        ("keys create x --rpm many", 2, "'--rpm': must be a whole number"),
+        ("keys create x --rmp 5", 2, "no such option: --rmp"),
+        ("keys create", 2, "missing argument 'NAME'; see `audio-gateway keys create --help`"),
+        ("keys frobnicate", 2, "no such command 'frobnicate'"),
+        ("frobnicate", 2, "no such command 'frobnicate'"),
+        ("audit --limit 0", 2, "'--limit': must be 1 or more"),
         ("usage export --format xml", 2, "xml"),
     ],
 )
@@ -101,3 +117,33 @@ def test_a_caller_of_a_model_that_has_left_the_catalogue_can_be_changed(tmp_path
 
 def catalogue(*models: str) -> str:
     return "".join(f'[[models]]\nid = "{each}"\ntasks = ["transcribe"]\nprice = "free"\n' for each in models)
+
+
+def test_a_rotation_tells_when_each_key_ends(tmp_path: Path) -> None:
+    run(tmp_path, "keys", "create", "zoe", "--expires", "90d")
+    done = run(tmp_path, "keys", "rotate", "zoe", "--overlap", "2h")
+    assert re.search(r"^The new key ends \d{4}-\d\d-\d\d \d\d:\d\d UTC\.$", done.stderr, re.MULTILINE)
+    assert re.search(r"^The key \.\.\.\w{4} ends \d{4}-\d\d-\d\d \d\d:\d\d UTC\.$", done.stderr, re.MULTILINE)
+    (again,) = json.loads(run(tmp_path, "keys", "rotate", "zoe", "--overlap", "1h", "--format", "json").stdout)
+    assert again["caller"] == "zoe"
+    assert len(again["ending_keys"]) == 2
+    assert all(each["expires_at"] < again["expires_at"] for each in again["ending_keys"])
+
+
+def test_a_revoked_caller_gets_a_key_only_with_a_flag(tmp_path: Path) -> None:
+    run(tmp_path, "keys", "create", "zoe")
+    run(tmp_path, "keys", "revoke", "zoe")
+    refused = run(tmp_path, "keys", "rotate", "zoe")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "all keys of zoe are revoked" in refused.stderr
+    assert run(tmp_path, "keys", "rotate", "zoe", "--revive").exit_code == 0
+
+
+def test_the_version_and_a_short_option_for_help(tmp_path: Path) -> None:
+    assert run(tmp_path, "--version").stdout == f"audio-gateway {__version__}\n"
+    for line in ("-h", "keys -h", "keys create -h", "ledger check -h", "serve -h"):
+        long = line.replace("-h", "--help")
+        shown = run(tmp_path, *line.split())
+        assert (shown.exit_code, shown.stdout) == (0, run(tmp_path, *long.split()).stdout)
+        assert not re.search(r"<(bool|list.*|int range)>|%Y", shown.stdout)
+        assert "..." not in shown.stdout.replace("[ARGS]...", "").replace("ONEROUTER_API_KEY=...", "")

@@ -114,7 +114,7 @@ def test_a_dry_run_changes_nothing_and_a_prune_is_audited(ledger: Path) -> None:
         ("ledger prune --older-than 400d", 1, "there is no such file"),
         ("ledger check", 1, "there is no such file"),
         ("ledger backup copy.db", 1, "there is no such file"),
-        ("ledger backup", 2, "Missing argument"),
+        ("ledger backup", 2, "missing argument"),
     ],
 )
 def test_what_cannot_be_done_is_told_and_makes_no_file(tmp_path: Path, line: str, status: int, words: str) -> None:

@@ -22,7 +22,7 @@ from app.adapters.ledger.callers import LedgerCallers
 from app.adapters.ledger.database import Database, LedgerUnusable
 from app.adapters.ledger.desk import LedgerDesk
 from app.adapters.ledger.reader import LedgerReader
-from app.adapters.ledger.sums import standings, usage_sums
+from app.adapters.ledger.sums import has_usage, standings, usage_sums
 from app.adapters.ledger.writer import LedgerWriter
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "LedgerReader",
     "LedgerUnusable",
     "LedgerWriter",
+    "has_usage",
     "standings",
     "usage_sums",
 ]

@@ -26,7 +26,9 @@ def back_up(database: Database, target: Path, told: Told = lambda done, total: N
 
     `told` hears how many pages are done, and of how many. With `replace` the file may be there already.
     """
-    if target.exists() and not replace:
+    with _explained(target):
+        taken = target.exists() and not replace
+    if taken:
         raise LedgerUnusable(f"backup {target}: there is such a file already; name another")
     with database.snapshot(oldest=1) as source, _explained(target), _unnamed(target) as copy:
         if (faults := _copied(source, copy, told)) != "ok":

@@ -149,6 +149,32 @@ class Database:
             with closing(apsw.Connection(os.fspath(self.path), apsw.SQLITE_OPEN_READWRITE)) as connection:
                 return None if _is_new(connection) else connection.pragma("user_version")
 
+    def check_writable(self) -> int | None:
+        """The schema of the file, None if there is none yet; LedgerUnusable if a gateway could not write it.
+
+        Nothing is made or changed.
+        """
+        version = self.version()
+        if version is None:
+            self._check_folder()
+            return None
+        with closing(self.existing(oldest=1)) as connection, self.explained():
+            connection.execute("BEGIN IMMEDIATE; ROLLBACK")
+        return version
+
+    def _check_folder(self) -> None:
+        """LedgerUnusable if no file could be made at this path."""
+        with self.explained((OSError,)):
+            nearest = next(each for each in (self.path, *self.path.absolute().parents) if each.exists())
+        if nearest == self.path:  # a file without a byte, which becomes the ledger
+            fault = None if os.access(nearest, os.W_OK) else "this user may not write to it"
+        elif not nearest.is_dir():
+            fault = f"{nearest} is a file, not a folder"
+        else:
+            fault = None if os.access(nearest, os.W_OK | os.X_OK) else f"this user may not write to {nearest}"
+        if fault is not None:
+            raise LedgerUnusable(f"ledger {self.path}: {fault}; change its mode, or name another path")
+
     @property
     def served(self) -> bool:
         """Whether a gateway has the lock now."""

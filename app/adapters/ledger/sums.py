@@ -56,6 +56,10 @@ SELECT {group} AS name, sum(requests), sum(settled), sum(unknown), 0, sum(input_
 FROM ({counted}){tags} WHERE {where} GROUP BY name ORDER BY name
 """
 
+_HAS_USAGE = """
+SELECT EXISTS (SELECT 1 FROM daily WHERE caller = ?1) OR EXISTS (SELECT 1 FROM refusals WHERE caller = ?1)
+"""
+
 _SPENT = """
 SELECT ifnull(sum(cost_nano_usd), 0), ifnull(sum(audio_ms), 0), ifnull(sum(charged_tokens), 0)
 FROM daily WHERE caller = ? AND day >= ? AND day < ?
@@ -104,6 +108,11 @@ def standings(connection: apsw.Connection, caller: str, budgets: tuple[Budget, .
             held = _amounts(connection, _HELD, caller, begun, ends)
             found.append(Standing(budget, spent.of(budget.unit), held.of(budget.unit), ends))
     return found
+
+
+def has_usage(connection: apsw.Connection, caller: str) -> bool:
+    """Whether a request of a caller of this name was ever counted; it may have left the settings since."""
+    return bool(connection.execute(_HAS_USAGE, (caller,)).get)
 
 
 def amounts_spent(connection: apsw.Connection, caller: str, begun: date, ends: date | None) -> Amounts:

@@ -9,8 +9,9 @@ from app.cli.ledger.resolve import resolve_row
 from app.cli.ledger.unknown import unknown
 
 app = typer.Typer(
-    help="Copy, check and prune the ledger; rows that nobody knows the end of.\n\nExample: audio-gateway ledger check",
+    help="Copy, check and prune the ledger; resolve unknown rows.\n\nExample: audio-gateway ledger check",
     no_args_is_help=True,
+    rich_markup_mode=None,
 )
 app.command("backup")(backup)
 app.command("check")(check)

@@ -11,10 +11,12 @@ from app.cli.settings import ConfigFile, database_of, explained, loaded
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(help="The new file; one that is there is not overwritten.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file; an existing one is not overwritten.")],
     config: ConfigFile = None,
 ) -> None:
-    """Copy the ledger to a new file, as it is at this moment, while the gateway runs.
+    """Copy the ledger to a new file, beside a running gateway.
+
+    The copy is of one moment, and checked.
 
     Example: audio-gateway ledger backup ledger-2026-11-22.db
     """

@@ -15,12 +15,14 @@ from app.cli.tables import Format
 
 
 def check(
-    file: Annotated[Path | None, typer.Argument(help="Another ledger, such as a backup.")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Another ledger, such as a backup.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Do not compare indexes with their tables.")] = False,
     format: Annotated[Format, typer.Option(help="How to print it.")] = Format.TABLE,
     config: ConfigFile = None,
 ) -> None:
-    """Check the ledger, or a backup, while the gateway runs; ends with status 1 if anything is wrong.
+    """Check the ledger, or a backup, beside a running gateway.
+
+    Ends with status 1 if anything is wrong.
 
     Example: audio-gateway ledger check
 

@@ -18,11 +18,13 @@ from app.gateway.report import Period
 
 
 def prune(
-    older_than: Annotated[str, typer.Option("--older-than", help="Such as 400d or 60w; whole UTC days.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")] = False,
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="TIME", help="Such as 400d or 60w; whole UTC days.")
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
     config: ConfigFile = None,
 ) -> None:
-    """Take old rows out of the ledger, while the gateway runs; sums of usage and budgets stay as they are.
+    """Remove old rows, beside a running gateway; every sum stays.
 
     Rows that are held or unknown stay, however old. The file keeps its size: new rows take the room.
 

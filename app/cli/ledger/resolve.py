@@ -19,15 +19,18 @@ MAX_SECONDS = 366 * 86_400
 
 
 def resolve_row(
-    id: Annotated[str, typer.Argument(help="The request's id.")],
+    id: Annotated[str, typer.Argument(metavar="ID", help="The request's id.")],
     release: Annotated[bool, typer.Option("--release", help="The provider did not bill it.")] = False,
     seconds: Annotated[
-        float | None, typer.Option(min=0, max=MAX_SECONDS, help="It billed so much audio, at the model's price.")
+        float | None,
+        typer.Option(min=0, max=MAX_SECONDS, metavar="N", help="It billed so much audio, at the model's price."),
     ] = None,
-    cost: Annotated[str | None, typer.Option(help="It billed so many US dollars.")] = None,
+    cost: Annotated[str | None, typer.Option(metavar="USD", help="It billed so many US dollars.")] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Close an unknown row with what the provider really did; a running gateway takes it in within a second.
+    """Close an unknown row with what the provider billed.
+
+    A running gateway takes it in within a second.
 
     Example: audio-gateway ledger resolve req_01m81pewaaa0y7kqxrajn50w4w --seconds 31.5
     """

@@ -18,7 +18,9 @@ SPARE = ("upstream_request_id", "held_seconds", "model", "error")  # columns tha
 def unknown(
     format: Annotated[Format, typer.Option(help="How to print it.")] = Format.TABLE, config: ConfigFile = None
 ) -> None:
-    """List the requests that the provider may have billed; they are charged at their hold until they are resolved.
+    """List the requests that the provider may have billed.
+
+    They are charged at their hold until they are resolved.
 
     Example: audio-gateway ledger unknown
     """

@@ -10,9 +10,11 @@ import apsw
 import pytest
 
 from app.adapters.ledger import Database, LedgerCallers, LedgerReader
+from app.clock import now_ms
 from app.gateway.administration import Administration, AuditEntry, Fault, Impossible
 from app.gateway.auth import Key
 from app.policy.terms import Terms
+from app.units import iso_time
 from app.wire import apikey
 from tests.adapters.ledger.entries import NOON_MS, hold, record, rows, writing
 
@@ -27,6 +29,7 @@ ALL_TERMS: dict[str, Any] = {
     "tags": {"team": "search"},
 }
 HOUR_MS = 3_600_000
+FAR_MS = 4_000_000_000_000
 CONFIGURED = Terms.read({"rpm": 5})
 
 
@@ -84,7 +87,7 @@ def test_every_change_has_its_row_in_the_audit(administration: Administration, b
             "rotate",
             "alice",
             {"good_keys": [old.id]},
-            {"key_id": new.id, "old_keys_expire_ms": rotated.at_ms + HOUR_MS},
+            {"key_id": new.id, "old_keys_expire_at": iso_time(rotated.at_ms + HOUR_MS)},
         ),
         ("update", "alice", ALL_TERMS, changed),
         ("create", "alice", None, {**ALL_TERMS, "key_id": old.id}),
@@ -128,7 +131,7 @@ def test_the_audit_cannot_be_changed(
 
 def test_no_key_is_anywhere_in_the_file(database: Database, administration: Administration) -> None:
     keys = [administration.create(f"caller-{number}", ALL_TERMS) for number in range(5)]
-    keys += [administration.rotate(f"caller-{number}", HOUR_MS) for number in range(5)]
+    keys += [administration.rotate(f"caller-{number}", HOUR_MS).secret for number in range(5)]
     files = list(database.path.parent.glob("ledger.db*"))
     content = b"".join(file.read_bytes() for file in files)
     assert apikey.digest(keys[0]).encode() in content
@@ -181,11 +184,41 @@ def test_a_caller_all_of_whose_keys_are_revoked_cannot_be_revoked_again(administ
 
 def test_old_keys_end_with_the_overlap_or_before(database: Database, administration: Administration) -> None:
     soon = administration.create("alice", {}, expires_ms=1)
-    later = administration.rotate("alice", 10 * HOUR_MS, expires_ms=None)
-    newest = administration.rotate("alice", HOUR_MS)
-    ends = [key.expires_ms if (key := found(database, secret)) else None for secret in (soon, later, newest)]
+    later = administration.rotate("alice", 10 * HOUR_MS, expires_ms=FAR_MS)
+    newest = administration.rotate("alice", HOUR_MS, expires_ms=FAR_MS)
+    secrets = (soon, later.secret, newest.secret)
+    ends = [key.expires_ms if (key := found(database, secret)) else None for secret in secrets]
     rotated = administration.caller("alice").keys[-1].created_ms
-    assert ends == [1, rotated + HOUR_MS, None]
+    assert ends == [1, rotated + HOUR_MS, FAR_MS]
+    assert later.ending == ()
+    assert [(key.last4, key.expires_ms) for key in newest.ending] == [(later.secret[-4:], rotated + HOUR_MS)]
+
+
+@pytest.mark.parametrize("lifetime", [90 * 24 * HOUR_MS, None], ids=["90 days", "endless"])
+def test_a_new_key_has_the_lifetime_of_the_one_before(administration: Administration, lifetime: int | None) -> None:
+    administration.create("alice", {}, None if lifetime is None else now_ms() + lifetime)
+    for _ in range(3):
+        ends = administration.rotate("alice", HOUR_MS).expires_ms
+        if lifetime is None:
+            assert ends is None
+        else:
+            assert ends == pytest.approx(now_ms() + lifetime, abs=60_000)
+
+
+def test_a_revoked_caller_is_revived_on_demand_alone(book: LedgerCallers, administration: Administration) -> None:
+    administration.create("alice", {})
+    administration.revoke("alice")
+    before = book.audit(10)
+    with pytest.raises(Impossible, match="--revive"):
+        administration.rotate("alice", HOUR_MS)
+    assert book.audit(10) == before
+    assert administration.rotate("alice", HOUR_MS, revive=True).ending == ()
+    assert [key.state(now_ms()) for key in administration.caller("alice").keys] == ["revoked", "good"]
+
+
+def test_an_expired_caller_gets_a_new_key(administration: Administration) -> None:
+    administration.create("alice", {}, expires_ms=now_ms() - 1)
+    assert administration.rotate("alice", HOUR_MS, expires_ms=FAR_MS).expires_ms == FAR_MS
 
 
 def test_changes_at_once_lose_none_of_each_other(database: Database) -> None:
