@@ -48,9 +48,8 @@ VOLUME ["/data"]
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 
-# http.client, as it heeds no proxy of the environment.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
-    CMD ["/opt/venv/bin/python", "-I", "-c", "import os, sys, http.client; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('AUDIO_GATEWAY_SERVER__PORT', '8080')), timeout=2); c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
+    CMD ["/opt/venv/bin/python", "-I", "-m", "app.healthcheck"]
 
 ENTRYPOINT ["audio-gateway"]
 CMD ["serve"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +31,9 @@ from app.validation import plain
 
 ENV_PREFIX = "AUDIO_GATEWAY_"
 CONFIG_FILE_VARIABLE = "AUDIO_GATEWAY_CONFIG"
+
+_SERVICE_HOST = "_SERVICE_HOST"
+_SERVICE_LINK = r"(_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|_PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
 
 
 class Config(BaseSettings):
@@ -156,8 +160,19 @@ def _is_section(annotation: object) -> TypeGuard[type[Section]]:
     return isinstance(annotation, type) and issubclass(annotation, Section)
 
 
+def _service_links(environ: Mapping[str, str]) -> set[str]:
+    """The variables that Kubernetes sets in a Pod for a Service whose name begins like our prefix.
+
+    It sets NAME_SERVICE_HOST, NAME_SERVICE_PORT and NAME_PORT (`tcp://...`) together, and more of them for each port.
+    """
+    hosts = [name for name in environ if name.startswith(ENV_PREFIX) and name.endswith(_SERVICE_HOST)]
+    services = [name.removesuffix(_SERVICE_HOST) for name in hosts]
+    linked = [each for each in services if "://" in environ.get(f"{each}_PORT", "")]
+    return {name for each in linked for name in environ if re.fullmatch(re.escape(each) + _SERVICE_LINK, name)}
+
+
 def _refuse_unknown_names(environ: Mapping[str, str]) -> None:
-    known = {CONFIG_FILE_VARIABLE, ADMIN_KEY_VARIABLE, *_variables()}
+    known = {CONFIG_FILE_VARIABLE, ADMIN_KEY_VARIABLE, *_variables(), *_service_links(environ)}
     for name in sorted(environ):
         if name.startswith(ENV_PREFIX) and name not in known:
             raise InvalidConfig(f"environment variable {name}: no such setting")

@@ -143,3 +143,41 @@ def test_a_caller_of_the_file_must_have_the_models_that_a_variable_leaves(tmp_pa
     file = written(tmp_path, CALLER + "models = ['whisper-1']")
     assert load(file, {}).callers[0].models == ("whisper-1",)
     assert "'whisper-1' is not in the catalogue" in why(file, {"AUDIO_GATEWAY_MODELS": json.dumps(ARRAYS["models"])})
+
+
+def service_links(name: str, port: int = 8080) -> dict[str, str]:
+    """What Kubernetes sets in every Pod of a namespace for a Service of this name with a port `http`."""
+    host, variable = "10.96.7.1", f"{name.upper().replace('-', '_')}"
+    url = f"tcp://{host}:{port}"
+    return {
+        f"{variable}_SERVICE_HOST": host,
+        f"{variable}_SERVICE_PORT": str(port),
+        f"{variable}_SERVICE_PORT_HTTP": str(port),
+        f"{variable}_PORT": url,
+        f"{variable}_PORT_{port}_TCP": url,
+        f"{variable}_PORT_{port}_TCP_PROTO": "tcp",
+        f"{variable}_PORT_{port}_TCP_PORT": str(port),
+        f"{variable}_PORT_{port}_TCP_ADDR": host,
+    }
+
+
+@pytest.mark.parametrize("name", ["audio-gateway", "audio-gateway-metrics", "audio-gateway-server", "audio-gateway-v2"])
+def test_service_links_of_kubernetes_are_no_settings(name: str) -> None:
+    links = service_links(name)
+    assert load(None, links) == load(None, {})
+    assert load(None, {**links, "AUDIO_GATEWAY_SERVER__PORT": "9000"}).server.port == 9000
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"AUDIO_GATEWAY_PORT": "9000"},
+        {"AUDIO_GATEWAY_SERVER_PORT": "9000"},
+        {"AUDIO_GATEWAY_SERVICE_PORT": "9000"},
+        {"AUDIO_GATEWAY_PORT": "tcp://10.96.7.1:8080"},
+        {**service_links("audio-gateway"), "AUDIO_GATEWAY_PORTS": "9000"},
+        {**service_links("audio-gateway"), "AUDIO_GATEWAY_SERVER_PORT": "9000"},
+    ],
+)
+def test_a_setting_misspelt_like_a_service_link_is_refused(environ: dict[str, str]) -> None:
+    assert "no such setting" in why(None, environ)

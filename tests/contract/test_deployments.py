@@ -170,8 +170,8 @@ def test_the_manifest_waits_for_what_is_in_flight() -> None:
     assert POD["terminationGracePeriodSeconds"] > STOPPING
 
 
-def test_the_variables_of_a_service_would_be_taken_for_settings() -> None:
-    """Kubernetes sets them for every Service of the namespace unless it is told not to."""
+def test_the_manifest_wants_no_variables_of_services() -> None:
+    """Kubernetes sets them for each Service of the namespace unless the Pod declines; one alone is no setting."""
     assert not is_variable("AUDIO_GATEWAY_PORT")
     assert POD["enableServiceLinks"] is False
 

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 from typing import Any
 
@@ -19,9 +20,11 @@ import yaml
 
 from app import __version__, config
 from app.adapters.telemetry.lines import STOP_SECONDS
+from app.healthcheck import Address, address
 from app.main import LAST_SECONDS
 from tests.contract import dockerfile
 from tests.contract.tree import ROOT, is_variable
+from tests.stubs.certificate import certificate
 from tests.stubs.gateway import clean_environment, free_port
 
 STAGES = dockerfile.parse(ROOT / "Dockerfile")
@@ -167,6 +170,27 @@ def test_what_the_page_runs_in_the_container_is_its_command() -> None:
     assert f"`{next(iter(COMPOSE['volumes']))}`" in page
 
 
+# What the schema of Docker Compose 1.27 to 1.29 has (compose_spec.json), of what a service like this one may want. A
+# newer key, such as the `name` of a project, stops those clients with an error.
+COMPOSE_1_KEYS = {"version", "services", "networks", "volumes", "secrets", "configs"}
+COMPOSE_1_SERVICE = {
+    *("build", "cap_add", "cap_drop", "command", "container_name", "cpus", "depends_on", "dns", "entrypoint"),
+    *("env_file", "environment", "expose", "extra_hosts", "healthcheck", "hostname", "image", "init", "labels"),
+    *("logging", "mem_limit", "mem_reservation", "memswap_limit", "networks", "pids_limit", "ports", "profiles"),
+    *("pull_policy", "read_only", "restart", "secrets", "security_opt", "stop_grace_period", "stop_signal", "sysctls"),
+    *("tmpfs", "ulimits", "user", "volumes", "working_dir"),
+}
+COMPOSE_1_HEALTHCHECK = {"disable", "interval", "retries", "test", "timeout", "start_period"}
+
+
+def test_compose_is_in_the_grammar_of_older_clients() -> None:
+    assert set(COMPOSE) <= COMPOSE_1_KEYS
+    assert set(SERVICE) <= COMPOSE_1_SERVICE
+    assert set(SERVICE["healthcheck"]) <= COMPOSE_1_HEALTHCHECK
+    # The long forms of these came with versions of the format that older clients read only under their number.
+    assert all(isinstance(each, str) for name in ("ports", "volumes", "tmpfs") for each in SERVICE[name])
+
+
 # -- its command ------------------------------------------------------------------------------------------------------
 
 
@@ -256,3 +280,75 @@ def test_a_caller_is_made_beside_it(container: Container) -> None:
         status, told = container.run([*FINAL.one("ENTRYPOINT").array, "keys", "create", "search-team"])
     assert status == 0
     assert "sk-agw-" in told
+
+
+# -- its health check -------------------------------------------------------------------------------------------------
+
+
+def health_check() -> list[str]:
+    """The command of the image's check, which is that of the compose file too."""
+    command = json.loads(FINAL.one("HEALTHCHECK").value.partition("CMD ")[2])
+    assert SERVICE["healthcheck"]["test"] == ["CMD", *command]
+    return list(command)
+
+
+def test_it_is_healthy_while_it_serves_and_only_then(container: Container) -> None:
+    with served(container):
+        assert container.run(health_check()) == (0, "")
+    assert container.run(health_check()) == (1, "")
+
+
+@pytest.fixture
+def mounted() -> Iterator[Path]:
+    """A folder that every user can read, as those of volumes are."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+def test_it_is_healthy_behind_tls_on_a_port_of_its_settings(container: Container, mounted: Path) -> None:
+    """Everything that the check needs to know stands in the file that AUDIO_GATEWAY_CONFIG names."""
+    certificate(mounted)
+    file = mounted / "config.toml"
+    tls = f"certificate_file = '{mounted / 'certificate.pem'}'\nkey_file = '{mounted / 'key.pem'}'\n"
+    file.write_text(f"[server]\nport = {container.port}\n[tls]\n{tls}")
+    for path in mounted.iterdir():
+        path.chmod(0o644)
+    del container.environment["AUDIO_GATEWAY_SERVER__PORT"]
+    container.environment["AUDIO_GATEWAY_CONFIG"] = str(file)
+    process = container.start(FINAL.one("ENTRYPOINT").array + FINAL.one("CMD").array)
+    try:
+        deadline = monotonic() + 30
+        while container.run(health_check())[0] and process.poll() is None and monotonic() < deadline:
+            sleep(0.1)
+        assert container.run(health_check()) == (0, "")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[server]\nhost = '127.0.0.2'\nport = 9000\n",
+        "[server]\nhost = '::'\n",
+        "[tls]\ncertificate_file = 'a'\nkey_file = 'b'\n",
+    ],
+)
+@pytest.mark.parametrize(
+    "variables", [{}, {"AUDIO_GATEWAY_SERVER__PORT": "9001", "AUDIO_GATEWAY_SERVER__HOST": "0.0.0.0"}]
+)
+def test_the_check_goes_where_the_gateway_listens(tmp_path: Path, text: str, variables: dict[str, str]) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    settings = config.load(file, variables)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.server.host, settings.server.host)
+    tls = settings.tls.certificate_file is not None
+    assert address({**variables, "AUDIO_GATEWAY_CONFIG": str(file)}) == Address(host, settings.server.port, tls)
+
+
+def test_the_check_and_the_gateway_have_the_same_defaults() -> None:
+    settings = config.load(None, {})
+    assert address({}) == Address(settings.server.host, settings.server.port, tls=False)

@@ -130,7 +130,7 @@ UNFIT: dict[str, tuple[bytes, int, str, str]] = {
         "image",
     ),
     "B29-a-path-in-place-of-a-file": (
-        MODEL + part('name="file"', b"/home/me/clip.wav") + CLOSING,
+        MODEL + part('name="file"', b"/srv/audio/clip.wav") + CLOSING,
         400,
         "invalid_file_format",
         "file",
