@@ -30,6 +30,7 @@ MAX_HELD_BYTES = 32 * 1024 * 1024
 MAX_ERROR_BYTES = 1024 * 1024
 PARSED_AT_ONCE_BYTES = 256 * 1024
 MAX_LOGGED_BYTES = 1024
+EVENTS_IN_A_ROW = 32
 ERROR_BODY_SECONDS = 5
 
 _log = logging.getLogger("audio_gateway.relay")
@@ -204,8 +205,10 @@ class Exchange:
                     chunk = await anext(body, None)
                 if chunk is None:
                     break
-                for event in splitter.feed(chunk):
+                for count, event in enumerate(splitter.feed(chunk), 1):
                     yield self._redacted(event)
+                    if count % EVENTS_IN_A_ROW == 0:
+                        await asyncio.sleep(0)  # other connections' turn
         except EventTooLarge as error:
             raise _billed(errors.upstream_bad_response("an event is too large"), response) from error
         except (TimeoutError, TransportFailure) as error:

@@ -125,6 +125,8 @@ ROWS: dict[str, str] = {
     # L: hostile callers: bytes that cost far more than they should
     "L180": "A byte of a file costs at most four times a byte of speech in small packets, or the length is estimated",
     "L181": "A file of the smallest packets that encoders make is measured",
+    "L182": "A stream of events costs in proportion to its bytes, in whatever pieces it comes",
+    "L183": "Events that arrive together leave the event loop to other connections",
     # M: hostile callers: totals of the process
     "M205": "Time spent waiting for the caller, who sends or reads slowly, never counts against the provider",
     "M206": "A live upload at the lowest rate of audio is not cut; the lowest rate is a setting",

@@ -8,12 +8,14 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from struct import pack
+from time import thread_time
 from types import FrameType
 from typing import Any
 
 import pytest
 
 from app.wire.container import HEAD_BYTES, AudioMeter, Container, Sniffer
+from app.wire.sse import EventSplitter
 from tests.audio import make
 from tests.wire.container.parts import box, chunk, element, id3, is_close, measure, page, split
 
@@ -184,3 +186,22 @@ def test_L180_where_the_work_ends_does_not_depend_on_the_split(container: Contai
         runs = [chance.choice(those) * chance.choice((1, 9, 2_000)) for _ in range(12)]
         data = STARTS[container] + b"".join(runs)
         assert measure(data, container, chance.choices(range(len(data)), k=200)) == measure(data, container)
+
+
+# -- events ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", [b"x", b"data: x\n", b"\r\n "], ids=["a line", "lines", "ends of lines"])
+def test_L182_an_event_in_small_pieces_takes_time_in_proportion(part: bytes) -> None:
+    """7 MB in pieces of 100 bytes: some tens of milliseconds, where joining them again and again took a minute."""
+    piece = part * (100 // len(part))
+    splitter, began = EventSplitter(), thread_time()
+    for _ in range(7_000_000 // len(piece)):
+        assert list(splitter.feed(piece)) == []
+    (event,) = splitter.feed(b"\n\n")
+    assert thread_time() - began < 3
+    assert len(event.raw) > 6_900_000
+
+
+def test_L182_blank_lines_are_part_of_the_event_before() -> None:
+    assert len(list(EventSplitter().feed(b"\r" * 1_000_000 + b"data: a\n\n" + b"\n" * 1_000_000))) == 2
