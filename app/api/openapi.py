@@ -23,6 +23,27 @@ _STATUSES = {
     504: "The provider did not answer in time.",
 }
 
+# What the page begins with, as Markdown.
+_INTRODUCTION = """\
+Speech to text with OpenAI's API. In an OpenAI SDK, set `base_url` to this gateway's `/v1` and `api_key` to the key that
+the administrator gave you (`sk-agw-...`). With curl:
+
+```sh
+curl "$OPENAI_BASE_URL/audio/transcriptions" -H "Authorization: Bearer $OPENAI_API_KEY" \\
+  -F model=gpt-4o-mini-transcribe -F file=@speech.mp3
+```
+
+To try a request on this page, choose **Authorize** and enter the key. An error has a `code` for programs and a
+`message` that says what to do. `x-request-id` of an answer identifies the request in the gateway's log.
+"""
+_TAGS = (
+    ("audio", "Transcriptions and translations. `/v1/speech/...` is another path to the same."),
+    ("models", "The models that a key may name."),
+    ("usage", "What a key's caller has used, and what is left of its budgets."),
+    ("admin", "Callers, their keys and limits, usage and the audit, with the admin key; off unless one is set."),
+    ("system", "Health and metrics of the gateway, for its operator."),
+)
+
 _FIELDS: dict[str, dict[str, Any]] = {
     "file": {"type": "string", "format": "binary", "description": f"The audio: {', '.join(FORMATS)}."},
     "model": {"type": "string", "description": "A model of `GET /v1/models`.", "examples": ["gpt-4o-mini-transcribe"]},
@@ -87,13 +108,16 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
         **streamed["response_format"],
         "enum": [*streamed["response_format"]["enum"], "diarized_json"],
     }
-    told: dict[Task, tuple[str, dict[str, dict[str, Any]]]] = {
+    tasks: dict[Task, tuple[str, dict[str, dict[str, Any]]]] = {
         "transcribe": ("Transcribe audio", streamed),
         "translate": ("Translate audio into English text", _FIELDS),
     }
-    for task, (summary, fields) in told.items():
-        for path in (ENDPOINTS[task], ALIASES[task]):
-            document["paths"][path] = {"post": _operation(path, summary, fields, alias=path == ALIASES[task])}
+    audio = {
+        paths[task]: {"post": _operation(paths[task], summary, fields, alias=paths is ALIASES)}
+        for paths in (ENDPOINTS, ALIASES)
+        for task, (summary, fields) in tasks.items()
+    }
+    _introduce(document, audio)
     for path in ("/healthz", "/readyz"):
         document["paths"][path]["get"]["security"] = []
     for path, operations in document["paths"].items():
@@ -102,6 +126,14 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
     components["schemas"].pop("HTTPValidationError", None)
     components["schemas"].pop("ValidationError", None)
     return document
+
+
+def _introduce(document: dict[str, Any], audio: dict[str, Any]) -> None:
+    """What the gateway is for comes first: an introduction, then audio."""
+    document["info"]["description"] = _INTRODUCTION
+    document["paths"] = {**audio, **document["paths"]}
+    used = {tag for path in document["paths"].values() for operation in path.values() for tag in operation["tags"]}
+    document["tags"] = [{"name": name, "description": words} for name, words in _TAGS if name in used]
 
 
 def _tell_errors(path: str, operation: dict[str, Any]) -> None:

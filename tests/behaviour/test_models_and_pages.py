@@ -129,6 +129,15 @@ def test_the_document_has_every_path_and_its_security(document: dict[str, Any]) 
     assert len(set(identities)) == len(identities)
 
 
+def test_the_document_begins_with_an_introduction_and_audio(document: dict[str, Any]) -> None:
+    assert "base_url" in document["info"]["description"]
+    assert next(iter(document["paths"])) == "/v1/audio/transcriptions"
+    described = [tag["name"] for tag in document["tags"]]
+    used = {tag for path in document["paths"].values() for operation in path.values() for tag in operation["tags"]}
+    assert described[0] == "audio"
+    assert set(described) == used
+
+
 def test_every_reference_in_the_document_leads_somewhere(document: dict[str, Any]) -> None:
     references = re.findall(r"'\$ref': '#/([^']+)'", str(document))
     assert references
