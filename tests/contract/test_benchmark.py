@@ -1,6 +1,7 @@
 """The tables in the documents are those of the newest committed result of the benchmark."""
 
 import json
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from bench import documents
+from bench.scenarios import SCENARIOS
+from bench.table import number
 from tests.contract.tree import ROOT
 
 RESULTS = ROOT / "bench" / "results"
@@ -32,6 +35,37 @@ def test_the_data_of_every_result_say_on_what_machine_they_were_measured() -> No
         data = json.loads(path.read_text("utf-8"))
         assert {"cpu", "cores", "memory", "kernel"} <= set(data["machine"]), path.name
         assert data["versions"], path.name
+
+
+def test_what_the_readme_says_of_peers_is_what_was_measured() -> None:
+    """Each cell of the comparison has the figure, or the word, of the newest result."""
+    rows = [
+        ("eight uploads of 25 MB", "large-8", "peak_mb"),
+        ("caller leaves during the upload", "gone-upload", "told_ms"),
+        ("caller leaves while the provider works", "gone-waiting", "told_ms"),
+        ("caller leaves during a stream", "gone-sse", "told_ms"),
+        ("first event of a stream", "sse-1", "first_added_ms"),
+    ]
+    newest = documents.newest(RESULTS)
+    assert newest is not None
+    rounds = json.loads(newest.with_suffix(".json").read_text("utf-8"))["rounds"]
+    readme = (ROOT / documents.README).read_text("utf-8")
+    for title, scenario, metric in rows:
+        (line,) = (line for line in readme.splitlines() if line.startswith(f"| {title}"))
+        cells = [cell.strip() for cell in line.strip("|").split("|")[1:]]
+        for subject, cell in zip(("ours", "litellm", "portkey", "smg"), cells, strict=True):
+            assert measured(rounds[scenario].get(subject, []), scenario, subject, metric) in cell, (title, subject)
+
+
+def measured(rounds: list[dict[str, float | str]], scenario: str, subject: str, metric: str) -> str:
+    """The median, or the word in its place; where a subject was left out, that it does not do this."""
+    values = [each[metric] for each in rounds]
+    if not values:
+        return "does not"
+    if isinstance(values[0], str):
+        (kind,) = (each for each in SCENARIOS if each.name == scenario)
+        return kind.instead.get((subject, values[0]), values[0])
+    return number(statistics.median(float(value) for value in values))
 
 
 # -- the machinery of it ----------------------------------------------------------------------------------------------
