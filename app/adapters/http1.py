@@ -1,9 +1,12 @@
 """One HTTP/1.1 connection: uvicorn's over httptools, with what that lacks in front of strangers.
 
 head        a deadline, a limit on bytes and fields, and the framing rules of `app.wire.framing`
+upgrade     ignored (RFC 9110, 7.8): Java's HttpClient and `curl --http2` offer h2c with ordinary requests
+chunks      a limit on their number for the bytes that they carry
+pipeline    the next requests are parsed when those before them are answered
 trailers    dropped; httptools hands them on as header fields, among which a handler could find a second key
 expect      no 100 Continue for HTTP/1.0, which knows none
-body        what is left of it when its answer is complete has one more head's time; then the connection ends
+body        what is left of it when its answer is complete has one more head's time and 1 MiB; then the connection ends
 writing     a peer that reads nothing of what waits for it, or next to nothing, is cut off
 errors      OpenAI's envelope with a request id, as everywhere else; what still comes is read and dropped for a while
 ceiling     a connection too many is marked, and answered 503 on everything but health
@@ -13,7 +16,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from app import errors
@@ -22,6 +27,11 @@ from app.wire import framing
 
 # Bytes a second that a peer must take of an answer that waits for it: what is held for it is bounded in time.
 LOWEST_READ_RATE = 100
+MAX_DROPPED_BYTES = 1024 * 1024
+
+# A read may hold thousands of small heads: they are parsed in parts, and no further while a parsed request waits.
+HEAD_BYTES_AT_ONCE = 1024
+MAX_WAITING = 64
 
 
 class GatewayProtocol(HttpToolsProtocol):
@@ -39,8 +49,11 @@ class GatewayProtocol(HttpToolsProtocol):
         self._write_watch: asyncio.TimerHandle | None = None
         self._unsent: int | None = None
         self._in_head = self._in_message = self._broken = False
-        self._raw_bytes = 0
-        self._body_came = False
+        self._upgrading = self._began = self._body_came = False
+        self._raw_bytes = self._body_bytes = self._dropped_bytes = self._small_chunks = 0
+        self._pieces: list[bytes] = []
+        self._unparsed = b""
+        self.accepted_at: float | None = None
         self._fault: Refusal | None = None
         self._running: RequestResponseCycle | None = None
 
@@ -68,9 +81,18 @@ class GatewayProtocol(HttpToolsProtocol):
         """Feed the parser, which holds an unfinished URL, field or trailer without a limit: its bytes are counted."""
         if self._broken or self.transport.is_closing():
             return
+        if self._unparsed:
+            self._unparsed += data
+            return
         idle = self.timeout_keep_alive_task
-        self._body_came = False
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._began = self._body_came = False
+        try:
+            self._parse(data)
+            if self._pieces:
+                self._hand_on()
+        except (HttpParserError, Refusal):
+            self.send_400_response("")
         if self._broken or self.transport.is_closing():
             return
         if not self._in_message:
@@ -79,10 +101,47 @@ class GatewayProtocol(HttpToolsProtocol):
             return
         if self._in_head:
             self._await_head()
-        self._raw_bytes = 0 if self._body_came else self._raw_bytes + len(data)
+        # A read in which the request begins may hold bytes of others, too: those behind it are counted.
+        self._raw_bytes = 0 if self._body_came or self._began else self._raw_bytes + len(data)
         if self._raw_bytes > framing.MAX_HEAD_BYTES:
             self._fault = framing.too_large()
             self.send_400_response("")
+        elif self._dropped_bytes > MAX_DROPPED_BYTES:
+            self._broken = True
+            self._linger()
+
+    def _parse(self, data: bytes) -> None:
+        """Feed the parser until a request has to wait for the one before it; what is left is parsed after that one."""
+        at = 0
+        while at < len(data):
+            whole = (self._in_message and not self._in_head) or len(data) - at <= HEAD_BYTES_AT_ONCE
+            part = memoryview(data)[at:] if whole else memoryview(data)[at : at + HEAD_BYTES_AT_ONCE]
+            try:
+                self.parser.feed_data(part)
+                at += len(part)
+            except HttpParserUpgrade as upgrade:
+                at += upgrade.args[0]
+                self._parse_without_upgrade()
+            if self.pipeline and at < len(data):
+                self._unparsed = data[at:]
+                return
+
+    def _parse_without_upgrade(self) -> None:
+        """Parse the head once more, with a new parser and without `Upgrade`: the first one takes the body for another
+        protocol. The head is the one that has been parsed, so that it frames the same body.
+        """
+        self._upgrading = False
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        self.parser.feed_data(b"\r\n".join([*lines, b"", b""]))
+
+    def _parse_on(self) -> None:
+        data, self._unparsed = self._unparsed, b""
+        if data:
+            self.data_received(data)
 
     def resume_writing(self) -> None:
         self._unsent = None
@@ -90,33 +149,59 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head = self._in_message = True
-        self._raw_bytes = 0
+        self._in_head = self._in_message = self._began = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head:
             super().on_header(name, value.strip(b" \t"))
 
     def on_headers_complete(self) -> None:
+        tunnel = self.parser.should_upgrade()
+        if tunnel and self.parser.get_method() != b"CONNECT":
+            self._upgrading = True
+            return
         self._head_is_here()
         if self.transport.is_closing():
             self._refuse(errors.bad_request("The connection is being closed."))
+        if len(self.pipeline) >= MAX_WAITING:
+            self._refuse(errors.bad_request("Too many requests wait on this connection."))
         version = self.parser.get_http_version()
-        fault = framing.fault_of(version, self.url, self.headers, self.parser.should_upgrade())
+        fault = framing.fault_of(version, self.url, self.headers, tunnel)
         if fault is not None:
             self._refuse(fault)
         self.expect_100_continue &= version != "1.0"
         super().on_headers_complete()
-        self._in_head, self._raw_bytes = False, 0
+        self._in_head = False
+        self._raw_bytes = self._body_bytes = self._dropped_bytes = self._small_chunks = 0
 
     def on_body(self, body: bytes) -> None:
+        self._pieces.append(body)
+
+    def _hand_on(self) -> None:
+        """Give the request what a read has of its body; Refusal if that came in too many chunks."""
+        pieces, self._pieces = self._pieces, []
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self._body_came = True
+        self._body_bytes += len(body)
+        # A chunk that comes alone costs its sender as much as it costs us: those that come together are counted.
+        self._small_chunks += len(pieces) - 1
+        if self._small_chunks > framing.most_chunks(self._body_bytes):
+            self._refuse(framing.chunks_too_small())
         cycle: Any = self.cycle
-        if not cycle.body:
-            cycle.body = b""  # in the place of uvicorn's bytearray: what is added to it and taken out is not copied
-        super().on_body(body)
+        if cycle.response_complete:
+            self._dropped_bytes += len(body)
+            return
+        # In the place of uvicorn's bytearray: what is added to nothing and taken out whole is not copied.
+        cycle.body = cycle.body + body if cycle.body else body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
+        if self._upgrading:
+            return
+        if self._pieces:
+            self._hand_on()
         self._in_message = False
         # The parser obeys a `Connection: close` among the trailers, too, and is deaf from here on.
         self.cycle.keep_alive &= self.parser.should_keep_alive()
@@ -128,6 +213,8 @@ class GatewayProtocol(HttpToolsProtocol):
         """The rest of the body is read and dropped for a while: a close at once could cost the caller its answer."""
         unfinished = not self.pipeline and self.cycle.more_body
         super().on_response_complete()
+        if self._unparsed and not self.pipeline:
+            self.loop.call_soon(self._parse_on)
         if unfinished and not self.transport.is_closing():
             self._await_head()
 
@@ -188,7 +275,9 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def _await_head(self) -> None:
         if self._deadline is None:
-            self._deadline = self.loop.call_later(self.head_seconds, self._head_is_late)
+            began = self.loop.time() if self.accepted_at is None else self.accepted_at
+            self.accepted_at = None
+            self._deadline = self.loop.call_at(began + self.head_seconds, self._head_is_late)
 
     def _head_is_here(self) -> None:
         if self._deadline is not None:
@@ -219,7 +308,8 @@ class GatewayProtocol(HttpToolsProtocol):
             (b"connection", b"close"),
         )
         head = b"".join(b"%b: %b\r\n" % header for header in headers)
-        self.transport.write(STATUS_LINE[refusal.status] + head + b"\r\n" + body)
+        no_body = self._in_message and not self._in_head and self.scope["method"] == "HEAD"
+        self.transport.write(STATUS_LINE[refusal.status] + head + b"\r\n" + (b"" if no_body else body))
 
 
 def configured(

@@ -9,11 +9,12 @@ import logging
 import resource
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import uvicorn
 
+from app.adapters.handshake import behind_tls
 from app.adapters.http1 import configured
 from app.config import ServerSettings, TimeoutSettings
 
@@ -54,25 +55,25 @@ def serve(
 
     Forwarding headers are believed of the proxies alone that the settings name.
     """
+    http = configured(new_request_id, settings.max_connections, timeouts.head, timeouts.write_idle, timeouts.linger)
     config = uvicorn.Config(
         application,
         interface="asgi3",
         host=settings.host,
         port=settings.port,
-        http=configured(new_request_id, settings.max_connections, timeouts.head, timeouts.write_idle, timeouts.linger),
+        http=http if tls is None else behind_tls(tls, http),
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=bool(settings.forwarded_allow_ips),
         forwarded_allow_ips=list(settings.forwarded_allow_ips),
-        ssl_context_factory=None if tls is None else lambda *_: tls,
         timeout_keep_alive=timeouts.keep_alive,
         timeout_graceful_shutdown=max(1, round(timeouts.grace)),
         backlog=BACKLOG,
     )
     logging.getLogger("uvicorn.error").addFilter(_is_news)
-    server = _Server(config)
+    server = _Server(config, tls)
     serving.begins(server)
     try:
         server.run()
@@ -92,6 +93,10 @@ class _Server(uvicorn.Server):
 
     _grace_is_over = False
 
+    def __init__(self, config: uvicorn.Config, tls: ssl.SSLContext | None) -> None:
+        super().__init__(config)
+        self._tls = tls
+
     def handle_exit(self, sig: int, frame: Any) -> None:
         self._grace_is_over = self.should_exit
         self.should_exit = True
@@ -110,6 +115,11 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         spare_what_stays()
+
+    def _log_started_message(self, listeners: Sequence[socket.SocketType]) -> None:
+        """uvicorn listens without TLS, which its connections begin themselves; its line is to name the scheme."""
+        self.config.ssl = self._tls
+        super()._log_started_message(listeners)
 
 
 def spare_what_stays() -> None:

@@ -12,14 +12,19 @@ from app.errors import Header, Refusal
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 100
 
+# Of a chunked body: so many chunks are free, and beyond them one for so many bytes. A chunk of one byte costs the
+# parser as much as one of 100; live audio has chunks of 10 bytes and more.
+FREE_CHUNKS = 4096
+BYTES_PER_CHUNK = 8
+
 _VERSIONS = frozenset({"1.0", "1.1"})
 _HOST = re.compile(rb"([0-9A-Za-z._~-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{0,5})?")
 
 
-def fault_of(version: str, target: bytes, headers: Sequence[Header], upgrade: bool = False) -> Refusal | None:
+def fault_of(version: str, target: bytes, headers: Sequence[Header], tunnel: bool = False) -> Refusal | None:
     """What is wrong with the head of a request, or None. Names are in lower case.
 
-    `upgrade`: the parser takes what follows for another protocol, and would skip the body (CONNECT, `Upgrade: h2c`).
+    `tunnel`: the parser takes what follows for another protocol, as after CONNECT.
     """
     told: dict[bytes, list[bytes]] = {b"transfer-encoding": [], b"content-length": [], b"host": []}
     size = len(target)
@@ -32,8 +37,8 @@ def fault_of(version: str, target: bytes, headers: Sequence[Header], upgrade: bo
     encodings, lengths, hosts = told.values()
     if version not in _VERSIONS:
         return errors.bad_request(f"HTTP/{version} is not spoken here; HTTP/1.1 is.")
-    if upgrade:
-        return errors.bad_request("The connection cannot be upgraded or made a tunnel.")
+    if tunnel:
+        return errors.bad_request("The gateway is no proxy: the connection cannot become a tunnel.")
     if encodings and (lengths or version == "1.0"):
         return errors.bad_request("Transfer-Encoding stands beside Content-Length, or in HTTP/1.0.")
     if encodings and [encoding.strip().lower() for encoding in encodings] != [b"chunked"]:
@@ -52,3 +57,14 @@ def fault_of(version: str, target: bytes, headers: Sequence[Header], upgrade: bo
 def too_large() -> Refusal:
     """The refusal of a head beyond the limits, whole or not."""
     return errors.head_too_large(MAX_HEAD_BYTES, MAX_HEADERS)
+
+
+def most_chunks(size: int) -> int:
+    """How many chunks may bring so many bytes."""
+    return FREE_CHUNKS + size // BYTES_PER_CHUNK
+
+
+def chunks_too_small() -> Refusal:
+    return errors.bad_request(
+        f"The chunks of the body are too small: send at least {BYTES_PER_CHUNK} bytes in a chunk, on average."
+    )

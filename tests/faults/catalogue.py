@@ -127,6 +127,10 @@ ROWS: dict[str, str] = {
     "L181": "A file of the smallest packets that encoders make is measured",
     "L182": "A stream of events costs in proportion to its bytes, in whatever pieces it comes",
     "L183": "Events that arrive together leave the event loop to other connections",
+    "L196": "A body has so many chunks for its bytes, or is refused; what nobody takes is refused as soon",
+    "L197": "A body that nobody takes is bounded in time and in bytes",
+    "L198": "Pipelined requests are parsed as they are answered, and hold up no other connection",
+    "L195": "A connection to a TLS port counts and has its deadline from the accept on, with or without a handshake",
     # M: hostile callers: totals of the process
     "M205": "Time spent waiting for the caller, who sends or reads slowly, never counts against the provider",
     "M206": "A live upload at the lowest rate of audio is not cut; the lowest rate is a setting",
@@ -139,4 +143,5 @@ ROWS: dict[str, str] = {
     "P265": "A form may begin with a line break or another short preamble (Unity)",
     "P266": "The bytes of a file name, or of any other value that is never used, refuse no form",
     "P267": "A form may have hundreds of values: its bounds are in bytes, and 1,000 parts",
+    "P255": "An offer of another protocol (h2c, websocket) is ignored: the request is served, with its body",
 }

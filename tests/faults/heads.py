@@ -134,6 +134,4 @@ UNREADABLE: dict[str, bytes] = {
     "A11-proxy-protocol": b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n" + HEALTH,
     "A11-answer": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     "A11-connect": head(b"CONNECT a:443 HTTP/1.1", b"Host: a:443") + HEALTH,
-    "A11-h2c": audio(("Connection", "Upgrade"), ("Upgrade", "h2c"), body=HEALTH),
-    "A11-websocket": head(GET, HOST, b"Connection: Upgrade", b"Upgrade: websocket"),
 }

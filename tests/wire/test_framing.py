@@ -29,8 +29,8 @@ def test_another_version(version: str) -> None:
     assert (fault.status, fault.code) == (400, "bad_request")
 
 
-def test_an_upgrade() -> None:
-    fault = fault_of("1.1", b"/", [HOST], upgrade=True)
+def test_a_tunnel() -> None:
+    fault = fault_of("1.1", b"/", [HOST], tunnel=True)
     assert fault is not None
     assert (fault.status, fault.code) == (400, "bad_request")
 

@@ -1,0 +1,187 @@
+"""L: bodies that cost the gateway far more than their sender, and requests that come before they can be answered."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from app.wire.framing import BYTES_PER_CHUNK, FREE_CHUNKS
+from tests.behaviour.caller import CLIP, begin, connect, error_of, fence, form, post_bytes, request_id
+from tests.faults.heads import HEALTH
+from tests.faults.outcomes import refused_and_closed
+from tests.stubs.gateway import GatewayProcess
+from tests.stubs.raw import Headers, RawConnection, RawResponse, chunked, multipart, request
+from tests.stubs.upstream import ScriptedUpstream
+
+CHUNKS = ("Transfer-Encoding", "chunked")
+WHOLE = multipart(form())
+TINY = chunked([b"x"] * 50_000, last=b"")
+NO_BODY_TO_TAKE: dict[str, tuple[str, str]] = {
+    "GET": ("GET", "/healthz"),
+    "HEAD": ("HEAD", "/healthz"),
+    "DELETE": ("DELETE", "/v1/models"),
+    "unknown": ("POST", "/v1/unknown"),
+    "refused": ("POST", "/v1/audio/transcriptions"),
+}
+
+
+def split(data: bytes, size: int) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def send_while_taken(caller: RawConnection, data: bytes, times: int) -> None:
+    """Send until the other side has closed."""
+    try:
+        for _ in range(times):
+            caller.send(data)
+    except ConnectionError:
+        return
+
+
+def test_L196_a_body_of_one_byte_chunks_is_refused(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    with connect(gateway) as caller:
+        begin(gateway, caller)
+        caller.send(chunked([multipart(form(), closing=False)], last=b""))
+        exchange = upstream.wait_for(1)
+        send_while_taken(caller, TINY, 2)
+        answer = refused_and_closed(caller, 400, "bad_request")
+        assert f"at least {BYTES_PER_CHUNK} bytes in a chunk" in error_of(answer)["message"]
+    upstream.wait_until(lambda: exchange.aborted)
+    assert gateway.wait_for_row(request_id(answer), "released")["cost_nano_usd"] == 0
+
+
+@pytest.mark.parametrize(("method", "path"), NO_BODY_TO_TAKE.values(), ids=NO_BODY_TO_TAKE.keys())
+@pytest.mark.parametrize("at_once", [True, False], ids=["with-the-head", "after-the-answer"])
+def test_L196_a_body_that_nobody_takes_is_refused_as_soon(
+    gateway: GatewayProcess, method: str, path: str, at_once: bool
+) -> None:
+    with connect(gateway) as caller:
+        caller.send(request(method, path, [CHUNKS]) + (TINY if at_once else b""))
+        if not at_once:
+            fence(gateway)
+            send_while_taken(caller, TINY, 1)
+        answer = caller.read_response(method)
+        assert answer.status in (200, 400, 401, 404, 405, 429)
+        assert caller.closed(20)
+
+
+@pytest.mark.parametrize("size", [BYTES_PER_CHUNK, 14, 700])
+def test_L196_small_chunks_of_real_clients_are_taken(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, size: int
+) -> None:
+    with connect(gateway) as caller:
+        caller.send(post_bytes(gateway, chunked(split(WHOLE, size)), headers=[CHUNKS]))
+        assert caller.read_response().status == 200
+    assert upstream.journal[0].file.data == CLIP
+
+
+def test_L196_a_small_form_may_come_byte_by_byte(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    small = multipart(form(audio=CLIP[:1000]))
+    assert len(small) < FREE_CHUNKS
+    with connect(gateway) as caller:
+        caller.send(post_bytes(gateway, chunked(split(small, 1)), headers=[CHUNKS]))
+        assert caller.read_response().status == 200
+    assert upstream.journal[0].file.data == CLIP[:1000]
+
+
+def test_L196_a_body_of_a_declared_length_may_come_in_any_pieces(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    with connect(gateway) as caller:
+        caller.send(post_bytes(gateway, b"", headers=[("Content-Length", str(len(WHOLE)))]))
+        for piece in split(WHOLE, 2):
+            caller.send(piece)
+        assert caller.read_response().status == 200
+    assert upstream.journal[0].file.data == CLIP
+
+
+@pytest.mark.parametrize("headers", [[CHUNKS], [("Content-Length", str(1 << 40))]], ids=["chunked", "Content-Length"])
+@pytest.mark.parametrize(("method", "path"), NO_BODY_TO_TAKE.values(), ids=NO_BODY_TO_TAKE.keys())
+def test_L197_a_body_that_nobody_takes_is_bounded(
+    gateway: GatewayProcess, method: str, path: str, headers: Headers
+) -> None:
+    """Its sender reads the answer, then the end; what it still sends costs the gateway a read alone."""
+    piece = bytes(1 << 20)
+    with connect(gateway) as caller:
+        caller.send(request(method, path, headers))
+        answer = caller.read_response(method)
+        assert answer.status in (200, 401, 404, 405, 429)
+        send_while_taken(caller, chunked([piece], last=b"") if headers == [CHUNKS] else piece, 3)
+        assert caller.closed(30)
+
+
+def longest_wait(gateway: GatewayProcess, attack: Callable[[threading.Event], None], attackers: int = 4) -> float:
+    """The longest of 200 answers on another connection while so many do this, in seconds."""
+    ended = threading.Event()
+    threads = [threading.Thread(target=attack, args=(ended,)) for _ in range(attackers)]
+    for thread in threads:
+        thread.start()
+    longest = 0.0
+    try:
+        with connect(gateway) as caller:
+            for _ in range(200):
+                began = time.monotonic()
+                caller.send(HEALTH)
+                assert caller.read_response().status == 200
+                longest = max(longest, time.monotonic() - began)
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join(60)
+    return longest
+
+
+@pytest.mark.parametrize(("method", "path"), NO_BODY_TO_TAKE.values(), ids=NO_BODY_TO_TAKE.keys())
+def test_L196_one_byte_chunks_make_nobody_else_wait(gateway: GatewayProcess, method: str, path: str) -> None:
+    """Each attacker comes again as soon as it is refused."""
+
+    def attack(ended: threading.Event) -> None:
+        while not ended.is_set():
+            with connect(gateway) as caller:
+                send_while_taken(caller, request(method, path, [CHUNKS]) + TINY, 1)
+                caller.read_response(method)
+
+    assert longest_wait(gateway, attack) < 1
+
+
+def test_L198_pipelined_requests_make_nobody_else_wait(gateway: GatewayProcess) -> None:
+    """Thousands in one segment, which their sender does not read."""
+    burst = b"GET /v1/unknown HTTP/1.1\r\nHost: a\r\n\r\n" * 7_000
+
+    def attack(ended: threading.Event) -> None:
+        with connect(gateway) as caller:
+            caller.send(burst)
+            ended.wait(60)
+
+    assert longest_wait(gateway, attack, 2) < 1
+
+
+@pytest.mark.parametrize("count", [1, 100, 3_000])
+def test_L198_pipelined_requests_are_answered_one_by_one(gateway: GatewayProcess, count: int) -> None:
+    """However many come in one segment, and whatever comes behind them."""
+    with connect(gateway) as caller:
+        caller.socket.settimeout(60)
+        caller.send(request("GET", "/healthz") * count)
+        caller.send(request("GET", "/v1/unknown"))
+        answers = [caller.read_response() for _ in range(count + 1)]
+        assert [answer.status for answer in answers] == [200] * count + [404]
+        caller.send(HEALTH)
+        assert caller.read_response().status == 200
+
+
+def test_L198_many_behind_an_upload_are_answered_until_the_connection_ends(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    """The upload's end and all behind it come in one piece: some are answered in their order, then it ends."""
+    with connect(gateway) as caller:
+        data = post_bytes(gateway, WHOLE)
+        caller.send(data[:-5_000])
+        fence(gateway)
+        caller.send(data[-5_000:] + HEALTH * 1_000)
+        answers: list[RawResponse] = []
+        while (answer := caller.read_response()).complete:
+            answers.append(answer)
+    assert [answer.status for answer in answers] == [200] * len(answers)
+    assert 2 <= len(answers) <= 1_001
+    assert answers[0].json() == {"text": "hello"}
