@@ -64,8 +64,8 @@ def run(file: Path | None, serve: bool) -> int:
 
 
 def _shown(stage: Stage, clip: Path, preferred_port: int) -> Caller:
-    print("The gateway before a speech engine, all on this machine: no provider key, no", flush=True)
-    print("network.\n", flush=True)
+    print("The gateway in front of a speech engine, both on this machine: no provider", flush=True)
+    print("key, no network.\n", flush=True)
     engine = stage.start_engine()
     print(f"1. engine   {engine} (plain English only)", flush=True)
     port = free_port(preferred_port)
