@@ -131,6 +131,7 @@ ROWS: dict[str, str] = {
     "L197": "A body that nobody takes is bounded in time and in bytes",
     "L198": "Pipelined requests are parsed as they are answered, and hold up no other connection",
     "L195": "A connection to a TLS port counts and has its deadline from the accept on, with or without a handshake",
+    "L184": "A form's bytes cost the same whether they look like its boundary or not",
     # M: hostile callers: totals of the process
     "M205": "Time spent waiting for the caller, who sends or reads slowly, never counts against the provider",
     "M206": "A live upload at the lowest rate of audio is not cut; the lowest rate is a setting",

@@ -11,6 +11,7 @@ Preamble and epilogue have 1 KiB each at most, the boundary is nowhere in the pr
 there is no form.
 """
 
+import re
 from collections.abc import Callable
 
 from app.wire.multipart.head import (
@@ -132,17 +133,18 @@ class MultipartReader:
 
     def _data(self, data: bytes, at: int, events: list[Event]) -> int | None:
         found = data.find(self._line, at)
-        while found >= 0:
-            before = data[max(at, found - 2) : found]
-            if before == b"\r\n":
-                if found - 2 > at:
-                    events.append(data[at : found - 2])
-                events.append(None)
-                self._step = MultipartReader._mark
-                return found + len(self._line)
-            if before[-1:] in (b"\r", b"\n"):
+        if found >= 0 and data[max(at, found - 1) : found] not in (b"\r", b"\n"):
+            # One search for the next at the beginning of a line, however often the boundary stands elsewhere.
+            match = re.compile(b"[\r\n]" + re.escape(self._line)).search(data, found)
+            found = match.end() - len(self._line) if match else -1
+        if found >= 0:
+            if data[max(at, found - 2) : found] != b"\r\n":
                 raise _no_delimiter()
-            found = data.find(self._line, found + len(self._line))
+            if found - 2 > at:
+                events.append(data[at : found - 2])
+            events.append(None)
+            self._step = MultipartReader._mark
+            return found + len(self._line)
         end = self._certain(data, at)
         if end > at:
             events.append(data[at:end])
