@@ -11,7 +11,7 @@ every failure is harmless; after it only a complete error answer is (`verdict` k
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -128,14 +128,15 @@ class Exchange:
                 self._post = self._line.provider.post(self._task, form.content_type, body, length, self._onward)
                 response = await self._post.response()
                 if is_success(response.status):
-                    await form.ended.wait()
+                    if not form.ended.is_set():
+                        await self._post.sent()
                     if not form.closing_released:
                         raise Broken
                 return response
         except (TimeoutError, TransportFailure, Refusal) as error:
             raise self._failed(error) from error
 
-    async def _framed(self) -> tuple[int | None, AsyncIterator[bytes]]:
+    async def _framed(self) -> tuple[int | None, AsyncGenerator[bytes, None]]:
         """The body and, where the provider wants one, its length, for which it is read to its end first."""
         form, deadline = self._form, self._deadline
         if self._line.framing == "chunked":

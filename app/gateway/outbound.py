@@ -6,7 +6,7 @@ form has proved complete and the hold is durable. Until then no provider can act
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from app import errors
 from app.config import TimeoutSettings
@@ -70,7 +70,7 @@ class OutboundForm:
                 pending = b""
         self._tail = pending + end_of_file
 
-    async def body(self, content: AsyncIterator[bytes], deadline: Deadline) -> AsyncIterator[bytes]:
+    async def body(self, content: AsyncIterator[bytes], deadline: Deadline) -> AsyncGenerator[bytes, None]:
         """The content and its tail. A Refusal that ends it is kept: the HTTP client wraps what a body raises.
 
         The deadline is the provider's. It is suspended while the next step is the caller's.

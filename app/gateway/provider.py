@@ -1,6 +1,6 @@
 """The connection to the provider, as the relay needs it: one request up, one answer down, and what can go wrong."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
 
 from app.config import Task
@@ -43,7 +43,12 @@ class Post(Protocol):
     """One form on its way. Closed before its body went out whole, it is aborted; nothing of it is open afterwards."""
 
     async def response(self) -> Response:
-        """The answer; TransportFailure if none comes."""
+        """The answer; TransportFailure if none comes. An error of ours in the form's body is raised as it is."""
+
+    async def sent(self) -> None:
+        """Return when the form is out, or never will be: its body is closed, or the connection has ended. After
+        `response` only.
+        """
 
     async def aclose(self) -> None: ...
 
@@ -55,7 +60,7 @@ class Provider(Protocol):
         self,
         task: Task,
         content_type: str,
-        body: AsyncIterator[bytes],
+        body: AsyncGenerator[bytes, None],
         length: int | None,
         onward: tuple[Header, ...] = (),
     ) -> Post: ...

@@ -140,6 +140,8 @@ ROWS: dict[str, str] = {
     "N220": "Trouble of our account is known by the error's code too, under any status, and is not to be repeated",
     "N221": "A refusal without words of the provider's is final; it keeps its status where the caller can act on it",
     "N222": "A time to come back may be a fraction, comes with 5xx as with 429, and is an hour at the most",
+    "N223": "A success that comes before the form is complete, and breaks off, is told at once and costs nothing",
+    "N224": "The end of a TLS connection without close_notify is a cut, and ends no answer",
     # P: what real clients and providers send
     "P265": "A form may begin with a line break or another short preamble (Unity)",
     "P266": "The bytes of a file name, or of any other value that is never used, refuse no form",

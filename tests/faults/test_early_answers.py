@@ -222,6 +222,5 @@ def test_E82_a_refusal_whose_body_never_ends_is_told_by_its_status(
         begin(gateway, caller)
         caller.send(chunked([multipart(form(), closing=False)], last=b""))
         answer = caller.read_response()
-    assert answer.status in (413, 502)
-    assert answer.header("x-should-retry") is None
+    assert (answer.status, answer.header("x-should-retry")) == (413, "false")
     assert gateway.wait_for_row(request_id(answer), "released")["status"] == answer.status

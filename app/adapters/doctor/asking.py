@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +79,7 @@ def _form(writer: FormWriter, clip: Clip, way: Way) -> list[bytes]:
     return [model + head + clip.audio + writer.file_end(), writer.close()]
 
 
-async def _pieces(form: list[bytes]) -> AsyncIterator[bytes]:
+async def _pieces(form: list[bytes]) -> AsyncGenerator[bytes, None]:
     for piece in form:
         yield piece
 

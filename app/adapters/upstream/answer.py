@@ -4,7 +4,8 @@ limits    on a field, on the number of fields, and on what the parser holds unfi
 interim   answers of status 1xx are skipped, as many as come; the deadlines are the caller's
 version   HTTP/1.0, whose connections are not used again, and 1.1
 reason    has no control characters
-end       of a connection ends only an answer that has neither a length nor chunks; a reset ends none
+end       of a connection ends only an answer that has neither a length nor chunks; a reset ends none, nor does the
+          end of a TLS connection without close_notify
 behind    whatever came with the answer's end and does not belong to it makes it Broken: its length was a lie
 """
 
@@ -15,7 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from app.errors import Header
-from app.gateway.provider import Broken, TransportFailure
+from app.gateway.provider import Broken
 
 MAX_FIELD_BYTES = 8 * 1024
 MAX_FIELDS = 128
@@ -36,7 +37,7 @@ class Answer:
     def __init__(self) -> None:
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
         self._told: asyncio.Future[None] | None = None
-        self._failure: TransportFailure | None = None
+        self._failure: Exception | None = None
         self._pieces: list[bytes] = []
         self._in_head, self._progress, self._unfinished = True, False, 0
         self.status = 0
@@ -49,7 +50,9 @@ class Answer:
     # -- for the task that awaits it
 
     async def head(self) -> None:
-        """Until status and fields are there; TransportFailure if they never come."""
+        """Until status and fields are there. If they never come it raises what `fail` was given, mostly a
+        TransportFailure.
+        """
         while self._in_head:
             if self._failure is not None:
                 raise self._failure
@@ -103,7 +106,7 @@ class Answer:
             self.keeps_alive = False
             self._over(None)
 
-    def fail(self, failure: TransportFailure) -> None:
+    def fail(self, failure: Exception) -> None:
         """Nothing more will come; what came before counts."""
         if self._parser is not None:
             self._over(failure)
@@ -164,7 +167,7 @@ class Answer:
             self.when_taken()
         return taken
 
-    def _over(self, failure: TransportFailure | None) -> None:
+    def _over(self, failure: Exception | None) -> None:
         """The parser holds methods of ours: let go of, it leaves no circle for the garbage collector."""
         self._parser, self._failure, self.is_whole = None, failure, failure is None
         self._tell()

@@ -1,6 +1,6 @@
 """The provider as the gateway asks it: one host, one key, a form to one of two paths."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from urllib.parse import quote, urlsplit
 
 from pydantic import SecretStr
@@ -43,7 +43,7 @@ class HttpProvider:
         self,
         task: Task,
         content_type: str,
-        body: AsyncIterator[bytes],
+        body: AsyncGenerator[bytes, None],
         length: int | None,
         onward: tuple[Header, ...] = (),
     ) -> HttpPost:

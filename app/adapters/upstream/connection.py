@@ -9,6 +9,7 @@ ending      is always at once: to close in order could wait for ever until the p
 import asyncio
 import os
 import select
+import ssl
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
@@ -25,6 +26,7 @@ class Connection(asyncio.Protocol):
         self._ended = ended
         self._answer: Answer | None = None
         self._drained: asyncio.Future[None] | None = None
+        self._lost: asyncio.Future[None] | None = None
         self._open, self._has_rested = True, False
         self._unread = select.poll()
 
@@ -42,6 +44,13 @@ class Connection(asyncio.Protocol):
 
     def expect(self, answer: Answer) -> None:
         self._answer = answer
+
+    def lost(self) -> "asyncio.Future[None]":
+        """Done when the connection has ended."""
+        self._lost = asyncio.get_running_loop().create_future()
+        if not self._open:
+            self._lost.set_result(None)
+        return self._lost
 
     async def write(self, pieces: Iterable[bytes]) -> None:
         """Returns when more may be written; Broken if nobody is there to read it."""
@@ -77,7 +86,11 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         self._open = False
-        if self._answer is not None:
+        if self._answer is None:
+            return
+        if self._may_be_cut():
+            self._answer.fail(Broken("closed without close_notify"))
+        else:
             self._answer.end()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -87,6 +100,8 @@ class Connection(asyncio.Protocol):
             self._answer.fail(Broken(type(exc).__name__))
             self._answer = None
         self.resume_writing()
+        if self._lost is not None and not self._lost.done():
+            self._lost.set_result(None)
         self._ended(self)
 
     def pause_writing(self) -> None:
@@ -100,6 +115,20 @@ class Connection(asyncio.Protocol):
     def _read_on(self) -> None:
         if self._open:
             self._transport.resume_reading()
+
+    def _may_be_cut(self) -> bool:
+        """Whether the end of a TLS connection came without its close_notify: then anybody may have cut it (RFC 8446,
+        6.1). uvloop calls this a lost connection by itself; asyncio does not tell the two apart.
+        """
+        tls = self._transport.get_extra_info("ssl_object")
+        if tls is None:
+            return False
+        try:
+            return bool(tls.read(1))
+        except ssl.SSLZeroReturnError:
+            return False
+        except (ssl.SSLError, ValueError):
+            return True
 
     def _read_last_words(self, answer: Answer, error: Exception | None) -> None:
         if not isinstance(error, OSError) or self._transport.get_extra_info("sslcontext") is not None:

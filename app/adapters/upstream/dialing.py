@@ -47,24 +47,41 @@ def alternating(addresses: list[Address]) -> list[Address]:
 
 
 async def first_to_connect(addresses: deque[Address]) -> socket.socket:
-    """Each next address is tried when one has failed or none answers for a while; OSError when all have failed."""
+    """Each next address is tried when one has failed or none answers for a while; OSError when all have failed.
+
+    Of the other sockets none stays open, also where two connect at the same moment or the caller gives up.
+    """
+    attempts: list[asyncio.Task[socket.socket]] = []
     trying: set[asyncio.Task[socket.socket]] = set()
+    winner: asyncio.Task[socket.socket] | None = None
     failure: BaseException = OSError("the name has no address")
     try:
         while addresses or trying:
             if addresses:
-                trying.add(asyncio.create_task(_connected(addresses.popleft())))
+                attempts.append(asyncio.create_task(_connected(addresses.popleft())))
+                trying.add(attempts[-1])
             patience = ATTEMPT_DELAY_SECONDS if addresses else None
             done, trying = await asyncio.wait(trying, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             for attempt in done:
                 error = attempt.exception()
                 if error is None:
+                    winner = attempt
                     return attempt.result()
                 failure = error
         raise failure
     finally:
-        for attempt in trying:
-            attempt.cancel()
+        for attempt in attempts:
+            if attempt is not winner:
+                _discard(attempt)
+
+
+def _discard(attempt: "asyncio.Task[socket.socket]") -> None:
+    """Close what this attempt has opened, or will have."""
+    if not attempt.done():
+        attempt.cancel()
+        attempt.add_done_callback(_discard)
+    elif not attempt.cancelled() and attempt.exception() is None:
+        attempt.result().close()
 
 
 async def _connected(address: Address) -> socket.socket:

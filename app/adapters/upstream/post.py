@@ -1,16 +1,21 @@
 """One form and its answer. They run at the same time: an answer may come while the form is still being sent."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import aclosing
 
 from app.adapters.upstream.answer import Answer
 from app.adapters.upstream.connection import Connection
 from app.adapters.upstream.pool import Pool
+from app.errors import Refusal
 from app.gateway.provider import Broken, TransportFailure
 from app.wire.headers import Headers
 from app.wire.redaction import redacted
 
 _LAST_CHUNK = b"0\r\n\r\n"
+
+_log = logging.getLogger("audio_gateway.upstream")
 
 
 class HttpResponse:
@@ -34,7 +39,13 @@ class HttpPost:
     """
 
     def __init__(
-        self, pool: Pool, head: bytes, body: AsyncIterator[bytes], *, chunked: bool, redact: Callable[[bytes], bytes]
+        self,
+        pool: Pool,
+        head: bytes,
+        body: AsyncGenerator[bytes, None],
+        *,
+        chunked: bool,
+        redact: Callable[[bytes], bytes],
     ) -> None:
         self._pool = pool
         self._head = head
@@ -44,12 +55,22 @@ class HttpPost:
         self._answer = Answer()
         self._connection: Connection | None = None
         self._sending: asyncio.Task[None] | None = None
+        self._error: Exception | None = None
 
     async def response(self) -> HttpResponse:
         """The answer's head; TransportFailure if none comes."""
         self._sending = asyncio.create_task(self._send())
         await self._answer.head()
         return HttpResponse(self._answer, self._redact)
+
+    async def sent(self) -> None:
+        """Until the body is closed, sent or not, or the connection has ended. Raises what the body raised in error."""
+        sending, connection = self._sending, self._connection
+        assert sending is not None
+        assert connection is not None
+        await asyncio.wait((sending, connection.lost()), return_when=asyncio.FIRST_COMPLETED)
+        if self._error is not None:
+            raise self._error
 
     async def aclose(self) -> None:
         sending, answer, connection = self._sending, self._answer, self._connection
@@ -71,18 +92,25 @@ class HttpPost:
             await self._sent()
         except TransportFailure as failure:
             self._answer.fail(failure)
+        except Refusal:
+            self._answer.fail(Broken("Refusal"))  # the form keeps it
         except Exception as error:
-            self._answer.fail(Broken(type(error).__name__))
+            # No failure of the provider's: it reaches the request as it is.
+            self._error = error
+            if self._answer.is_over:
+                _log.exception("the form could not be sent, after its answer had come")
+            self._answer.fail(error)
 
     async def _sent(self) -> None:
         connection = self._connection = await self._pool.take()
         unsent = self._head
-        async for chunk in self._body:
-            if unsent:
-                connection = await self._ready(connection)
-            if chunk:
-                await connection.write(self._framed(unsent, chunk))
-                unsent = b""
+        async with aclosing(self._body) as body:
+            async for chunk in body:
+                if unsent:
+                    connection = await self._ready(connection)
+                if chunk:
+                    await connection.write(self._framed(unsent, chunk))
+                    unsent = b""
         if unsent:
             connection = await self._ready(connection)
         self._answer.form_is_out = True

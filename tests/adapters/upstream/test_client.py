@@ -1,8 +1,11 @@
 """The provider's connection over real sockets: when one is used again, when a new one is opened, what goes out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, closing, suppress
+from pathlib import Path
+from threading import Thread
 from typing import Self
 
 import pytest
@@ -11,8 +14,10 @@ from pydantic import SecretStr
 
 from app.adapters.upstream import HttpProvider
 from app.adapters.upstream.origin import Origin
+from app.adapters.upstream.post import HttpPost
 from app.config import InvalidConfig, TimeoutSettings, Upstream
 from app.gateway.provider import Broken
+from tests.stubs.certificate import certificate, serving
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 KEY = SecretStr("sk-0123456789")
@@ -42,10 +47,19 @@ class Server:
         await self.provider.close()
         self._server.close()
 
-    async def told(self, body: AsyncIterator[bytes]) -> bytes:
+    async def told(self, body: AsyncGenerator[bytes, None]) -> bytes:
         async with aclosing(self.provider.post("transcribe", "text/plain", body, None)) as post:
             response = await post.response()
             return b"".join([chunk async for chunk in response.body()])
+
+    async def early(self, answer: bytes, post: HttpPost, begun: asyncio.Event) -> None:
+        """This answer while the form is on its way, its head read. `begun`: the form's first bytes have gone out."""
+        head = asyncio.create_task(post.response())
+        await begun.wait()
+        while not self.writers:
+            await asyncio.sleep(0)
+        self.writers[0].write(answer)
+        await head
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         forms: list[bytes] = []
@@ -61,7 +75,7 @@ class Server:
             writer.write(self.answers.pop(0))
 
 
-async def form(*pieces: bytes) -> AsyncIterator[bytes]:
+async def form(*pieces: bytes) -> AsyncGenerator[bytes, None]:
     for piece in pieces:
         yield piece
     yield b"end"
@@ -111,7 +125,7 @@ def test_one_connection_serves_one_form_after_the_other() -> None:
 def test_a_connection_that_ends_before_a_byte_was_sent_is_replaced(extra: bytes) -> None:
     """The provider ends it between the taking of it and the form's first bytes."""
 
-    async def late(server: Server) -> AsyncIterator[bytes]:
+    async def late(server: Server) -> AsyncGenerator[bytes, None]:
         server.writers[0].write(extra)
         server.writers[0].close()
         await server.writers[0].wait_closed()
@@ -166,18 +180,103 @@ def test_an_answer_that_nobody_reads_is_not_taken_in() -> None:
     run(scene, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
 
 
-def test_a_body_that_fails_breaks_the_form_off() -> None:
-    async def failing() -> AsyncIterator[bytes]:
+def test_a_body_that_fails_breaks_the_form_off_and_its_error_stays_what_it_is() -> None:
+    """It is a fault of ours, to be logged with its traceback, and no failure of the provider's."""
+
+    async def failing() -> AsyncGenerator[bytes, None]:
         yield b"a"
-        raise RuntimeError
+        raise RuntimeError("a fault of ours")
 
     async def scene(server: Server) -> None:
-        with pytest.raises(Broken, match="RuntimeError"):
+        with pytest.raises(RuntimeError, match="a fault of ours") as raised:
             await server.told(failing())
+        assert "failing" in [frame.name for frame in raised.traceback]
         await server.writers[0].wait_closed()
         assert server.forms == [[]]
 
     run(scene)
+
+
+def test_a_body_that_fails_behind_an_early_answer_keeps_its_error_too() -> None:
+    async def failing(begun: asyncio.Event, answered: asyncio.Event) -> AsyncGenerator[bytes, None]:
+        yield b"a"
+        begun.set()
+        await answered.wait()
+        raise RuntimeError("a fault of ours")
+
+    async def scene(server: Server) -> None:
+        begun, answered = asyncio.Event(), asyncio.Event()
+        async with aclosing(server.provider.post("transcribe", "text/plain", failing(begun, answered), None)) as post:
+            await server.early(ANSWER, post, begun)
+            answered.set()
+            with pytest.raises(RuntimeError, match="a fault of ours"):
+                await post.sent()
+
+    run(scene)
+
+
+@pytest.mark.parametrize("answer", [ANSWER, ANSWER[:-1]], ids=["whole", "begun"])
+@pytest.mark.parametrize("waits", [True, False], ids=["for the caller", "for the provider"])
+def test_the_body_is_closed_when_the_connection_is_reset_behind_an_early_answer(answer: bytes, waits: bool) -> None:
+    """Whether the next bytes are the caller's to send or the provider's to take."""
+
+    async def endless(begun: asyncio.Event, closed: asyncio.Event) -> AsyncGenerator[bytes, None]:
+        try:
+            yield b"a"
+            begun.set()
+            if waits:
+                await asyncio.Event().wait()
+            while True:
+                yield bytes(100_000)
+        finally:
+            closed.set()
+
+    async def scene(server: Server) -> None:
+        begun, closed = asyncio.Event(), asyncio.Event()
+        async with aclosing(server.provider.post("transcribe", "text/plain", endless(begun, closed), None)) as post:
+            await server.early(answer, post, begun)
+            server.writers[0].transport.abort()
+            await post.sent()
+        assert closed.is_set()
+
+    run(scene)
+
+
+@pytest.mark.parametrize("in_order", [True, False], ids=["close_notify", "a bare end"])
+def test_the_end_of_tls_ends_an_answer_only_with_its_close_notify(tmp_path: Path, in_order: bool) -> None:
+    """Without it anybody on the way may have cut the answer."""
+    pem = certificate(tmp_path)
+
+    def serve(listener: socket.socket) -> None:
+        peer, _ = listener.accept()
+        with serving(pem).wrap_socket(peer, server_side=True) as tls:
+            came = b""
+            while not came.endswith(b"end\r\n0\r\n\r\n"):
+                came += tls.recv(65536)
+            tls.sendall(b"HTTP/1.1 200 OK\r\n\r\nhel")
+            if in_order:
+                with suppress(OSError):
+                    tls.unwrap()
+
+    async def asked(port: int) -> bytes:
+        settings = upstream(f"https://127.0.0.1:{port}/v1", ca_file=str(pem))
+        provider = HttpProvider(settings, KEY, TimeoutSettings())
+        await provider.open()
+        async with aclosing(provider.post("transcribe", "text/plain", form(), None)) as post:
+            response = await post.response()
+            return b"".join([chunk async for chunk in response.body()])
+
+    for loop in LOOPS:
+        with closing(socket.create_server(("127.0.0.1", 0))) as listener, asyncio.Runner(loop_factory=loop) as runner:
+            server = Thread(target=serve, args=(listener,))
+            server.start()
+            answer = asyncio.wait_for(asked(listener.getsockname()[1]), 30)
+            if in_order:
+                assert runner.run(answer) == b"hel"
+            else:
+                with pytest.raises(Broken):
+                    runner.run(answer)
+            server.join(30)
 
 
 def test_who_leaves_is_out_of_the_body_at_once() -> None:
@@ -186,7 +285,7 @@ def test_who_leaves_is_out_of_the_body_at_once() -> None:
     async def scene(server: Server) -> None:
         waits = asyncio.Event()
 
-        async def stalling() -> AsyncIterator[bytes]:
+        async def stalling() -> AsyncGenerator[bytes, None]:
             yield b"a"
             waits.set()
             await asyncio.Event().wait()

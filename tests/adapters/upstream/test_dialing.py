@@ -5,6 +5,7 @@ import socket
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from typing import Any
 
 import pytest
 
@@ -55,6 +56,56 @@ def reached(*servers: socket.socket) -> tuple[str, int]:
 def test_the_first_of_two_that_answer(good: socket.socket) -> None:
     with closing(listening(16)) as other:
         assert reached(good, other) == good.getsockname()
+
+
+class Together(asyncio.SelectorEventLoop):
+    """A loop on which all connections that are tried are made at the same moment, once there are `number` of them."""
+
+    number = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tried: list[socket.socket] = []
+        self._all = asyncio.Event()
+
+    async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+        self.tried.append(sock)
+        if len(self.tried) == self.number:
+            self._all.set()
+        await self._all.wait()
+        sock.setblocking(True)
+        sock.connect(address)
+
+
+def test_of_two_that_connect_at_the_same_moment_the_other_is_closed(good: socket.socket) -> None:
+    with asyncio.Runner(loop_factory=Together) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, Together)
+        made = runner.run(first_to_connect(deque([address(good), address(good)])))
+        (other,) = [each for each in loop.tried if each is not made]
+        assert (made.fileno() >= 0, other.fileno()) == (True, -1)
+        made.close()
+
+
+def test_one_who_gives_up_while_a_connection_is_made_leaves_none_open(good: socket.socket) -> None:
+    async def given_up(loop: Together, turns: int) -> None:
+        asked = asyncio.ensure_future(first_to_connect(deque([address(good)])))
+        while not loop.tried:
+            await asyncio.sleep(0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        asked.cancel()
+        for made in await asyncio.gather(asked, return_exceptions=True):
+            if isinstance(made, socket.socket):
+                made.close()
+
+    for turns in range(5):  # each turn of the loop between the connection and its being handed on
+        with asyncio.Runner(loop_factory=Together) as runner:
+            loop = runner.get_loop()
+            assert isinstance(loop, Together)
+            loop.number = 1
+            runner.run(given_up(loop, turns))
+            assert [each.fileno() for each in loop.tried] == [-1]
 
 
 def test_one_that_refuses_does_not_end_it(refusing: socket.socket, good: socket.socket) -> None:

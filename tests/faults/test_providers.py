@@ -1,0 +1,81 @@
+"""Providers that answer before they should, and end their connections in odd ways."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from tests.behaviour.caller import begin, connect, form, post
+from tests.faults.answers import DONE, FIRST, HELLO, is_unknown, stream
+from tests.stubs.certificate import certificate, serving
+from tests.stubs.gateway import GatewayProcess
+from tests.stubs.raw import chunked, multipart
+from tests.stubs.upstream import ScriptedUpstream, json_answer, sse_answer
+
+# -- a success before the form is complete ----------------------------------------------------------------------------
+
+EARLY = {"whole": json_answer("hello"), "a stream": sse_answer(["a"]), "begun": json_answer("hello").but(cut_after=5)}
+
+
+@pytest.mark.timeout(25)
+@pytest.mark.parametrize("answer", EARLY)
+def test_N223_a_success_that_comes_early_and_ends_in_a_reset_is_told_at_once(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, answer: str
+) -> None:
+    """The caller has sent a part of its file and waits: no deadline of 30 s has to pass for the answer to come."""
+    upstream.reply(EARLY[answer].but(when="after_bytes", after=4000, then="close"))
+    with connect(gateway) as caller:
+        begin(gateway, caller)
+        caller.send(chunked([multipart(form(), closing=False)], last=b""))
+        head = caller.read_until(b"\r\n\r\n").decode()
+        assert b'"code": "upstream_error"' in caller.read_until(b"}}")
+    lines = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
+    assert head.startswith("HTTP/1.1 502 ")
+    assert "x-should-retry" not in lines
+    row = gateway.wait_for_row(lines["x-request-id"], "released")
+    assert (row["error"], row["cost_nano_usd"]) == ("upstream_error", 0)
+
+
+# -- TLS that ends without saying so ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def cutting(pem: Path, answer: bytes) -> Iterator[str]:
+    """A provider that gives one such answer over TLS, then ends the connection below it: no close_notify, no reset."""
+
+    def serve() -> None:
+        peer, _ = listener.accept()
+        with serving(pem).wrap_socket(peer, server_side=True) as tls:
+            came = b""
+            while not came.endswith(b"0\r\n\r\n"):
+                came += tls.recv(65536)
+            tls.sendall(answer)
+
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        server = Thread(target=serve)
+        server.start()
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}/v1"
+        server.join(30)
+
+
+def test_N224_the_bare_end_of_tls_does_not_end_a_whole_answer(tmp_path: Path) -> None:
+    pem = certificate(tmp_path)
+    with (
+        cutting(pem, b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + HELLO) as url,
+        GatewayProcess(tmp_path, url, upstream_settings=f'ca_file = "{pem}"') as gateway,
+    ):
+        assert is_unknown(gateway, post(gateway, form()), 502, "upstream_error")
+
+
+def test_N224_the_bare_end_of_tls_does_not_end_a_stream(tmp_path: Path) -> None:
+    pem = certificate(tmp_path)
+    with (
+        cutting(pem, b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + FIRST + DONE[:-2]) as url,
+        GatewayProcess(tmp_path, url, upstream_settings=f'ca_file = "{pem}"') as gateway,
+    ):
+        answer = stream(gateway)
+        assert (answer.complete, b'"upstream_cut"' in answer.body) == (False, True)
+        assert b"transcript.text.done" not in answer.body
