@@ -118,8 +118,8 @@ def head_too_large(limit: int, fields: int) -> Refusal:
     )
 
 
-def unknown_url(method: str, path: str) -> Refusal:
-    return Refusal(404, "unknown_url", f"Unknown request URL: {method} {path}. The API begins at /v1.")
+def unknown_url(method: str, path: str, advice: str) -> Refusal:
+    return Refusal(404, "unknown_url", f"Unknown request URL: {method} {path}. {advice}")
 
 
 def method_not_allowed(method: str, allowed: Iterable[str]) -> Refusal:

@@ -14,7 +14,7 @@ Made = tuple[Callable[[], Refusal], int, str, str | None, bool | None]
 CALLERS_FAULT: list[Made] = [
     (lambda: errors.invalid_api_key("no key"), 401, "invalid_api_key", None, None),
     (lambda: errors.bad_request("No."), 400, "bad_request", None, None),
-    (lambda: errors.unknown_url("GET", "/v2"), 404, "unknown_url", None, None),
+    (lambda: errors.unknown_url("GET", "/v2", "The API begins at /v1."), 404, "unknown_url", None, None),
     (lambda: errors.method_not_allowed("PUT", {"POST", "GET"}), 405, "method_not_allowed", None, None),
     (errors.invalid_content_type, 415, "invalid_content_type", None, None),
     (errors.unsupported_content_encoding, 415, "unsupported_content_encoding", None, None),

@@ -35,6 +35,8 @@ class Cors(CORSMiddleware):
             allow_methods=("GET", "POST"),
             # SDKs send headers of their own, which change with their versions.
             allow_headers=("*",),
+            # A page of the internet asks for this when the gateway is in a private network.
+            allow_private_network=True,
             expose_headers=EXPOSED,
         )
 

@@ -59,6 +59,8 @@ class Edge:
             await send_refusal(errors.overloaded("all its connections are in use"), send_with_id, close=True)
             return
         endpoint = self._posts.get(scope["path"]) if scope["method"] == "POST" else None
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # the server, which keeps its own scope, drops the body
         try:
             await (endpoint or self._application)(scope, receive, send_with_id)
         except Exception:

@@ -45,6 +45,8 @@ def models_router(models: tuple[Model, ...], owner: str, identify: Identify) -> 
     @router.get("/v1/models/{model_id:path}", summary="One model that your key may use")
     async def get_model(model_id: str, caller: Annotated[Caller, Depends(identify)]) -> ModelObject:
         asked = unquote(model_id)
+        if not asked:
+            raise errors.unknown_url("GET", "/v1/models/", "Did you mean /v1/models? The path ends in a slash.")
         found = next((model for model in allowed(caller) if model.id == asked), None)
         if found is None:
             raise errors.model_not_found(asked, [model.id for model in allowed(caller)])

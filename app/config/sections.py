@@ -62,10 +62,14 @@ class TimeoutSettings(Section):
     grace: float = Field(30, ge=0)
 
 
+# As browsers write it, those of apps and extensions among them: tauri://localhost, app://name, file://, null.
+_ORIGIN = r"^(\*|null|file://|[a-z][a-z0-9+.-]*://[^/\s?#@*]+)$"
+
+
 class CorsSettings(Section):
     """The web pages that may call the gateway from a browser, by their origin; none, and CORS is off."""
 
-    origins: tuple[Annotated[str, StringConstraints(pattern=r"^(\*|https?://[^/\s?#@*]+)$")], ...] = ()
+    origins: tuple[Annotated[str, StringConstraints(pattern=_ORIGIN)], ...] = ()
 
 
 class LedgerSettings(Section):

@@ -146,5 +146,9 @@ ROWS: dict[str, str] = {
     "P265": "A form may begin with a line break or another short preamble (Unity)",
     "P266": "The bytes of a file name, or of any other value that is never used, refuse no form",
     "P267": "A form may have hundreds of values: its bounds are in bytes, and 1,000 parts",
+    "P256": "HEAD is answered wherever GET is, with the same headers and without a body",
+    "P257": "A wrong method is told all that the path takes; OPTIONS is answered with them",
+    "P258": "A path that is nearly one of ours is told which is meant, and what base_url should be",
+    "P259": "Pages and apps of the settings may ask from the internet a gateway in a private network",
     "P255": "An offer of another protocol (h2c, websocket) is ignored: the request is served, with its body",
 }

@@ -265,9 +265,8 @@ POST_PATHS = tuple(f"/v1/{noun}/{task}" for noun in ("audio", "speech") for task
 @pytest.mark.parametrize(
     ("path", "allowed"),
     [
-        *((path, "GET") for path in GET_PATHS),
-        *((path, "POST") for path in POST_PATHS),
-        *((path, "GET, HEAD") for path in ("/docs", "/openapi.json")),
+        *((path, "GET, HEAD, OPTIONS") for path in (*GET_PATHS, "/docs", "/openapi.json")),
+        *((path, "OPTIONS, POST") for path in POST_PATHS),
     ],
 )
 def test_A17_a_wrong_method_is_told_the_right_one(gateway: GatewayProcess, path: str, allowed: str) -> None:
