@@ -122,6 +122,7 @@ ROWS: dict[str, str] = {
     "K154": "Ogg is charged for what its packets play, whatever its granule positions and its pre-skip say",
     "K155": "WebM is charged for what its packets play, whatever its time scale, time stamps and tracks say",
     "K156": "FLAC is charged for what its frames play, whatever STREAMINFO says",
+    "K157": "MP4 and M4A are charged for what their samples play, whatever headers, tables and edit lists say",
     # L: hostile callers: bytes that cost far more than they should
     "L180": "A byte of a file costs at most four times a byte of speech in small packets, or the length is estimated",
     "L181": "A file of the smallest packets that encoders make is measured",

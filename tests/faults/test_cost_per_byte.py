@@ -150,6 +150,11 @@ def small_packets() -> dict[str, tuple[Container, bytes, float]]:
         "Opus in WebM at 6 kbit/s": (Container.WEBM, webm, 60.0),
         "Opus in WebM in silence": (Container.WEBM, start + track + b"".join(clusters), 600.0),
         "Opus in Ogg, a page a packet": (Container.OGG, STARTS[Container.OGG] + b"".join(live), 120.0),
+        "Opus in Ogg in silence, three frames a packet": (
+            Container.OGG,
+            STARTS[Container.OGG] + b"".join(page([b"\x0b\x03"], 2_880 * at) for at in range(1, 6_001)),
+            360.0,
+        ),
         "Opus in Ogg in silence": (Container.OGG, STARTS[Container.OGG] + b"".join(still), 120.0),
         "MP3 at 8 kbit/s": (Container.MP3, frame * 5_000, 120.0),
         "MP4 of a fragment a frame": (Container.M4A, moov + FRAGMENT * 2_000, 128.0),

@@ -8,17 +8,22 @@ difference. `mdat` is passed by its size.
 
 Sources of the length, best first: the sum of the `trun` samples of the sound track (a fragmented file; the headers of a
 live one state nothing), the longest sound track's `mdhd` as cut by its edit list, `mehd`, `mvhd`, and for fragments
-without a `moov` the subsegments of `sidx`. Where `mdat` ends before its size says so, the file was cut, and has a share
-of what it states.
+without a `moov` the subsegments of `sidx`. Where `mdat` ends before its size says so, and is shorter than the samples
+that the tables list, the file was cut, and has a share of what it states.
+
+All of these are claims, the durations of samples (`stts`, `trun`) and edit lists too: decoders play the samples. So
+these are counted, with their bytes, and each lasts as long as its codec says (see `sample_entry`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from struct import Struct
 from typing import Final
 
 from app.wire.container.cursor import STEP, Cursor, Reading
 from app.wire.container.evidence import Evidence
-from app.wire.container.movie import FIELD_BYTES, Movie, number
+from app.wire.container.movie import FIELD_BYTES, Movie, Track, number
+from app.wire.container.sample_entry import ENTRY_BYTES
 
 _OPENED: Final = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"mvex", b"moof", b"traf"})
 _TO_THE_END: Final = 1 << 62
@@ -27,9 +32,11 @@ _MOST_INDEXES: Final = 32
 _HAS_DATA_OFFSET: Final = 0x1
 _HAS_FIRST_FLAGS: Final = 0x4
 _HAS_DURATION: Final = 0x100
-_OTHER_FIELDS: Final = (0x200, 0x400, 0x800)  # size, flags, composition offset: four bytes a sample each
+_HAS_SIZE: Final = 0x200
+_SAMPLE_FIELDS: Final = (_HAS_DURATION, _HAS_SIZE, 0x400, 0x800)  # and flags, composition offset: four bytes each
+_LARGEST_PACKET: Final = 6_144  # bytes, of AAC in eight channels, where the codec is not known
 
-Row = tuple[int, ...]
+Rows = Iterable[tuple[int, ...]]
 
 
 class Mp4Reader:
@@ -42,7 +49,9 @@ class Mp4Reader:
         self._media_there = 0
         self._walks: dict[bytes, Callable[[Cursor, int], Reading[int]]] = {
             b"elst": self._edits,
+            b"stsd": self._description,
             b"stsz": self._sample_sizes,
+            b"stz2": self._compact_sizes,
             b"sidx": self._index,
             b"trun": self._run,
             b"mdat": self._media,
@@ -74,31 +83,56 @@ class Mp4Reader:
         self._media_announced += there if size == _TO_THE_END else size
         return there
 
+    def _description(self, cursor: Cursor, size: int) -> Reading[int]:
+        """Read the codec of a track and what its packets last."""
+        self._movie.describe((yield min(size, ENTRY_BYTES)))
+        cursor.spend(4 * STEP)
+        return 0
+
     def _sample_sizes(self, cursor: Cursor, size: int) -> Reading[int]:
-        """Count samples as far as a table of their sizes is there; one common size and a number are a claim only."""
+        """Add up the samples and their bytes; one common size and a number are a claim only."""
+        head = (yield 12).ljust(12, b"\0")
+        passed, common, count, track = min(size, 12), number(head, 4), number(head, 8), self._movie.track
+        cursor.skip(passed)
+        track.hybrid = track.hybrid or count > 0
+        if not common:
+            return passed + (yield from _walk(cursor, Struct(">I"), count, size - passed, partial(_sizes, track, 0)))
+        track.claim(count, common * count)
+        return passed
+
+    def _compact_sizes(self, cursor: Cursor, size: int) -> Reading[int]:
+        """Count the samples of a `stz2`, whose sizes take 4, 8 or 16 bits."""
         head = (yield 12).ljust(12, b"\0")
         there = yield from cursor.skipped(size)
-        self._movie.track.samples = min(number(head, 8), there // 4)
+        self._movie.track.samples += min(number(head, 8), there * 8 // (head[7] or 16))
+        self._movie.track.hybrid = True
         return there
 
     def _edits(self, cursor: Cursor, size: int) -> Reading[int]:
         """Add up the segments of an edit list that show the media; a media time of -1 is an empty one."""
         head = (yield 8).ljust(8, b"\0")
         entry = Struct(">Qq4x" if head[0] else ">Ii4x")
-        passed = min(size, 8)
+        passed, track = min(size, 8), self._movie.track
         cursor.skip(passed)
-        total, walked = yield from _add_up(cursor, entry, number(head, 4), size - passed, _shown)
-        self._movie.track.edited += total
-        return passed + walked
+
+        def take(rows: Rows) -> None:
+            track.edited += sum(row[0] for row in rows if row[1] != -1)
+
+        return passed + (yield from _walk(cursor, entry, number(head, 4), size - passed, take))
 
     def _index(self, cursor: Cursor, size: int) -> Reading[int]:
-        """Add up the subsegments of a `sidx`."""
+        """Add up the subsegments of a `sidx`; the top bit says that one is a reference to a further `sidx`."""
         head = (yield 32).ljust(32, b"\0")
         first = 32 if head[0] else 24
-        passed = min(size, first)
+        passed, total = min(size, first), 0
         cursor.skip(passed)
         count, reference, scale = number(head, first - 2, 2), number(head, 4), number(head, 8)
-        total, walked = yield from _add_up(cursor, Struct(">II4x"), count, size - passed, _subsegment)
+
+        def take(rows: Rows) -> None:
+            nonlocal total
+            total += sum(row[1] for row in rows if row[0] >> 31 == 0)
+
+        walked = yield from _walk(cursor, Struct(">II4x"), count, size - passed, take)
         if scale and (reference in self._indexed or len(self._indexed) < _MOST_INDEXES):
             self._indexed[reference] = self._indexed.get(reference, 0.0) + total / scale
         return passed + walked
@@ -109,47 +143,64 @@ class Mp4Reader:
         flags, count, track = number(head, 0), number(head, 4), self._movie.track
         if not flags & _HAS_DURATION:
             track.run += count * track.fragment_duration
+        fields = sum(1 for field in _SAMPLE_FIELDS if flags & field)
+        if not fields:
+            track.claim(count, 0)
             return 0
         first = 8 + (4 if flags & _HAS_DATA_OFFSET else 0) + (4 if flags & _HAS_FIRST_FLAGS else 0)
-        passed = min(size, first)
+        passed, durations = min(size, first), flags & _HAS_DURATION != 0
         cursor.skip(passed)
-        entry = Struct(f">I{4 * sum(1 for field in _OTHER_FIELDS if flags & field)}x")
-        total, walked = yield from _add_up(cursor, entry, count, size - passed, _first)
-        track.run += total
-        return passed + walked
+
+        def take(rows: Rows) -> None:
+            listed = list(rows)
+            if durations:
+                track.run += sum(row[0] for row in listed)
+            if flags & _HAS_SIZE:
+                _sizes(track, int(durations), listed)
+            else:
+                track.samples += len(listed)
+
+        return passed + (yield from _walk(cursor, Struct(f">{fields}I"), count, size - passed, take))
 
     def evidence(self) -> Evidence:
-        counted = self._movie.counted
         stated = self._movie.stated or max(self._indexed.values(), default=0.0)
-        share = self._media_there / self._media_announced if self._media_announced else 1.0
-        return Evidence(stated or None, counted or None, share=share, packets=self._movie.samples)
+        return Evidence(
+            stated=stated or None,
+            counted=self._movie.counted or None,
+            needed=self._movie.needed(self._media_there) or None,
+            highest_bit_rate=self._movie.highest_bit_rate,
+            share=self._share(),
+            packets=self._movie.samples,
+        )
+
+    def _share(self) -> float:
+        """How much is there of the media: by the sizes of `mdat` or by those of the samples, whichever is more."""
+        if self._media_there >= self._media_announced:
+            return 1.0
+        listed = self._movie.listed_bytes
+        return max(self._media_there / self._media_announced, min(1.0, self._media_there / listed) if listed else 0.0)
 
 
-def _shown(row: Row) -> int:
-    return row[0] if row[1] != -1 else 0
+def _sizes(track: Track, column: int, rows: Rows) -> None:
+    """Add samples by their sizes."""
+    sizes = [row[column] for row in rows]
+    track.samples += len(sizes)
+    track.listed_bytes += sum(sizes)
+    largest = track.packets.largest if track.packets else _LARGEST_PACKET
+    if largest and max(sizes) > largest:
+        track.hidden_bytes += sum(size for size in sizes if size > largest)
 
 
-def _subsegment(row: Row) -> int:
-    return row[1] if row[0] >> 31 == 0 else 0  # the top bit: a reference to a further `sidx`
-
-
-def _first(row: Row) -> int:
-    return row[0]
-
-
-def _add_up(
-    cursor: Cursor, entry: Struct, count: int, room: int, duration: Callable[[Row], int]
-) -> Reading[tuple[int, int]]:
-    """The sum over a table's rows, and how many bytes of it were passed."""
-    left, total = min(count, room // entry.size), 0
-    passed = 0
+def _walk(cursor: Cursor, entry: Struct, count: int, room: int, take: Callable[[Rows], None]) -> Reading[int]:
+    """Hand a table's rows on, some at a time; returns how many bytes of it were passed."""
+    left, passed = min(count, room // entry.size), 0
     while left:
         rows = yield min(left, _ENTRIES_AT_ONCE) * entry.size
         whole = len(rows) - len(rows) % entry.size
         if not whole:
             break
-        total += sum(map(duration, entry.iter_unpack(rows[:whole])))
+        take(entry.iter_unpack(rows[:whole]))
         passed += whole
         cursor.skip(whole)
         left -= whole // entry.size
-    return total, passed
+    return passed

@@ -17,8 +17,8 @@ number of frames of 20 ms. Streams of other codecs, but for pictures and text, c
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from itertools import accumulate
+from itertools import accumulate, compress
+from operator import and_
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -26,7 +26,7 @@ from app.wire.container.cursor import STEP, Cursor, Reading
 from app.wire.container.evidence import Evidence
 from app.wire.container.flac import frame_header
 from app.wire.container.formats import Container
-from app.wire.container.packets import OPUS_RATE, OPUS_SAMPLES, opus_samples, vorbis_samples
+from app.wire.container.packets import OPUS_RATE, OPUS_SAMPLES, opus_samples, opus_samples_of, vorbis_samples
 
 _CAPTURE: Final = b"OggS\0"
 _ANY_CAPTURE: Final = re.compile(re.escape(_CAPTURE))
@@ -34,7 +34,7 @@ _HEADER: Final = Struct("<5sBQI8xB")
 _HEADER_BYTES: Final = 27
 _PAGE_WORK: Final = 24  # below the length of every page
 _PACKET_WORK: Final = 2  # a lacing value and a byte, as Opus packets of silence have
-_LOOK_WORK: Final = 10
+_LOOK_WORK: Final = 4 * STEP  # at a frame header of FLAC
 _BEGINNING_WORK: Final = 4 * STEP
 _CONTINUED: Final = 0x01
 _BEGINNING: Final = 0x02
@@ -45,6 +45,8 @@ _MOST_STREAMS: Final = 16
 _HEADER_PACKETS: Final = 2  # of Opus and Speex, whose headers look like audio
 _SPEEX_FRAMES_A_SECOND: Final = 50
 _MOST_SPEEX_FRAMES: Final = 10  # in a packet
+_ENDS_PACKET: Final = bytes([1] * 255 + [0])  # by a lacing value
+_HAS_BYTES: Final = bytes([0] + [1] * 255)
 _NOT_SOUND: Final = re.compile(
     rb"\x80(theora|daala|kate)|fishead|\x01video|\x01text|BBCD|OVP80|CMML|Annodex|\x8bJNG|PNG"
 )
@@ -62,7 +64,7 @@ class _Stream:
     pre_skip: int = 0
     headers: int = 0
     table: tuple[int, ...] = (0,) * 256
-    look: Callable[[bytes], float] | None = None
+    look: Callable[[bytes, int], float] | None = None
     width: int = 1
     samples: float = 0.0
     first: int = 0
@@ -89,10 +91,11 @@ class _Stream:
         """Samples of a page's packets where their first bytes say it all; None where they do not, or are headers."""
         if not self.sample_rate:
             return len(body)
-        if self.headers or (starts and starts[-1] >= len(body)):
+        if self.headers or self.look is _flac_samples:
             return None
-        samples = [self.table[body[start]] for start in starts]
-        return sum(samples) if all(samples) else None
+        if self.look:
+            return opus_samples_of(body, starts)
+        return sum(map(self.table.__getitem__, map(body.__getitem__, starts)))
 
     @property
     def needed(self) -> float:
@@ -115,7 +118,7 @@ def identify(packet: bytes) -> _Stream | None:
     """The stream that a first packet opens; None for anything but audio of a known codec."""
     if packet.startswith(b"OpusHead"):
         skip = int.from_bytes(packet[10:12], "little")
-        return _Stream(OPUS_RATE, skip, _HEADER_PACKETS, OPUS_SAMPLES, opus_samples, 2)
+        return _Stream(OPUS_RATE, skip, _HEADER_PACKETS, OPUS_SAMPLES, _opus_samples, 2)
     if packet.startswith(b"\x01vorbis"):
         sample_rate = int.from_bytes(packet[12:16], "little")
         return _Stream(sample_rate, table=vorbis_samples(packet)) if sample_rate else None
@@ -123,7 +126,7 @@ def identify(packet: bytes) -> _Stream | None:
         return _speex(packet)
     at = 9 if packet.startswith(b"\x7fFLAC") else 0  # the mapping before 1.0 has `fLaC` at once
     sample_rate = int.from_bytes(packet[at + 18 : at + 21], "big") >> 4 if packet[at : at + 4] == b"fLaC" else 0
-    return _Stream(sample_rate, look=partial(_flac_samples, sample_rate), width=16) if sample_rate else None
+    return _Stream(sample_rate, look=_flac_samples, width=16) if sample_rate else None
 
 
 def _speex(packet: bytes) -> _Stream | None:
@@ -133,7 +136,11 @@ def _speex(packet: bytes) -> _Stream | None:
     return _Stream(sample_rate, headers=headers, table=(samples,) * 256) if sample_rate else None
 
 
-def _flac_samples(sample_rate: int, packet: bytes) -> float:
+def _opus_samples(packet: bytes, _: int) -> float:
+    return opus_samples(packet)
+
+
+def _flac_samples(packet: bytes, sample_rate: int) -> float:
     frame = frame_header(packet)
     return frame.samples * sample_rate / (frame.sample_rate or sample_rate) if frame else 0.0
 
@@ -173,16 +180,13 @@ def page_in(head: bytes) -> _Page | None:
 
 
 def _starts(lacing: bytes, flags: int) -> list[int]:
-    """Where packets begin: behind each lacing value below 255, and at the front unless the page continues one."""
-    if 0xFF not in lacing and not flags & _CONTINUED:
-        return list(accumulate(lacing[:-1], initial=0)) if lacing else []
-    starts, at, begins = [], 0, not flags & _CONTINUED
-    for value in lacing:
-        if begins:
-            starts.append(at)
-        at += value
-        begins = value < 0xFF
-    return starts
+    """Where packets begin: behind each lacing value below 255, and at the front unless the page continues one.
+
+    An empty packet is none: it stands for one that was lost.
+    """
+    before = (b"\xff" if flags & _CONTINUED else b"\0") + lacing[:-1]
+    begins = map(and_, before.translate(_ENDS_PACKET), lacing.translate(_HAS_BYTES))
+    return list(compress(accumulate(lacing, initial=0), begins))
 
 
 def recognise(cursor: Cursor) -> Reading[Container | str]:
@@ -259,8 +263,8 @@ class OggReader:
             starts = page.starts[stream.headers :]
             stream.headers -= len(page.starts) - len(starts)
             cursor.skip(page.size - page.body_bytes, 0)
-            samples, looks = yield from _samples(cursor, stream, starts)
-            work += looks * stream.width * _LOOK_WORK
+            samples, looks = yield from _samples(cursor, stream, starts, page.body_bytes)
+            work += looks * _LOOK_WORK if stream.width > 2 else 0
         elif stream:
             samples = page.body_bytes
         yield from cursor.skipped(end - cursor.position, work)
@@ -286,22 +290,19 @@ class OggReader:
         return Evidence(counted=self._earlier + self._link() or None, needed=needed or None, packets=self._packets)
 
 
-def _samples(cursor: Cursor, stream: _Stream, starts: list[int]) -> Reading[tuple[float, int]]:
+def _samples(cursor: Cursor, stream: _Stream, starts: list[int], end: int) -> Reading[tuple[float, int]]:
     """Samples of the packets that begin at these places behind the cursor, and how many took a closer look.
 
-    Passes the bytes before the last of them.
+    Passes the bytes before the last of them. `end` is where the page ends.
     """
-    window, body, total, passed, looks = cursor.window, cursor.at, 0.0, 0, 0
+    total, passed, looks = 0.0, 0, 0
     for start in starts:
-        if body + start + stream.width > len(window):
-            cursor.skip(start - passed, 0)
-            yield stream.width
-            window, body, passed = cursor.window, cursor.at - start, start
-        at = body + start
-        samples = stream.table[window[at]] if at < len(window) else 0
+        cursor.skip(start - passed, 0)
+        passed = start
+        head = yield min(stream.width, end - start)
+        samples = stream.table[head[0]] if head else 0
         if stream.look and not samples:
             looks += 1
-            total += stream.look(window[at : at + stream.width])
+            total += stream.look(head, stream.sample_rate)
         total += samples
-    cursor.skip(starts[-1] - passed if starts else 0, 0)
     return total, looks

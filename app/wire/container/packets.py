@@ -8,10 +8,10 @@ overlap, so that a packet adds a half of its block. Mode 0 has the short block a
 encoder that is known; to find the modes of others would take their whole set-up header.
 """
 
+from operator import mul
 from typing import Final
 
 OPUS_RATE: Final = 48_000
-_LONGEST_OPUS: Final = 5_760  # 120 ms; decoders refuse packets that are longer
 _CODE_3: Final = 3
 
 
@@ -22,17 +22,34 @@ def _opus_frame(configuration: int) -> int:
     return (480, 960)[configuration & 1] if configuration < 16 else 120 << (configuration & 3)
 
 
-_OPUS_FRAMES: Final = tuple(_opus_frame(toc >> 3) for toc in range(256))
-OPUS_SAMPLES: Final = tuple((1, 2, 2, 0)[toc & 3] * _OPUS_FRAMES[toc] for toc in range(256))
+OPUS_FRAMES: Final = tuple(_opus_frame(toc >> 3) for toc in range(256))
+"""Samples at 48 kHz of a frame by the packet's TOC."""
+
+OPUS_SAMPLES: Final = tuple((1, 2, 2, 0)[toc & 3] * OPUS_FRAMES[toc] for toc in range(256))
 """Samples at 48 kHz of a packet by its TOC; 0 for code 3, where the second byte counts."""
+
+
+_CODE_3_FRAMES: Final = tuple(OPUS_FRAMES[toc] if toc & 3 == _CODE_3 else 0 for toc in range(256))
+_OTHER_CODES: Final = bytes(toc for toc in range(256) if toc & 3 != _CODE_3)
+_LOWER_SIX: Final = bytes(count & 0x3F for count in range(256))
 
 
 def opus_samples(head: bytes) -> int:
     """Samples at 48 kHz of the Opus packet that begins with these two bytes."""
     if not head or head[0] & 3 != _CODE_3:
         return OPUS_SAMPLES[head[0]] if head else 0
-    samples = _OPUS_FRAMES[head[0]] * (head[1] & 0x3F) if len(head) > 1 else 0
-    return samples if samples <= _LONGEST_OPUS else 0
+    return OPUS_FRAMES[head[0]] * (head[1] & 0x3F) if len(head) > 1 else 0
+
+
+def opus_samples_of(body: bytes, starts: list[int]) -> int:
+    """As `opus_samples`, the sum over the packets that begin at these places."""
+    tocs = bytes(map(body.__getitem__, starts))
+    whole = sum(map(OPUS_SAMPLES.__getitem__, tocs))
+    if not tocs.translate(None, _OTHER_CODES):
+        return whole
+    counts = bytes(map((body[1:] + b"\0").__getitem__, starts)).translate(_LOWER_SIX)
+    counted: int = sum(map(mul, map(_CODE_3_FRAMES.__getitem__, tocs), counts))
+    return whole + counted
 
 
 def vorbis_samples(identification: bytes) -> tuple[int, ...]:

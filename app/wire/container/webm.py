@@ -22,7 +22,7 @@ from typing import Final
 from app.wire.container.cursor import STEP, Cursor, Reading
 from app.wire.container.ebml import WIDTHS, element
 from app.wire.container.evidence import Evidence
-from app.wire.container.packets import OPUS_RATE, OPUS_SAMPLES, opus_samples, vorbis_samples
+from app.wire.container.packets import OPUS_FRAMES, OPUS_RATE, OPUS_SAMPLES, opus_samples, vorbis_samples
 
 _SEGMENT: Final = 0x18538067
 _TRACK_ENTRY: Final = 0xAE
@@ -30,7 +30,7 @@ _BLOCK_GROUP: Final = 0xA0
 _SIMPLE_BLOCK: Final = 0xA3
 _OPENED: Final = frozenset({_SEGMENT, 0x1549A966, 0x1654AE6B, _TRACK_ENTRY, 0x1F43B675, _BLOCK_GROUP})
 _LEAST_BODY: Final = 5  # of a block with a packet of one byte, as Opus has them in silence
-_BLOCK_BYTES: Final = 8  # of that block, or of one with a size of two bytes up to its packet's first byte
+_BLOCK_BYTES: Final = 9  # of a block with a size of two bytes, up to its packet's second byte
 _BLOCK_WORK: Final = 6  # below its length
 _HEAD_BYTES: Final = 24  # a header (12) and the beginning of a block (11), or a leaf of 8 bytes
 _SOUND: Final = 2
@@ -39,9 +39,9 @@ _LONGEST_STEP: Final = 1.0  # seconds; Opus packets last 120 ms, and in silence 
 _NANOSECONDS: Final = 1_000_000_000
 _CODEC_PRIVATE: Final = 0x63A2
 _PRIVATE_BYTES: Final = 64  # as far as a Vorbis identification header goes
-_NO_TABLE: Final = (0,) * 256
 _LACING: Final = 0x06  # in a block's flags
-_PACKETS_A_SECOND: Final = 50  # of codecs that tell nothing
+_PACKETS_A_SECOND: Final = 50  # of other codecs
+_ANY_PACKET: Final = (OPUS_RATE // _PACKETS_A_SECOND,) * 256
 _OPUS_BIT_RATE: Final = 512_000  # for one or two channels; RFC 6716, 2.1.1
 
 
@@ -57,12 +57,13 @@ class _Track:
     last: int = 0
     step: int = 0
     block_duration: int = 0
-    table: tuple[int, ...] = _NO_TABLE  # samples of a packet by its first byte; 0 where that tells nothing
+    table: tuple[int, ...] = _ANY_PACKET  # samples of a packet by its first byte; 0 where that is not enough
     sample_rate: int = OPUS_RATE
     samples: int = 0
     opus: bool = False
+    codec: bytes = b""
+    private: bytes = b""
     encoded: bool = False
-    channels: int = 0
 
     @property
     def needed(self) -> float:
@@ -70,26 +71,29 @@ class _Track:
 
     def packet(self, head: bytes) -> None:
         """Add what a decoder plays of a block, by its flags and the first bytes behind them."""
-        plain = len(head) > 1 and not head[0] & _LACING and not self.encoded
-        if plain and self.opus:
-            self.samples += opus_samples(head[1:3])
-        elif plain and self.table is not _NO_TABLE:
-            self.samples += self.table[head[1]]
-        elif len(head) > 1:
-            packets = head[1] + 1 if head[0] & _LACING else 1
-            self.samples += packets * self.sample_rate // _PACKETS_A_SECOND
+        if len(head) < 2:
+            return
+        if head[0] & _LACING:
+            self.samples += (head[1] + 1) * self.sample_rate // _PACKETS_A_SECOND
+        else:
+            self.samples += opus_samples(head[1:3]) if self.opus else self.table[head[1]]
 
-    def private(self, value: bytes) -> None:
-        """Take in `CodecPrivate`: an OpusHead, or the three headers of Vorbis with their lengths in front."""
-        if value.startswith(b"OpusHead"):
-            self.channels = value[9] if len(value) > 9 else 0
-        elif (at := value.find(b"\x01vorbis")) > 0 and (rate := int.from_bytes(value[at + 12 : at + 16], "little")):
-            self.sample_rate, self.table = rate, vorbis_samples(value[at:])
+    def describe(self, codec: bytes | None = None, private: bytes | None = None, encoded: bool = False) -> None:
+        """Take in `CodecID`, `CodecPrivate` or `ContentEncodings`, which come in any order."""
+        self.codec = self.codec if codec is None else codec
+        self.private = self.private if private is None else private
+        self.encoded = self.encoded or encoded
+        identification = self.private[max(0, self.private.find(b"\x01vorbis")) :]
+        rate = int.from_bytes(identification[12:16], "little")
+        self.opus = self.codec == b"A_OPUS" and not self.encoded
+        self.sample_rate, self.table = OPUS_RATE, OPUS_SAMPLES if self.opus else _ANY_PACKET
+        if self.codec == b"A_VORBIS" and rate and not self.encoded:
+            self.sample_rate, self.table = rate, vorbis_samples(identification)
 
-    def codec(self, name: bytes) -> None:
-        self.opus = name == b"A_OPUS"
-        if self.opus:
-            self.sample_rate, self.table = OPUS_RATE, OPUS_SAMPLES
+    @property
+    def channels(self) -> int:
+        """Channels by an OpusHead."""
+        return self.private[9] if self.private.startswith(b"OpusHead") and len(self.private) > 9 else 0
 
     def block(self, time: int) -> None:
         if not self.blocks:
@@ -179,13 +183,13 @@ class WebmReader:
         self._track.kind = int.from_bytes(value, "big")
 
     def _codec(self, value: bytes) -> None:
-        self._track.codec(value.rstrip(b"\0"))
+        self._track.describe(codec=value.rstrip(b"\0"))
 
     def _private(self, value: bytes) -> None:
-        self._track.private(value)
+        self._track.describe(private=value)
 
     def _encoded(self, value: bytes) -> None:
-        self._track.encoded = True
+        self._track.describe(encoded=True)
 
     def _default_duration(self, value: bytes) -> None:
         self._track.default_duration = int.from_bytes(value, "big")
@@ -213,7 +217,7 @@ class WebmReader:
         window, at, number = cursor.window, cursor.at, track.number + 0x80  # above 255: no byte is like it
         end = len(window) - _BLOCK_BYTES
         last, step, blocks = track.last - self._cluster, track.step, 0
-        table, samples = _NO_TABLE if track.encoded else track.table, 0
+        table, samples, opus = track.table, 0, track.opus
         while at <= end and window[at] == _SIMPLE_BLOCK:
             size, body = window[at + 1], at + 2
             if 0x40 <= size < 0x80:
@@ -223,6 +227,8 @@ class WebmReader:
                 size = size - 0x80 if size < 0xFF else 0
             time = window[body + 1] << 8 | window[body + 2]
             packet = table[window[body + 4]]
+            if not packet and opus:
+                packet = OPUS_FRAMES[window[body + 4]] * (window[body + 5] & 0x3F)
             if (
                 size < _LEAST_BODY
                 or window[body] != number

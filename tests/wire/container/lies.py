@@ -190,6 +190,70 @@ def flac(sample_rate: int | None = None, total: int = 1) -> bytes:
     return clip[:18] + packed.to_bytes(8, "big") + clip[26:]
 
 
+# MP4
+
+
+@cache
+def m4a(codec: str = "aac", rate: int = 16_000, container: str = "ipod", *options: tuple[str, str]) -> bytes:
+    return make(container, codec, SECONDS, rate, bit_rate=32_000 if codec == "aac" else None, options=options)
+
+
+_FRAGMENTED: Final = ("movflags", "frag_keyframe+empty_moov")
+_OFTEN: Final = ("frag_duration", "1000000")
+_FIRST: Final = ("movflags", "faststart")
+_ONE: Final = (1).to_bytes(4, "big")
+
+
+def moment(clip: bytes) -> bytes:
+    """The file with a duration of one tick in all of its headers, and no edit list."""
+    clip = overwritten(clip, b"mvhd", (16, _ONE))
+    clip = overwritten(clip, b"mdhd", (16, _ONE))
+    return clip.replace(b"elst", b"free")
+
+
+def short_samples(clip: bytes) -> bytes:
+    """As `moment`, and each sample lasts a tick."""
+    clip = moment(clip)
+    at = clip.index(b"stts") + 8
+    entries = int.from_bytes(clip[at : at + 4], "big")
+    fields = [(8 + 8 * each + 4, _ONE) for each in range(entries)]
+    return overwritten(clip, b"stts", *fields)
+
+
+def short_runs(clip: bytes) -> bytes:
+    """Each sample of the fragments lasts a tick, by their own table or their default."""
+    changed, at = bytearray(clip), clip.find(b"trun")
+    while at >= 0:
+        flags, count = int.from_bytes(clip[at + 4 : at + 8], "big"), int.from_bytes(clip[at + 8 : at + 12], "big")
+        first = at + 12 + (4 if flags & 1 else 0) + (4 if flags & 4 else 0)
+        row = 4 * sum(1 for field in (0x100, 0x200, 0x400, 0x800) if flags & field)
+        for sample in range(count if flags & 0x100 else 0):
+            changed[first + sample * row : first + sample * row + 4] = _ONE
+        at = clip.find(b"trun", at + 1)
+    return overwritten(overwritten(bytes(changed), b"tfhd", (16, _ONE)), b"trex", (12, _ONE))
+
+
+def one_sample(clip: bytes) -> bytes:
+    """All samples of the table as one, which decoders take apart."""
+    at = clip.index(b"stsz") + 12
+    count = int.from_bytes(clip[at : at + 4], "big")
+    total = sum(struct.unpack(f">{count}I", clip[at + 4 : at + 4 + 4 * count]))
+    return overwritten(moment(clip), b"stsz", (8, _ONE), (12, total.to_bytes(4, "big")))
+
+
+def repeated(clip: bytes, times: int) -> bytes:
+    """An edit list that shows all of the media so often."""
+    at = clip.index(b"elst")
+    more = clip[at + 12 : at + 24] * (times - 1)
+    changed = bytearray(clip[: at + 24] + more + clip[at + 24 :])
+    changed[at + 8 : at + 12] = times.to_bytes(4, "big")
+    for name in (b"moov", b"trak", b"edts", b"elst"):
+        start = changed.index(name) - 4
+        size = int.from_bytes(changed[start : start + 4], "big") + len(more)
+        changed[start : start + 4] = size.to_bytes(4, "big")
+    return bytes(changed)
+
+
 SIXTY: Final = (("frame_duration", "60"),)
 
 LIES: Final[dict[str, Callable[[], bytes]]] = {
@@ -208,6 +272,22 @@ LIES: Final[dict[str, Callable[[], bytes]]] = {
     "webm: a codec that it does not have, at one time": aac_in_webm,
     "webm: a second track of the same number": partial(opus_in_webm, scale=1000, tracks=_SAME_NUMBER),
     "webm: a compression that changes nothing": partial(opus_in_webm, scale=1000, more=_HEADER_STRIPPING),
+    "mp4: one tick in all headers": lambda: moment(m4a()),
+    "mp4: one tick in all headers, moov first": lambda: moment(m4a("aac", 16_000, "ipod", _FIRST)),
+    "mp4: samples of a tick": lambda: short_samples(m4a()),
+    "mp4: a sample rate that the codec has not": lambda: overwritten(moment(m4a()), b"mp4a", (28, b"\xbb\x80")),
+    "mp4: a track of no known kind": lambda: moment(m4a()).replace(b"soun", b"abcd"),
+    "mp4: media that announces more than there is": lambda: overwritten(
+        m4a("aac", 16_000, "ipod", _FIRST).replace(b"free", b"skip"), b"mdat", (-8, b"\x7f\xff\xff\xff")
+    ),
+    "mp4: all samples as one": lambda: one_sample(m4a()),
+    "mp4: fragments with samples of a tick": lambda: short_runs(moment(m4a("aac", 16_000, "mp4", _FRAGMENTED, _OFTEN))),
+    "mp4: media that is shown five times": lambda: repeated(m4a(), 5),
+    "mp4: Apple Lossless of a tick": lambda: moment(m4a("alac", 44_100)),
+    "mp4: Opus of a tick": lambda: moment(m4a("libopus", 48_000, "mp4")),
+    "mp4: FLAC of a tick": lambda: moment(m4a("flac", 44_100, "mp4")),
+    "mp4: MP3 of a tick": lambda: moment(m4a("libmp3lame", 16_000, "mp4")),
+    "mp4: PCM of a tick": lambda: moment(m4a("pcm_s16le", 16_000, "mp4")),
     "flac: one sample in STREAMINFO": flac,
     "flac: the highest sample rate in STREAMINFO": lambda: flac(655_350),
 }

@@ -11,7 +11,7 @@ def test_a_track_states_its_length_in_its_own_time_scale() -> None:
 
 def test_samples_of_a_hybrid_file_are_those_of_moov_and_of_its_fragments() -> None:
     assert Track(time_scale=100, duration=300, run=500).counted() == 5.0
-    assert Track(time_scale=100, duration=300, samples=3, run=500).counted() == 8.0
+    assert Track(time_scale=100, duration=300, hybrid=True, run=500).counted() == 8.0
     assert Track(time_scale=100, duration=300, samples=3).counted() == 0.0
 
 
