@@ -1,13 +1,14 @@
 """Reading the form as a stream: is the model known, allowed and fit for the task, and is the file audio?
 
-    model, then file      the file's head is kept until it tells the container; the rest flows on live
+    model, then file      the file's head is kept until it tells the container (in a spool where a tag with a picture
+                          makes it long); the rest flows on live
     file, then model      the file is kept in a spool until the model has been read, then replayed
 
 Either way what leaves here is an `Upload` whose model and container are good, with not a byte sent upstream yet.
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import NamedTuple, Protocol, Self
 
 from app import errors
@@ -17,7 +18,7 @@ from app.gateway.auth import Caller
 from app.gateway.call import Call
 from app.gateway.entry import Slot
 from app.gateway.form import Field, FileBegin, FormReader, Item
-from app.wire.container import FORMATS, AudioLength, AudioMeter, Container, Sniffer, Unrecognised
+from app.wire.container import FORMATS, HEAD_BYTES, AudioLength, AudioMeter, Container, Sniffer, Unrecognised
 
 MAX_MODEL_BYTES = 256
 
@@ -90,20 +91,20 @@ class Intake:
         fields = await _fields_until_file(items)
         model = self._model_in(fields, call, caller)
         try:
-            file = await _begun(items)
+            file = await _begun(items, self._spools.open)
         except Refusal as refusal:
             refusal.model = model.id if model else None
             raise
         if model is None:
             return await self._kept(call, caller, fields, file, items)
         bound = min(self._max_file_bytes, call.declared_bytes or self._max_file_bytes)
-        return Upload(model, fields, file.container, file.tally, bound, _Live(file, items))
+        return Upload(model, fields, file.container, file.tally, bound, _Live(file, items), file.head.spool)
 
     async def _kept(
         self, call: Call, caller: Caller, fields: tuple[Field, ...], file: "_BegunFile", items: "_Items"
     ) -> Upload:
         """The upload of a form that names its model behind its file, read to its end."""
-        spool = self._spools.open()
+        spool = file.head.spool or self._spools.open()
         try:
             behind = await _spool_rest(file, items, spool)
             model = self._model_in(behind, call, caller)
@@ -168,12 +169,48 @@ class _Items:
         return self._waiting.popleft()
 
 
+class _Head:
+    """A file's first bytes: up to HEAD_BYTES in memory; from there on all of them in a spool."""
+
+    def __init__(self, open_spool: Callable[[], Spool]) -> None:
+        self._open_spool = open_spool
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self.spool: Spool | None = None
+
+    async def keep(self, data: bytes, *, last: bool) -> None:
+        """Keep these bytes too; `last`: no more will follow, so that they need no spool."""
+        self._chunks.append(data)
+        self._size += len(data)
+        if self.spool is None and (last or self._size <= HEAD_BYTES):
+            return
+        if self.spool is None:
+            self.spool = self._open_spool()
+        await self.spool.write(self.taken())
+
+    def taken(self) -> bytes:
+        """What is kept in memory, which from now on no longer is."""
+        kept, self._chunks = b"".join(self._chunks), []
+        return kept
+
+    async def measure(self, tally: AudioTally) -> None:
+        for chunk in self._chunks:
+            tally.feed(chunk)
+        if self.spool is not None:
+            async for chunk in self.spool.replay():
+                tally.feed(chunk)
+
+    def close(self) -> None:
+        if self.spool is not None:
+            self.spool.close()
+
+
 class _BegunFile(NamedTuple):
     """A file whose head has been read, and the field behind it if the head was all of it."""
 
     container: Container
     tally: AudioTally
-    head: bytes
+    head: _Head
     following: Field | None
 
 
@@ -188,32 +225,48 @@ async def _fields_until_file(items: _Items) -> tuple[Field, ...]:
     raise errors.missing_parameter("file")
 
 
-async def _begun(items: _Items) -> _BegunFile:
+async def _begun(items: _Items, open_spool: Callable[[], Spool]) -> _BegunFile:
     """Keep the file's first bytes until they tell the container; Refusal if that is none of ours."""
-    sniffer, head, following = Sniffer(), b"", None
+    head = _Head(open_spool)
+    try:
+        verdict, following = await _recognised(items, head)
+        if isinstance(verdict, Unrecognised):
+            raise errors.invalid_file_format(FORMATS, verdict.kind)
+        tally = AudioTally(verdict)
+        await head.measure(tally)
+    except BaseException:
+        head.close()
+        raise
+    return _BegunFile(verdict, tally, head, following)
+
+
+async def _recognised(items: _Items, head: _Head) -> tuple[Container | Unrecognised, Field | None]:
+    """What the file is, and the field behind it if its head was all of it."""
+    sniffer, following, is_empty = Sniffer(), None, True
     while sniffer.verdict is None:
         item = await anext(items, None)
         if isinstance(item, bytes):
-            head += item
+            is_empty = False
             sniffer.feed(item)
+            await head.keep(item, last=sniffer.verdict is not None)
         else:
             assert not isinstance(item, FileBegin)
             following = item
             sniffer.finish()
-    if not head:
+    if is_empty:
         raise errors.empty_file()
-    if isinstance(sniffer.verdict, Unrecognised):
-        raise errors.invalid_file_format(FORMATS, sniffer.verdict.kind)
-    tally = AudioTally(sniffer.verdict)
-    tally.feed(head)
-    return _BegunFile(sniffer.verdict, tally, head, following)
+    return sniffer.verdict, following
 
 
 class _Live:
     """The head that was kept, and from then on no longer is, then what still arrives."""
 
     def __init__(self, file: _BegunFile, items: _Items) -> None:
-        self._kept: list[bytes | Field] = [file.head] if file.following is None else [file.following, file.head]
+        self._spool = file.head.spool
+        self._replay = self._spool.replay() if self._spool is not None else None
+        self._kept: list[bytes | Field] = [] if file.following is None else [file.following]
+        if self._spool is None:
+            self._kept.append(file.head.taken())
         self._items = items
         self._tally = file.tally
 
@@ -221,6 +274,11 @@ class _Live:
         return self
 
     async def __anext__(self) -> bytes | Field:
+        if self._replay is not None:
+            chunk = await anext(self._replay, None)
+            if chunk is not None:
+                return chunk
+            self._end_replay()
         if self._kept:
             return self._kept.pop()
         item = await anext(self._items)
@@ -229,11 +287,18 @@ class _Live:
         assert not isinstance(item, FileBegin)
         return item
 
+    def _end_replay(self) -> None:
+        """Free the space in the spools: the upload may go on for long."""
+        self._replay = None
+        if self._spool is not None:
+            self._spool.close()
+
 
 async def _spool_rest(file: _BegunFile, items: _Items, spool: Spool) -> tuple[Field, ...]:
     """Keep the file, and read the form to its end: the fields behind the file."""
     fields = [] if file.following is None else [file.following]
-    await spool.write(file.head)
+    if file.head.spool is None:
+        await spool.write(file.head.taken())
     async for item in items:
         if isinstance(item, bytes):
             file.tally.feed(item)

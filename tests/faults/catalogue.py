@@ -133,6 +133,7 @@ ROWS: dict[str, str] = {
     "L198": "Pipelined requests are parsed as they are answered, and hold up no other connection",
     "L195": "A connection to a TLS port counts and has its deadline from the accept on, with or without a handshake",
     "L184": "A form's bytes cost the same whether they look like its boundary or not",
+    "L185": "A file that begins with a tag of any length goes on unchanged, and takes no more memory than another",
     # M: hostile callers: totals of the process
     "M205": "Time spent waiting for the caller, who sends or reads slowly, never counts against the provider",
     "M206": "A live upload at the lowest rate of audio is not cut; the lowest rate is a setting",
