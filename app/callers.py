@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 from apsw import Connection
 
-from app.adapters.ledger import Database, LedgerCallers
+from app.adapters.ledger import Database, LedgerCallers, LedgerUnknown
 from app.config import Config, InvalidConfig
 from app.gateway.administration import Administration
 from app.gateway.auth import Key
+from app.gateway.reconciliation import Reconciliation
 
 
 def configured_keys(settings: Config, environ: Mapping[str, str]) -> tuple[Key, ...]:
@@ -35,3 +36,8 @@ def administration(settings: Config, connection: Connection, actor: str) -> Admi
     models = frozenset(model.id for model in settings.models)
     configured = {each.name: each.terms for each in settings.callers}
     return Administration(LedgerCallers(connection), models, configured, actor)
+
+
+def reconciliation(settings: Config, connection: Connection, actor: str) -> Reconciliation:
+    """What can be done with unknown rows, by this actor."""
+    return Reconciliation(LedgerUnknown(connection), {each.id: each.price for each in settings.models}, actor)

@@ -92,6 +92,16 @@ def invalid_api_key(reason: str) -> Refusal:
     return refusal
 
 
+def invalid_admin_key(reason: str) -> Refusal:
+    """The same for the admin API, whose key is another."""
+    refusal = invalid_api_key(reason)
+    refusal.message = (
+        "Missing or invalid admin key. Send the gateway's admin key, as AUDIO_GATEWAY_ADMIN_KEY or key_file of [admin] "
+        "has it, as 'Authorization: Bearer ...'; the key of a caller does not work here."
+    )
+    return refusal
+
+
 def too_many_bad_keys(retry_after: float) -> Refusal:
     """In place of the 401: a repeat with the same key cannot help, whenever it comes."""
     return Refusal(

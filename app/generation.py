@@ -43,7 +43,7 @@ from app.api.metrics import metrics_router
 from app.api.models import models_router
 from app.api.system import system_router
 from app.api.usage import OwnUsage, usage_router
-from app.callers import administration, configured_keys, refuse_names_in_both
+from app.callers import administration, configured_keys, reconciliation, refuse_names_in_both
 from app.clock import now_ms
 from app.config import Config, TimeoutSettings
 from app.gateway.administration import Administration, AuditEntry
@@ -53,6 +53,7 @@ from app.gateway.call import ALIASES, ENDPOINTS
 from app.gateway.entry import Entrance
 from app.gateway.intake import Intake
 from app.gateway.pipeline import Pipeline
+from app.gateway.reconciliation import Reconciliation
 from app.gateway.relay import Relay
 from app.gateway.report import Grouping, Period, UsageSum
 from app.gateway.throttle import Throttle
@@ -177,8 +178,9 @@ def _add_routes(app: FastAPI, settings: Config, admin_key: SecretStr | None, las
     app.include_router(usage_router(partial(_own_usage, lasting.reports), identify))
     if admin_key is not None:
         administer = partial(_administer, settings, lasting.changes)
+        reconcile = partial(_reconcile, settings, lasting.changes)
         sums, audit = partial(_sums, lasting.reports), partial(_audit, lasting.reports)
-        app.include_router(admin_router(admin_key, lasting.throttle, administer, sums, audit))
+        app.include_router(admin_router(admin_key, lasting.throttle, administer, reconcile, sums, audit))
     ready = partial(_ready, lasting)
     app.include_router(system_router(ready))
     if settings.metrics.enabled:
@@ -224,6 +226,10 @@ def _for_browsers(app: ASGIApp, settings: Config) -> ASGIApp:
 
 async def _administer(settings: Config, desk: LedgerDesk, change: Callable[[Administration], T]) -> T:
     return await desk.run(lambda connection: change(administration(settings, connection, "admin-api")))
+
+
+async def _reconcile(settings: Config, desk: LedgerDesk, work: Callable[[Reconciliation], T]) -> T:
+    return await desk.run(lambda connection: work(reconciliation(settings, connection, "admin-api")))
 
 
 async def _sums(desk: LedgerDesk, grouping: Grouping, period: Period, caller: str | None) -> list[UsageSum]:

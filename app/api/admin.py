@@ -1,4 +1,4 @@
-"""`/admin/v1/...`: callers, keys, usage and the audit over HTTP, for whoever holds the admin key.
+"""`/admin/v1/...`: callers, keys, unknown rows, usage and the audit over HTTP, for whoever holds the admin key.
 
 Without an admin key in the settings none of these routes exist. A caller's key opens none of them.
 """
@@ -11,15 +11,19 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import SecretStr
 
 from app import errors
+from app.api import administered
 from app.api.access import watching
-from app.api.usage import UsageList
+from app.api.administered import NewCaller, ResolutionBody, Rotation, TermsBody
+from app.api.usage import UsageList, period_of
 from app.clock import now_ms
 from app.errors import Refusal
 from app.gateway import auth
-from app.gateway.administration import Administration, AuditEntry, CallerRecord, Fault, Impossible, KeyRecord
+from app.gateway.administration import Administration, AuditEntry, CallerRecord, Fault, Impossible
+from app.gateway.presentation import audit_document, caller_document, unknown_document
+from app.gateway.reconciliation import Billed, Reconciliation
 from app.gateway.report import Grouping, Period, UsageSum
 from app.gateway.throttle import Throttle
 from app.wire.headers import Headers
@@ -27,56 +31,34 @@ from app.wire.headers import Headers
 T = TypeVar("T")
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 Administer = Callable[[Callable[[Administration], T]], Awaitable[T]]
-Done = Callable[[Callable[[Administration], Any]], Awaitable[Any]]
+Reconcile = Callable[[Callable[[Reconciliation], T]], Awaitable[T]]
+Done = Callable[[Callable[[Any], Any]], Awaitable[Any]]
 Sums = Callable[[Grouping, Period, str | None], Awaitable[list[UsageSum]]]
 Audit = Callable[[int], Awaitable[list[AuditEntry]]]
 
 MS_PER_HOUR = 3_600_000
-MAX_HOURS = 24 * 36_525  # a hundred years
+
+# What a request without a body asks for.
+_NO_CHANGE, _USUAL_ROTATION = TermsBody(), Rotation()
 
 _CODES = {Fault.INVALID: "invalid_value", Fault.MISSING: "not_found", Fault.CONFLICT: "conflict"}
 
 
-class Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class TermsBody(Body):
-    """What a caller may do and spend; a part that is left out (or null) is no limit."""
-
-    models: list[str] | None = None
-    tasks: list[str] | None = None
-    rpm: int | None = None
-    burst: int | None = None
-    concurrency: int | None = None
-    budgets: list[str] | None = Field(None, examples=[["50usd/month", "600min/day"]])
-    tags: dict[str, str] | None = None
-
-    def document(self) -> dict[str, Any]:
-        """The parts that were sent, null ones too."""
-        return {part: value for part, value in self.model_dump().items() if part in self.model_fields_set}
-
-
-class NewCaller(TermsBody):
-    name: str
-    expires_in_hours: float | None = Field(None, gt=0, le=MAX_HOURS)
-
-
-class Rotation(Body):
-    overlap_hours: float = Field(24, ge=0, le=MAX_HOURS)
-    revive: bool = Field(False, description="Also for a caller whose keys are all revoked")
-    expires_in_hours: float | None = Field(None, gt=0, le=MAX_HOURS)
-
-
 def admin_router(
-    admin_key: SecretStr, throttle: Throttle, administer: Administer[Any], sums: Sums, audit: Audit
+    admin_key: SecretStr,
+    throttle: Throttle,
+    administer: Administer[Any],
+    reconcile: Reconcile[Any],
+    sums: Sums,
+    audit: Audit,
 ) -> APIRouter:
     """The routes, behind the admin key."""
     router = APIRouter(prefix="/admin/v1", tags=["admin"], route_class=_behind(admin_key, throttle))
     done = partial(_done, administer)
     _add_callers(router, done)
     _add_keys(router, done)
-    _add_reports(router, sums, audit)
+    _add_unknown(router, partial(_done, reconcile))
+    _add_reports(router, done, sums, audit)
     return router
 
 
@@ -89,9 +71,7 @@ def _behind(admin_key: SecretStr, throttle: Throttle) -> type[APIRoute]:
 
             async def handle_admitted(request: Request) -> Response:
                 with watching(throttle, request.scope):
-                    secret = auth.secret_in(Headers(request.scope["headers"]))
-                    if not hmac.compare_digest(secret.encode(), admin_key.get_secret_value().encode()):
-                        raise errors.invalid_api_key("not the admin key")
+                    _refuse_strangers(Headers(request.scope["headers"]), admin_key)
                 return await handle(request)
 
             return handle_admitted
@@ -99,65 +79,117 @@ def _behind(admin_key: SecretStr, throttle: Throttle) -> type[APIRoute]:
     return AdminRoute
 
 
-async def _done(administer: Administer[Any], change: Callable[[Administration], T]) -> T:
+def _refuse_strangers(headers: Headers, admin_key: SecretStr) -> None:
     try:
-        result: T = await administer(change)
+        secret = auth.secret_in(headers)
+    except Refusal as refusal:
+        if refusal.status != 401:
+            raise
+        raise errors.invalid_admin_key(refusal.reason or "no key") from None
+    if not hmac.compare_digest(secret.encode(), admin_key.get_secret_value().encode()):
+        raise errors.invalid_admin_key("not the admin key")
+
+
+async def _done(run: Callable[[Callable[[Any], T]], Awaitable[T]], work: Callable[[Any], T]) -> T:
+    try:
+        return await run(work)
     except Impossible as error:
         raise Refusal(error.fault.value, _CODES[error.fault], str(error)) from error
-    return result
 
 
 def _add_callers(router: APIRouter, done: Done) -> None:
-    @router.get("/callers", summary="All callers")
+    @router.get("/callers", summary="All callers", response_model=administered.CallerList)
     async def list_callers() -> dict[str, Any]:
-        records = await done(lambda administration: administration.callers())
-        return {"object": "list", "data": [shown(record) for record in records]}
+        return {
+            "data": await done(
+                lambda administration: [_shown(administration, each) for each in administration.callers()]
+            )
+        }
 
-    @router.post("/callers", status_code=201, summary="Create a caller; its key is in this answer only")
+    @router.post(
+        "/callers",
+        status_code=201,
+        summary="Create a caller; its key is in this answer only",
+        response_model=administered.CallerWithKey,
+    )
     async def create_caller(body: NewCaller) -> dict[str, Any]:
-        document = {part: value for part, value in body.document().items() if part not in ("name", "expires_in_hours")}
+        terms = {part: value for part, value in body.document().items() if part not in ("caller", "expires_in_hours")}
         expires_ms = _from_now(body.expires_in_hours)
 
-        def create(administration: Administration) -> tuple[str, CallerRecord]:
-            return administration.create(body.name, document, expires_ms), administration.caller(body.name)
+        def create(administration: Administration) -> dict[str, Any]:
+            secret = administration.create(body.caller, terms, expires_ms)
+            return {**_shown(administration, administration.caller(body.caller)), "key": secret}
 
-        return _with_key(*await done(create))
+        created: dict[str, Any] = await done(create)
+        return created
 
-    @router.get("/callers/{name}", summary="One caller")
-    async def get_caller(name: str) -> dict[str, Any]:
-        return shown(await done(lambda administration: administration.caller(name)))
+    @router.get("/callers/{caller}", summary="One caller", response_model=administered.Caller)
+    async def get_caller(caller: str) -> Any:
+        return await done(lambda administration: _shown(administration, administration.caller(caller)))
 
-    @router.patch("/callers/{name}", summary="Change parts of a caller's terms; null takes one out")
-    async def update_caller(name: str, body: TermsBody) -> dict[str, Any]:
-        return shown(await done(lambda administration: administration.update(name, body.document())))
+    @router.patch(
+        "/callers/{caller}",
+        summary="Change parts of a caller's terms; null takes one out",
+        response_model=administered.Caller,
+    )
+    async def update_caller(caller: str, body: TermsBody = _NO_CHANGE) -> Any:
+        changes = body.document()
+        return await done(lambda administration: _shown(administration, administration.update(caller, changes)))
 
 
 def _add_keys(router: APIRouter, done: Done) -> None:
-    @router.post("/callers/{name}/keys", status_code=201, summary="Rotate: a new key, the others end after the overlap")
-    async def rotate_key(name: str, body: Rotation) -> dict[str, Any]:
+    @router.post(
+        "/callers/{caller}/keys",
+        status_code=201,
+        summary="Rotate: a new key, the others end after the overlap",
+        response_model=administered.CallerWithKey,
+    )
+    async def rotate_key(caller: str, body: Rotation = _USUAL_ROTATION) -> Any:
         overlap_ms, expires_ms = round(body.overlap_hours * MS_PER_HOUR), _from_now(body.expires_in_hours)
 
-        def rotate(administration: Administration) -> tuple[str, CallerRecord]:
-            return administration.rotate(
-                name, overlap_ms, expires_ms, revive=body.revive
-            ).secret, administration.caller(name)
+        def rotate(administration: Administration) -> dict[str, Any]:
+            rotated = administration.rotate(caller, overlap_ms, expires_ms, revive=body.revive)
+            return {**_shown(administration, administration.caller(caller)), "key": rotated.secret}
 
-        return _with_key(*await done(rotate))
+        return await done(rotate)
 
-    @router.delete("/callers/{name}/keys", summary="Revoke all keys of a caller")
-    async def revoke_all(name: str) -> dict[str, Any]:
-        await done(lambda administration: administration.caller(name))
-        return {"revoked": await done(lambda administration: administration.revoke(name))}
+    @router.delete("/callers/{caller}/keys", summary="Revoke all keys of a caller", response_model=administered.Revoked)
+    async def revoke_all(caller: str) -> dict[str, Any]:
+        await done(lambda administration: administration.caller(caller))
+        return {"revoked": await done(lambda administration: administration.revoke(caller))}
 
-    @router.delete("/callers/{name}/keys/{key_id}", summary="Revoke one key")
-    async def revoke_one(name: str, key_id: str) -> dict[str, Any]:
-        record = await done(lambda administration: administration.caller(name))
+    @router.delete("/callers/{caller}/keys/{key_id}", summary="Revoke one key", response_model=administered.Revoked)
+    async def revoke_one(caller: str, key_id: str) -> dict[str, Any]:
+        record = await done(lambda administration: administration.caller(caller))
         if key_id not in {key.id for key in record.keys}:
-            raise Refusal(404, "not_found", f"{name} has no key {key_id}")
+            raise Refusal(404, "not_found", f"{caller} has no key {key_id}")
         return {"revoked": await done(lambda administration: administration.revoke(key_id))}
 
 
-def _add_reports(router: APIRouter, sums: Sums, audit: Audit) -> None:
+def _add_unknown(router: APIRouter, done: Done) -> None:
+    @router.get(
+        "/unknown",
+        summary="Requests that the provider may have billed, oldest first",
+        response_model=administered.UnknownList,
+    )
+    async def list_unknown() -> dict[str, Any]:
+        rows = await done(lambda reconciliation: reconciliation.unknown())
+        return {"data": [unknown_document(row) for row in rows]}
+
+    @router.post(
+        "/unknown/{request_id}",
+        summary="Close an unknown row with what the provider billed",
+        response_model=administered.Resolution,
+    )
+    async def resolve_unknown(request_id: str, body: ResolutionBody) -> Any:
+        billed = Billed(body.release is True, body.seconds, body.cost_usd)
+        if not billed.one:
+            raise Refusal(400, "invalid_value", "name exactly one of release, seconds and cost_usd")
+        resolved = await done(lambda reconciliation: reconciliation.resolve(request_id, billed))
+        return resolved.document()
+
+
+def _add_reports(router: APIRouter, done: Done, sums: Sums, audit: Audit) -> None:
     @router.get("/usage", summary="Usage of all callers")
     async def usage(
         by: Annotated[Grouping, Query()] = Grouping.CALLER,
@@ -165,51 +197,20 @@ def _add_reports(router: APIRouter, sums: Sums, audit: Audit) -> None:
         until: Annotated[date | None, Query()] = None,
         caller: Annotated[str | None, Query()] = None,
     ) -> UsageList:
-        found = await sums(by, Period(since, until), caller)
+        found = await sums(by, period_of(since, until), caller)
+        if caller is not None and not found and since is None and until is None:
+            await done(lambda administration: administration.caller(caller))  # 404 for one that never was
         return UsageList(data=[each.as_json(by) for each in found])
 
-    @router.get("/audit", summary="The latest administrative changes, newest first")
+    @router.get(
+        "/audit", summary="The latest administrative changes, newest first", response_model=administered.AuditList
+    )
     async def entries(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
-        return {"object": "list", "data": [audited(entry) for entry in await audit(limit)]}
+        return {"data": [audit_document(entry) for entry in await audit(limit)]}
 
 
-def shown(record: CallerRecord) -> dict[str, Any]:
-    """A caller as JSON: `{"name", "origin", "created_ms", "terms", "keys": [...]}`, with no key in it."""
-    at_ms = now_ms()
-    return {
-        "name": record.name,
-        "origin": record.origin,
-        "created_ms": record.created_ms,
-        "terms": record.terms.document(),
-        "keys": [_key(key, at_ms) for key in record.keys],
-    }
-
-
-def _with_key(secret: str, record: CallerRecord) -> dict[str, Any]:
-    return {**shown(record), "key": secret}
-
-
-def audited(entry: AuditEntry) -> dict[str, Any]:
-    return {
-        "at_ms": entry.at_ms,
-        "actor": entry.actor,
-        "action": entry.action,
-        "subject": entry.subject,
-        "before": entry.before,
-        "after": entry.after,
-    }
-
-
-def _key(key: KeyRecord, at_ms: int) -> dict[str, Any]:
-    return {
-        "id": key.id,
-        "last4": key.last4,
-        "state": key.state(at_ms),
-        "created_ms": key.created_ms,
-        "expires_ms": key.expires_ms,
-        "revoked_ms": key.revoked_ms,
-        "last_used_ms": key.last_used_ms,
-    }
+def _shown(administration: Administration, record: CallerRecord) -> dict[str, Any]:
+    return caller_document(record, administration.standings(record), now_ms())
 
 
 def _from_now(hours: float | None) -> int | None:

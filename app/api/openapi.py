@@ -121,8 +121,8 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
     for path in ("/healthz", "/readyz"):
         document["paths"][path]["get"]["security"] = []
     for path, operations in document["paths"].items():
-        for operation in operations.values():
-            _tell_errors(path, operation)
+        for method, operation in operations.items():
+            _tell_errors(path, method, operation)
     components["schemas"].pop("HTTPValidationError", None)
     components["schemas"].pop("ValidationError", None)
     return document
@@ -136,7 +136,7 @@ def _introduce(document: dict[str, Any], audio: dict[str, Any]) -> None:
     document["tags"] = [{"name": name, "description": words} for name, words in _TAGS if name in used]
 
 
-def _tell_errors(path: str, operation: dict[str, Any]) -> None:
+def _tell_errors(path: str, method: str, operation: dict[str, Any]) -> None:
     """FastAPI's own 422 never leaves the gateway: a bad value is a 400 in the envelope, as every other error."""
     responses = operation["responses"]
     if responses.pop("422", None) is not None:
@@ -144,9 +144,9 @@ def _tell_errors(path: str, operation: dict[str, Any]) -> None:
     if operation.get("security") != []:
         responses.setdefault("401", _ERROR_RESPONSE | {"description": _STATUSES[401]})
         responses.setdefault("503", _ERROR_RESPONSE | {"description": _STATUSES[503]})
-    if path == "/admin/v1/callers" and "201" in responses:
-        responses["409"] = _ERROR_RESPONSE | {"description": "There is a caller of this name already."}
-    if "{" in path:
+    if path.startswith("/admin/v1/") and method != "get":
+        responses["409"] = _ERROR_RESPONSE | {"description": "What is there stands against the change."}
+    if "{" in path or path == "/admin/v1/usage":
         responses["404"] = _ERROR_RESPONSE | {"description": "Nothing of this name."}
 
 

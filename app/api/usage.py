@@ -1,4 +1,4 @@
-"""`GET /v1/usage`: the caller's own usage, in the sums that `audio-gateway usage` prints, and how his budgets stand."""
+"""`GET /v1/usage`: the caller's own usage, in the sums that `audio-gateway usage` prints, and how its budgets stand."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from app import errors
 from app.api.access import Identify
+from app.errors import Refusal
 from app.gateway.auth import Caller
 from app.gateway.report import Grouping, Period, Standing, UsageSum
 from app.policy.terms import Tags, parse_tags
@@ -51,7 +52,7 @@ def usage_router(report: Report, identify: Identify) -> APIRouter:
         until: Annotated[date | None, Query(description="Last UTC day, included")] = None,
         tag: Annotated[list[str] | None, Query(description="Only requests with this tag, k=v")] = None,
     ) -> OwnUsageList:
-        found = await report(caller, by, Period(since, until), _tags(tag or []))
+        found = await report(caller, by, period_of(since, until), _tags(tag or []))
         terms = caller.terms.document()
         return OwnUsageList(
             data=[each.as_json(by) for each in found.sums],
@@ -67,3 +68,10 @@ def _tags(given: list[str]) -> Tags:
         return parse_tags(given)
     except ValueError as error:
         raise errors.invalid_field("tag", "must be k=v") from error
+
+
+def period_of(since: date | None, until: date | None) -> Period:
+    """The period between two days, both included; Refusal 400 if they are in the wrong order."""
+    if since is not None and until is not None and since > until:
+        raise Refusal(400, "invalid_value", f"since: {since} is after until, {until}", param="since")
+    return Period(since, until)

@@ -1,13 +1,16 @@
-"""Callers as the commands show them: a line a key for people, a document a caller for programs."""
+"""Callers as the commands show them: a line a key for people, a line a key with whole times and ids for CSV."""
 
-from app.cli.times import iso, minute
+from decimal import ROUND_HALF_UP, Decimal
+
+from app.cli.times import minute
 from app.clock import now_ms
 from app.gateway.administration import CallerRecord, KeyRecord
+from app.gateway.presentation import caller_document
 from app.gateway.report import Standing
 from app.policy.budget import amount_text
 
-SPARE = ("id", "expires", "left", "last used")  # columns of `lines` that a narrow terminal does without
-BUDGETS_SPARE = ("held", "resets_at")
+SPARE = ("origin", "id", "last used", "expires")  # columns of `lines` that a narrow terminal does without
+BUDGETS_SPARE = ("held",)
 
 
 def lines(record: CallerRecord, stand: list[Standing]) -> list[dict[str, object]]:
@@ -15,15 +18,42 @@ def lines(record: CallerRecord, stand: list[Standing]) -> list[dict[str, object]
     return [_line(record, key, stand) for key in record.keys or (None,)]
 
 
-def document(record: CallerRecord, stand: list[Standing]) -> dict[str, object]:
-    """A caller as JSON, with no key in it."""
-    return {
-        "caller": record.name,
-        "origin": record.origin,
-        "terms": record.terms.document(),
-        "keys": [_key(key) for key in record.keys],
-        "budgets": [each.as_json() for each in stand],
-    }
+def flat(record: CallerRecord, stand: list[Standing]) -> list[dict[str, object]]:
+    """The same for CSV: the document of the caller, a line for each key."""
+    document = caller_document(record, stand, now_ms())
+    names = ("id", "last4", "state", "created_at", "expires_at", "revoked_at", "last_used_at")
+    keys = document.pop("keys") or [dict.fromkeys(names)]
+    return [
+        {
+            "caller": document["caller"],
+            "origin": document["origin"],
+            **{("key_id" if name == "id" else name): key[name] for name in names},
+            "terms": document["terms"],
+            "budgets": document["budgets"],
+        }
+        for key in keys
+    ]
+
+
+def budget_lines(name: str, stand: list[Standing]) -> list[dict[str, object]]:
+    """A line of a table for each budget."""
+    return [
+        {
+            "caller": name,
+            "budget": str(each.budget),
+            "spent": amount(each.spent, each),
+            "held": amount(each.held, each),
+            "left": amount(each.left, each),
+            "resets (UTC)": "never" if each.resets is None else each.resets.isoformat(),
+        }
+        for each in stand
+    ]
+
+
+def amount(value: int, standing: Standing) -> str:
+    """An amount in the budget's unit, short enough for a table: JSON has all digits."""
+    exact = Decimal(amount_text(value, standing.budget.unit))
+    return f"{exact.quantize(Decimal('0.000001'), ROUND_HALF_UP).normalize():f}"
 
 
 def plain(value: object) -> str:
@@ -38,27 +68,9 @@ def _line(record: CallerRecord, key: KeyRecord | None, stand: list[Standing]) ->
         "caller": record.name,
         "origin": record.origin,
         "id": key.id if key else "",
-        "key": f"...{key.last4}" if key else "",
+        "key": f"...{key.last4}" if key else "(settings)",
         "state": key.state(now_ms()) if key else "good",
         "expires": minute(key.expires_ms) if key else "",
         "last used": minute(key.last_used_ms) if key else "",
-        "spent": _amounts(stand, "spent"),
-        "left": _amounts(stand, "left"),
+        "budget left": ", ".join(f"{amount(each.left, each)} of {each.budget}" for each in stand),
     }
-
-
-def _key(key: KeyRecord) -> dict[str, object]:
-    return {
-        "id": key.id,
-        "last4": key.last4,
-        "state": key.state(now_ms()),
-        "created": iso(key.created_ms),
-        "expires": iso(key.expires_ms),
-        "last_used": iso(key.last_used_ms),
-    }
-
-
-def _amounts(stand: list[Standing], part: str) -> str:
-    return ", ".join(
-        f"{amount_text(getattr(each, part), each.budget.unit)}{each.budget.unit}/{each.budget.window}" for each in stand
-    )

@@ -6,18 +6,19 @@ from typing import Annotated, Any
 
 import typer
 
-from app.adapters.ledger import standings
 from app.callers import administration
 from app.cli import tables
-from app.cli.callers import BUDGETS_SPARE, SPARE, document, lines, plain
+from app.cli.callers import BUDGETS_SPARE, SPARE, budget_lines, flat, lines, plain
 from app.cli.completion import caller_names
-from app.cli.ending import FAILED, MISUSED, stop
-from app.cli.settings import ConfigFile, actor, database_of, explained, loaded, name_ledger
+from app.cli.ending import MISUSED, stop
+from app.cli.settings import ConfigFile, actor, database_of, explained, loaded, name_ledger, possible
 from app.cli.tables import Format
 from app.cli.times import length_ms, minute
 from app.clock import now_ms
 from app.config import Config
-from app.gateway.administration import Administration, Fault, Impossible, check_new_caller
+from app.gateway.administration import Administration, CallerRecord, check_new_caller
+from app.gateway.presentation import caller_document
+from app.gateway.report import Standing
 from app.policy.terms import parse_tags
 from app.units import optional_iso_time
 
@@ -72,7 +73,7 @@ def create(
     terms = _terms(model, task, rpm, burst, concurrency, budget, tag)
     expires_ms = _expiry_ms(expires)
     settings = loaded(config)
-    with _possible():  # before a ledger is made
+    with possible():  # before a ledger is made
         check_new_caller(name, terms, frozenset(each.id for each in settings.models))
     with _managed(settings, make=True) as callers:
         secret = callers.create(name, terms, expires_ms)
@@ -90,13 +91,9 @@ def list_callers(format: Shown = Format.TABLE, config: ConfigFile = None) -> Non
     """
     settings = loaded(config)
     with explained(), database_of(settings).session() as connection:
-        records = administration(settings, connection, actor()).callers()
-        stand = {each.name: standings(connection, each.name, each.terms.budgets, now_ms()) for each in records}
-    if format is Format.JSON:
-        told = [document(record, stand[record.name]) for record in records]
-    else:
-        told = [line for record in records for line in lines(record, stand[record.name])]
-    typer.echo(tables.rendered(told, format, SPARE), nl=False)
+        callers = administration(settings, connection, actor())
+        found = [(record, callers.standings(record)) for record in callers.callers()]
+    _print_callers(found, format)
 
 
 @app.command()
@@ -107,17 +104,16 @@ def show(name: Name, format: Shown = Format.TABLE, config: ConfigFile = None) ->
     """
     settings = loaded(config)
     with explained(), database_of(settings).session() as connection:
-        with _possible():
-            record = administration(settings, connection, actor()).caller(name)
-        stand = standings(connection, name, record.terms.budgets, now_ms())
-    if format is not Format.TABLE:
-        typer.echo(tables.rendered([document(record, stand)], format), nl=False)
-        return
-    terms = record.terms.document() or {"terms": "no limits"}
-    typer.echo(tables.rendered([{"term": part, "value": plain(value)} for part, value in terms.items()], format))
-    typer.echo(tables.rendered(lines(record, stand), format, SPARE), nl=False)
-    if stand:
-        typer.echo("\n" + tables.rendered([each.as_json() for each in stand], format, BUDGETS_SPARE), nl=False)
+        callers = administration(settings, connection, actor())
+        with possible():
+            record = callers.caller(name)
+        stand = callers.standings(record)
+    if format is Format.TABLE:
+        terms = record.terms.document() or {"terms": "no limits"}
+        typer.echo(tables.rendered([{"term": part, "value": plain(value)} for part, value in terms.items()], format))
+    _print_callers([(record, stand)], format)
+    if format is Format.TABLE and stand:
+        typer.echo("\n" + tables.rendered(budget_lines(name, stand), format, BUDGETS_SPARE), nl=False)
 
 
 @app.command()
@@ -237,16 +233,8 @@ def revoke(
 
 @contextmanager
 def _managed(settings: Config, *, make: bool = False) -> Iterator[Administration]:
-    with explained(), database_of(settings).session(make=make) as connection, _possible():
+    with explained(), database_of(settings).session(make=make) as connection, possible():
         yield administration(settings, connection, actor())
-
-
-@contextmanager
-def _possible() -> Iterator[None]:
-    try:
-        yield
-    except Impossible as error:
-        stop(str(error), MISUSED if error.fault is Fault.INVALID else FAILED)
 
 
 def _terms(
@@ -273,6 +261,18 @@ def _terms(
         "tags": tags,
     }
     return {part: value for part, value in stated.items() if value not in (None, [], {})}
+
+
+def _print_callers(found: list[tuple[CallerRecord, list[Standing]]], format: Format) -> None:
+    if format is Format.JSON:
+        rows = [caller_document(record, stand, now_ms()) for record, stand in found]
+    else:
+        shown = lines if format is Format.TABLE else flat
+        rows = [row for record, stand in found for row in shown(record, stand)]
+    typer.echo(
+        tables.rendered(rows, format, SPARE, empty="no callers yet; make one with `audio-gateway keys create`"),
+        nl=False,
+    )
 
 
 def _print_key(name: str, secret: str, format: Format) -> None:

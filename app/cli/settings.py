@@ -15,6 +15,7 @@ from app.adapters.ledger import Database, LedgerUnusable
 from app.callers import configured_keys
 from app.cli.ending import FAILED, MISUSED, stop
 from app.config import Config, InvalidConfig
+from app.gateway.administration import Fault, Impossible
 
 ConfigFile = Annotated[
     Path | None,
@@ -33,6 +34,15 @@ def explained() -> Iterator[None]:
         stop(str(error), MISUSED)
     except LedgerUnusable as error:
         stop(str(error), FAILED)
+
+
+@contextmanager
+def possible() -> Iterator[None]:
+    """Turn a change that cannot be made into one line on standard error."""
+    try:
+        yield
+    except Impossible as error:
+        stop(str(error), MISUSED if error.fault is Fault.INVALID else FAILED)
 
 
 def loaded(file: Path | None) -> Config:

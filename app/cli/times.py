@@ -1,4 +1,4 @@
-"""Times as options tell them, and as they are shown: in UTC."""
+"""Times as options have them, and as tables show them: in UTC."""
 
 import re
 from datetime import UTC, datetime
@@ -23,11 +23,6 @@ def length_ms(text: str) -> int:
 def minute(at_ms: int | None) -> str:
     """A moment in a table."""
     return "" if at_ms is None else _utc(at_ms).strftime("%Y-%m-%d %H:%M")
-
-
-def iso(at_ms: int | None) -> str | None:
-    """A moment in a document."""
-    return None if at_ms is None else _utc(at_ms).isoformat(timespec="seconds")
 
 
 def _utc(at_ms: int) -> datetime:

@@ -4,6 +4,7 @@ import csv
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import date, datetime
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from app.adapters.ledger import has_usage, standings, usage_sums
 from app.adapters.ledger.export import Row, disagreements, exported_rows, rows_of
 from app.callers import administration
 from app.cli import tables
-from app.cli.callers import BUDGETS_SPARE
+from app.cli.callers import BUDGETS_SPARE, budget_lines
 from app.cli.completion import caller_names
 from app.cli.ending import FAILED, MISUSED, stop
 from app.cli.progress import Bar
@@ -24,10 +25,19 @@ from app.config import Config
 from app.gateway.administration import CallerRecord
 from app.gateway.report import Grouping, Period, Standing, UsageSum
 from app.policy.terms import Tags, Terms, parse_tags
+from app.units import usd_text
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
-SPARE = ("text", "audio", "output", "input", "refused", "settled", "unknown")  # what a narrow terminal does without
+SPARE = (
+    "text in",
+    "audio in",
+    "tokens out",
+    "tokens in",
+    "settled",
+    "refused",
+    "unknown",
+)  # what a narrow terminal does without
 
 ROWS_BETWEEN = 500  # two looks at the clock
 
@@ -67,12 +77,14 @@ def usage(
         terms = _terms(settings, records) if by is Grouping.CALLER else {}
         stand = {name: standings(connection, name, each.budgets, now_ms()) for name, each in terms.items()}
     if format is Format.TABLE:
-        typer.echo(tables.rendered([_columns(each, by) for each in sums], format, SPARE), nl=False)
+        empty = "no requests" if (since, until, caller, tag) == (None, None, None, None) else "no such requests"
+        lines, total = [_columns(each, by) for each in sums], _total(sums, by)
+        typer.echo(tables.rendered(lines, format, SPARE, total=total, empty=empty), nl=False)
         shown = [name for name in terms if caller in (None, name)]
         limits = [{"caller": name, **_limits(terms[name])} for name in shown if any(_limits(terms[name]).values())]
-        budgets = [{"caller": name, **each.as_json()} for name in shown for each in stand[name]]
-        for lines in filter(None, (limits, budgets)):
-            typer.echo("\n" + tables.rendered(lines, format, BUDGETS_SPARE), nl=False)
+        budgets = [line for name in shown for line in budget_lines(name, stand[name])]
+        for rows in filter(None, (limits, budgets)):
+            typer.echo("\n" + tables.rendered(rows, format, BUDGETS_SPARE), nl=False)
     else:
         rows = [each.as_json(by) for each in sums]
         if by is Grouping.CALLER and format is Format.JSON:
@@ -130,27 +142,40 @@ def _write(rows: Iterator[Row], format: str) -> None:
         if writer is None:
             writer = csv.DictWriter(sys.stdout, list(row), lineterminator="\n")
             writer.writeheader()
-        writer.writerow(row)
+        writer.writerow({name: tables.cell(value) for name, value in row.items()})
     sys.stdout.flush()
 
 
-def _columns(each: UsageSum, by: Grouping) -> dict[str, object]:
+def _columns(each: UsageSum, by: Grouping) -> tables.Row:
     """A line of the table: as the JSON, in fewer words, the audio in minutes."""
-    told = each.as_json(by)
     return {
-        by.value: told[by.value],
+        by.value: each.group,
         "requests": each.requests,
         "settled": each.settled,
         "unknown": each.unknown,
         "refused": each.refused,
-        "input": each.input_tokens,
-        "audio": each.audio_tokens,
-        "text": each.text_tokens,
-        "output": each.output_tokens,
-        "total": each.total_tokens,
+        "tokens in": each.input_tokens,
+        "audio in": each.audio_tokens,
+        "text in": each.text_tokens,
+        "tokens out": each.output_tokens,
+        "tokens": each.total_tokens,
         "minutes": f"{each.audio_ms / 60_000:.2f}",
-        "cost USD": told["cost_usd"],
+        "cost USD": _dollars(each.cost_nano_usd),
     }
+
+
+def _dollars(nano: int) -> str:
+    """Six decimals, so that the lines are comparable; JSON and CSV have all digits."""
+    whole, _, rest = usd_text(round(nano, -3)).partition(".")
+    return f"{whole}.{rest:0<6}"
+
+
+def _total(sums: list[UsageSum], by: Grouping) -> tables.Row | None:
+    """The sum of all lines; None for one line, and for tags, of which a request may have several."""
+    if len(sums) < 2 or by is Grouping.TAG:
+        return None
+    names = [field.name for field in fields(UsageSum) if field.name != "group"]
+    return _columns(UsageSum("total", **{name: sum(getattr(each, name) for each in sums) for name in names}), by)
 
 
 def _terms(settings: Config, records: list[CallerRecord]) -> dict[str, Terms]:

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 from app.clock import now_ms
 from app.gateway.auth import Key
+from app.gateway.report import Standing
+from app.policy.budget import Budget
 from app.policy.terms import NAME, Terms
 from app.units import iso_time
 from app.wire import apikey, identifier
@@ -98,6 +100,7 @@ class CallerBook(Protocol):
     def transaction(self) -> AbstractContextManager[None]: ...
     def all(self) -> list[CallerRecord]: ...
     def get(self, name: str) -> CallerRecord | None: ...
+    def standings(self, name: str, budgets: tuple[Budget, ...]) -> list[Standing]: ...
     def create(self, key: Key, last4: str, entry: AuditEntry) -> bool: ...
     def change_terms(self, name: str, terms: Terms, entry: AuditEntry) -> None: ...
     def add_key(self, key: Key, last4: str, old_expire_ms: int, entry: AuditEntry) -> None: ...
@@ -125,6 +128,10 @@ class Administration:
             raise Impossible(Fault.MISSING, f"there is no caller named {name}")
         return record
 
+    def standings(self, record: CallerRecord) -> list[Standing]:
+        """How the caller's budgets stand now."""
+        return self._book.standings(record.name, record.terms.budgets)
+
     def create(self, name: str, document: Document, expires_ms: int | None = None) -> str:
         """A new caller on these terms; its first key, which is shown this once."""
         terms, now = check_new_caller(name, document, self._models), now_ms()
@@ -142,6 +149,8 @@ class Administration:
             merged = {part: value for part, value in {**before.document(), **changes}.items() if value is not None}
             # A model that has left the catalogue meanwhile stays named: what is not changed is not checked again.
             terms = _checked(merged, self._models | (before.models or frozenset()))
+            if terms == before:
+                return self.caller(name)
             entry = self._entry(now_ms(), "update", name, before.document(), terms.document())
             self._book.change_terms(name, terms, entry)
             return self.caller(name)

@@ -1,9 +1,11 @@
 """The admin API: for the admin key alone, off without one, and no key in any answer but the one that makes it."""
 
 import json
+import re
 import sqlite3
 import time
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from app.wire import apikey
 from tests.behaviour.test_kill import SILENCE
 from tests.stubs.gateway import ADMIN_KEY, NO_TLS, GatewayProcess
 from tests.stubs.raw import RawConnection, request
-from tests.stubs.upstream import ScriptedUpstream
+from tests.stubs.upstream import ScriptedUpstream, no_answer
 
 ROUTES = [
     ("GET", "/callers"),
@@ -24,6 +26,8 @@ ROUTES = [
     ("POST", "/callers/alice/keys"),
     ("DELETE", "/callers/alice/keys"),
     ("DELETE", "/callers/alice/keys/key_1"),
+    ("GET", "/unknown"),
+    ("POST", "/unknown/req_1"),
     ("GET", "/usage"),
     ("GET", "/audit"),
 ]
@@ -78,10 +82,16 @@ def test_the_admin_key_is_no_callers_key(gateway: GatewayProcess) -> None:
     assert httpx.get(f"{gateway.base_url}/usage", headers={"authorization": ADMIN_KEY}).status_code == 401
 
 
+def moment(text: str) -> float:
+    """Seconds since the epoch of a time in a document."""
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", text)
+    return datetime.fromisoformat(text).timestamp()
+
+
 def test_every_route_is_described(gateway: GatewayProcess) -> None:
     described = httpx.get(f"{gateway.host}/openapi.json").json()["paths"]
     for method, path in ROUTES:
-        name = path.replace("alice", "{name}").replace("key_1", "{key_id}")
+        name = path.replace("alice", "{caller}").replace("key_1", "{key_id}").replace("req_1", "{request_id}")
         assert described[f"/admin/v1{name}"][method.lower()]["summary"]
 
 
@@ -95,14 +105,15 @@ def test_the_life_of_a_caller(upstream: ScriptedUpstream, gateway: GatewayProces
         "budgets": ["5usd/day"],
         "tags": {"team": "search"},
     }
-    created = gateway.admin("POST", "/callers", {"name": "alice", "expires_in_hours": 24, **terms})
+    created = gateway.admin("POST", "/callers", {"caller": "alice", "expires_in_hours": 24, **terms})
     assert created.status_code == 201
     first = created.json()["key"]
     assert apikey.well_formed(first)
-    assert (created.json()["name"], created.json()["terms"]) == ("alice", terms)
+    assert (created.json()["caller"], created.json()["terms"]) == ("alice", terms)
     (key,) = created.json()["keys"]
     assert (key["state"], key["last4"]) == ("good", first[-4:])
-    assert key["expires_ms"] - key["created_ms"] == pytest.approx(24 * 3_600_000, abs=1000)
+    assert moment(key["expires_at"]) - moment(key["created_at"]) == pytest.approx(24 * 3_600, abs=1)
+    assert [each["left"] for each in created.json()["budgets"]] == ["5"]
     assert gateway.transcribe(first, SILENCE).status_code == 200
 
     changed = gateway.admin("PATCH", "/callers/alice", {"rpm": None, "burst": None, "concurrency": 9}).json()
@@ -113,7 +124,8 @@ def test_the_life_of_a_caller(upstream: ScriptedUpstream, gateway: GatewayProces
     rotated = gateway.admin("POST", "/callers/alice/keys", {"overlap_hours": 1}).json()
     second = rotated["key"]
     old, new = rotated["keys"]
-    assert old["expires_ms"] - new["created_ms"] == 3_600_000
+    assert moment(old["expires_at"]) - moment(new["created_at"]) == 3_600
+    assert moment(new["expires_at"]) - moment(new["created_at"]) == pytest.approx(24 * 3_600, abs=1)
     assert [gateway.transcribe(each, SILENCE).status_code for each in (first, second)] == [200, 200]
 
     assert gateway.admin("DELETE", f"/callers/team/keys/{old['id']}").status_code == 404
@@ -143,18 +155,27 @@ def test_the_life_of_a_caller(upstream: ScriptedUpstream, gateway: GatewayProces
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "code", "named"),
     [
-        ("POST", "/callers", {"name": "a b"}, 400, "invalid_value", "name"),
-        ("POST", "/callers", {"name": "team"}, 409, "conflict", "team"),
-        ("POST", "/callers", {}, 400, "invalid_value", "name"),
-        ("POST", "/callers", {"name": "x", "rmp": 5}, 400, "invalid_value", "rmp"),
-        ("POST", "/callers", {"name": "x", "rpm": 0}, 400, "invalid_value", "rpm"),
-        ("POST", "/callers", {"name": "x", "models": ["gpt-9"]}, 400, "invalid_value", "gpt-9"),
-        ("POST", "/callers", {"name": "x", "budgets": ["5eur"]}, 400, "invalid_value", "5eur"),
-        ("POST", "/callers", {"name": "x", "expires_in_hours": 0}, 400, "invalid_value", "expires_in_hours"),
-        ("POST", "/callers", {"name": "x", "expires_in_hours": 1e300}, 400, "invalid_value", "expires_in_hours"),
-        ("POST", "/callers", {"name": "x", "expires_in_hours": 1e9}, 400, "invalid_value", "expires_in_hours"),
+        ("POST", "/callers", {"caller": "a b"}, 400, "invalid_value", "name"),
+        ("POST", "/callers", {"caller": "team"}, 409, "conflict", "team"),
+        ("POST", "/callers", {}, 400, "invalid_value", "caller"),
+        ("POST", "/callers", {"caller": "x", "rmp": 5}, 400, "invalid_value", "rmp"),
+        ("POST", "/callers", {"caller": "x", "rpm": 0}, 400, "invalid_value", "rpm"),
+        ("POST", "/callers", {"caller": "x", "models": ["gpt-9"]}, 400, "invalid_value", "gpt-9"),
+        ("POST", "/callers", {"caller": "x", "budgets": ["5eur"]}, 400, "invalid_value", "5eur"),
+        ("POST", "/callers", {"caller": "x", "expires_in_hours": 0}, 400, "invalid_value", "expires_in_hours"),
+        ("POST", "/callers", {"caller": "x", "expires_in_hours": 1e300}, 400, "invalid_value", "expires_in_hours"),
+        ("POST", "/callers", {"caller": "x", "expires_in_hours": 1e9}, 400, "invalid_value", "expires_in_hours"),
         ("POST", "/callers/x/keys", {"overlap_hours": -1}, 400, "invalid_value", "overlap_hours"),
         ("POST", "/callers/x/keys", {}, 404, "not_found", "x"),
+        ("POST", "/callers/x/keys", None, 404, "not_found", "x"),
+        ("PATCH", "/callers/x", None, 404, "not_found", "x"),
+        ("POST", "/callers", None, 400, "invalid_value", "body: is required"),
+        ("POST", "/unknown/x", {"release": True}, 404, "not_found", "no unknown row x"),
+        ("POST", "/unknown/x", {}, 400, "invalid_value", "exactly one of release, seconds and cost_usd"),
+        ("POST", "/unknown/x", {"release": True, "seconds": 1}, 400, "invalid_value", "exactly one"),
+        ("POST", "/unknown/x", {"release": False}, 400, "invalid_value", "release"),
+        ("GET", "/usage?caller=x", None, 404, "not_found", "no caller named x"),
+        ("GET", "/usage?since=2026-11-02&until=2026-11-01", None, 400, "invalid_value", "is after until"),
         ("PATCH", "/callers/x", {"rpm": 5}, 404, "not_found", "x"),
         ("PATCH", "/callers/x", {"name": "y"}, 400, "invalid_value", "name"),
         ("GET", "/callers/x", None, 404, "not_found", "x"),
@@ -173,7 +194,7 @@ def test_what_cannot_be_done(
     answer = gateway.admin(method, path, body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
     assert named in answer.json()["error"]["message"]
-    assert "x" not in [each["name"] for each in gateway.admin("GET", "/callers").json()["data"]]
+    assert "x" not in [each["caller"] for each in gateway.admin("GET", "/callers").json()["data"]]
 
 
 def test_without_a_key_in_the_settings_there_is_no_admin_api(tmp_path: Path) -> None:
@@ -217,7 +238,14 @@ def changed(gateway: GatewayProcess, sql: str) -> None:
 
 def test_callers_of_the_settings_are_shown_and_not_changed(gateway: GatewayProcess) -> None:
     shown = gateway.admin("GET", "/callers/team").json()
-    assert shown == {"name": "team", "origin": "settings", "created_ms": None, "terms": {}, "keys": []}
+    assert shown == {
+        "caller": "team",
+        "origin": "settings",
+        "created_at": None,
+        "terms": {},
+        "keys": [],
+        "budgets": [],
+    }
     assert shown in gateway.admin("GET", "/callers").json()["data"]
     for method, path, body in (
         ("PATCH", "/callers/team", {"rpm": 5}),
@@ -253,16 +281,16 @@ def test_a_ledger_that_cannot_be_read_is_an_envelope_with_a_time_to_come_back(tm
             own,
             gateway.admin("GET", "/usage"),
             gateway.admin("GET", "/audit"),
-            gateway.admin("POST", "/callers", {"name": "alice"}),
+            gateway.admin("POST", "/callers", {"caller": "alice"}),
         ]
         for answer in answers:
             assert told(answer) == (503, "application/json", "ledger_unavailable")
             assert answer.headers["retry-after"] == "5"
-        assert [each["name"] for each in gateway.admin("GET", "/callers").json()["data"]] == ["team"]
+        assert [each["caller"] for each in gateway.admin("GET", "/callers").json()["data"]] == ["team"]
 
 
 def test_a_budget_without_end_is_a_bad_value(gateway: GatewayProcess) -> None:
-    answer = gateway.admin("POST", "/callers", {"name": "endless", "budgets": ["9" * 1_000_000 + "usd"]})
+    answer = gateway.admin("POST", "/callers", {"caller": "endless", "budgets": ["9" * 1_000_000 + "usd"]})
     assert told(answer) == (400, "application/json", "invalid_value")
 
 
@@ -281,3 +309,77 @@ def test_one_key_of_two_callers_stops_the_start(tmp_path: Path) -> None:
             assert done.stderr.count("\n") == 1
             assert "callers.b: has the same key as callers.a" in done.stderr
             assert key not in done.stderr
+
+
+def test_no_body_is_needed_where_every_field_is_optional(gateway: GatewayProcess) -> None:
+    gateway.create_caller("bodiless", rpm=5)
+    rotated = gateway.admin("POST", "/callers/bodiless/keys")
+    assert rotated.status_code == 201
+    old, new = rotated.json()["keys"]
+    assert moment(old["expires_at"]) - moment(new["created_at"]) == 24 * 3_600
+    changes = len(gateway.admin("GET", "/audit").json()["data"])
+    unchanged = gateway.admin("PATCH", "/callers/bodiless")
+    assert (unchanged.status_code, unchanged.json()["terms"]) == (200, {"rpm": 5})
+    assert len(gateway.admin("GET", "/audit").json()["data"]) == changes
+
+
+def test_a_revoked_caller_is_revived_on_demand_alone(gateway: GatewayProcess) -> None:
+    gateway.create_caller("gone")
+    gateway.admin("DELETE", "/callers/gone/keys")
+    refused = gateway.admin("POST", "/callers/gone/keys")
+    assert told(refused) == (409, "application/json", "conflict")
+    assert gateway.admin("POST", "/callers/gone/keys", {"revive": True}).status_code == 201
+
+
+def test_a_wrong_admin_key_is_answered_about_the_admin_key(gateway: GatewayProcess) -> None:
+    for authorization in ((), (f"Bearer {gateway.key}",)):
+        message = ask(gateway, "GET", "/callers", authorization).json()["error"]["message"]
+        assert "admin key" in message
+        assert "AUDIO_GATEWAY_ADMIN_KEY" in message
+        assert "sk-agw-" not in message
+
+
+@pytest.mark.parametrize(
+    ("billed", "expected"),
+    [
+        ({"release": True}, {"state": "released", "cost_usd": "0", "audio_seconds": 0}),
+        ({"seconds": 0.1}, {"state": "settled", "cost_usd": "0.00001", "audio_seconds": 0.1}),
+        ({"cost_usd": "0.5"}, {"state": "settled", "cost_usd": "0.5", "audio_seconds": 0.506}),
+    ],
+    ids=["released", "seconds", "cost"],
+)
+def test_unknown_rows_are_listed_and_closed(
+    upstream: ScriptedUpstream, gateway: GatewayProcess, billed: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    key = gateway.create_caller(f"unsure-{next(iter(billed))}")
+    upstream.reply(no_answer())
+    request_id = gateway.transcribe(key, SILENCE).headers["x-request-id"]
+    gateway.wait_for_row(request_id, "unknown")
+    (row,) = gateway.admin("GET", "/unknown").json()["data"]
+    assert (row["id"], row["caller"], row["model"]) == (request_id, f"unsure-{next(iter(billed))}", "whisper-1")
+    assert moment(row["admitted_at"]) == pytest.approx(time.time(), abs=60)
+    wrong = gateway.admin("POST", f"/unknown/{request_id}", {"cost_usd": "much"})
+    assert told(wrong) == (400, "application/json", "invalid_value")
+    closed = gateway.admin("POST", f"/unknown/{request_id}", billed)
+    assert (closed.status_code, closed.json()) == (200, {"id": request_id, **expected})
+    assert gateway.row(request_id)["state"] == expected["state"]
+    assert gateway.admin("GET", "/unknown").json()["data"] == []
+    assert gateway.admin("POST", f"/unknown/{request_id}", billed).status_code == 404
+    entry = gateway.admin("GET", "/audit").json()["data"][0]
+    assert (entry["action"], entry["actor"], entry["subject"]) == ("resolve", "admin-api", request_id)
+
+
+def test_every_answer_of_the_admin_api_has_a_schema(gateway: GatewayProcess) -> None:
+    document = httpx.get(f"{gateway.host}/openapi.json").json()
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if path.startswith("/admin"):
+                (good,) = (each for status, each in operation["responses"].items() if status.startswith("2"))
+                name = good["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+                assert document["components"]["schemas"][name]["properties"], (method, path)
+
+
+def test_the_api_shows_a_caller_as_the_command_does(gateway: GatewayProcess) -> None:
+    gateway.create_caller("twofold", rpm=5, budgets=["5usd/day", "10min"], tags={"team": "search"})
+    done = gateway.invoke("keys", "show", "twofold", "--format", "json")
+    assert json.loads(done.stdout) == [gateway.admin("GET", "/callers/twofold").json()]

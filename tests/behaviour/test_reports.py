@@ -74,7 +74,7 @@ def test_how_budgets_stand_is_told_the_same_everywhere(upstream: ScriptedUpstrea
     assert row["budgets"] == told["budgets"]
     assert row["limits"] == told["limits"]
     table = run(gateway, "usage", "--caller", "alice")
-    assert all(word in table for word in ("0.001usd/day", "0.0009504", "resets_at", tomorrow))
+    assert all(word in table for word in ("0.001usd/day", "0.00095", "resets (UTC)", tomorrow[:10]))
 
 
 def test_nobody_sees_the_usage_of_another(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
@@ -132,9 +132,8 @@ def test_the_rows_themselves(upstream: ScriptedUpstream, gateway: GatewayProcess
     lines = [json.loads(line) for line in run(gateway, "usage", "export").splitlines()]
     ours = [line for line in lines if line["caller"] == "exported"]
     assert [line["id"] for line in ours] == ids
-    assert {(line["state"], line["cost_usd"], line["held_usd"], line["tags"]) for line in ours} == {
-        ("settled", COST, BOUND, '{"n": "1"}')
-    }
+    assert {(line["state"], line["cost_usd"], line["held_usd"]) for line in ours} == {("settled", COST, BOUND)}
+    assert all(line["tags"] == {"n": "1"} for line in ours)
     done = gateway.command("usage", "export", "--format", "csv", "--verify")
     assert (done.returncode, done.stderr) == (0, "audio-gateway: sums and states agree with the rows\n")
     table = list(csv.DictReader(io.StringIO(done.stdout)))
@@ -175,7 +174,7 @@ def test_unknown_rows_are_resolved_in_three_ways(upstream: ScriptedUpstream, gat
     again = gateway.command("ledger", "resolve", ids[0], "--release")
     assert (again.returncode, again.stderr) == (1, f"audio-gateway: there is no unknown row {ids[0]}\n")
     entries = json.loads(run(gateway, "audit", "--format", "json"))
-    resolved = [entry for entry in entries if entry["what"] == "resolve"]
+    resolved = [entry for entry in entries if entry["action"] == "resolve"]
     assert [entry["subject"] for entry in resolved] == ids[::-1]
     assert [entry["after"]["state"] for entry in resolved] == ["settled", "settled", "released"]
     assert all(entry["before"]["cost_usd"] == BOUND for entry in resolved)

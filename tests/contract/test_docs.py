@@ -273,7 +273,7 @@ def test_the_options_of_the_terms_are_those_of_the_commands() -> None:
 def test_the_table_of_admin_routes_is_complete() -> None:
     async def unused(*_: Any) -> Any: ...
 
-    routes = admin_router(SecretStr("unused"), Throttle(1), unused, unused, unused).routes
+    routes = admin_router(SecretStr("unused"), Throttle(1), unused, unused, unused, unused).routes
     made = {
         f"{method} {route.path}" for route in routes if isinstance(route, APIRoute) for method in route.methods or ()
     }

@@ -177,12 +177,12 @@ def test_G110_callers_are_known_and_told_so_while_nothing_can_be_written(
     gateway, disk = failing
     disk.fail()
     models = httpx.get(f"{gateway.base_url}/models", headers={"authorization": gateway.key}, timeout=30, **NO_TLS)
-    made = gateway.admin("POST", "/callers", {"name": "never"})
+    made = gateway.admin("POST", "/callers", {"caller": "never"})
     assert models.status_code == 200
     assert (made.status_code, made.json()["error"]["code"]) == (503, "ledger_unavailable")
     disk.mend()
     assert gateway.admin("GET", "/callers/never").status_code == 404
-    assert gateway.admin("POST", "/callers", {"name": f"later-{id(disk)}"}).status_code == 201
+    assert gateway.admin("POST", "/callers", {"caller": f"later-{id(disk)}"}).status_code == 201
 
 
 def test_G110_what_was_never_recorded_is_unknown_after_a_kill(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_G112_a_ledger_that_somebody_keeps_locked_is_a_503_with_a_time_to_come_b
         gate.set()
         holding = stack.enter_context(Asking(gateway))
         command = gateway.command("keys", "create", "never")
-        made = gateway.admin("POST", "/callers", {"name": "never"})
+        made = gateway.admin("POST", "/callers", {"caller": "never"})
         is_withheld(settling.answer)
         is_refused_before_the_provider_could_work(holding.answer)
         assert readiness(gateway) == 503

@@ -164,7 +164,7 @@ key_sha256 = "{apikey.digest(self.key)}"
 
     def create_caller(self, name: str, **terms: Any) -> str:
         """A new caller on these terms, made over HTTP; the key."""
-        created = self.admin("POST", "/callers", {"name": name, **terms})
+        created = self.admin("POST", "/callers", {"caller": name, **terms})
         assert created.status_code == 201, created.text
         return str(created.json()["key"])
 

@@ -22,6 +22,7 @@ from app.adapters.ledger.callers import LedgerCallers
 from app.adapters.ledger.database import Database, LedgerUnusable
 from app.adapters.ledger.desk import LedgerDesk
 from app.adapters.ledger.reader import LedgerReader
+from app.adapters.ledger.resolving import LedgerUnknown
 from app.adapters.ledger.sums import has_usage, standings, usage_sums
 from app.adapters.ledger.writer import LedgerWriter
 
@@ -30,6 +31,7 @@ __all__ = [
     "LedgerCallers",
     "LedgerDesk",
     "LedgerReader",
+    "LedgerUnknown",
     "LedgerUnusable",
     "LedgerWriter",
     "has_usage",

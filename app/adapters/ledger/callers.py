@@ -7,8 +7,12 @@ from contextlib import AbstractContextManager
 import apsw
 
 from app.adapters.ledger.database import immediate, rows
+from app.adapters.ledger.sums import standings
+from app.clock import now_ms
 from app.gateway.administration import AuditEntry, CallerRecord, Document, KeyRecord
 from app.gateway.auth import Key
+from app.gateway.report import Standing
+from app.policy.budget import Budget
 from app.policy.terms import Terms
 
 _KEYS = """
@@ -68,6 +72,9 @@ class LedgerCallers:
         for key_id in key_ids:
             self._connection.execute("UPDATE keys SET revoked_ms = ? WHERE id = ?", (entry.at_ms, key_id))
         self._write(entry)
+
+    def standings(self, name: str, budgets: tuple[Budget, ...]) -> list[Standing]:
+        return standings(self._connection, name, budgets, now_ms())
 
     def audit(self, limit: int) -> list[AuditEntry]:
         """The latest changes, newest first."""

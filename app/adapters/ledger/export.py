@@ -1,12 +1,14 @@
 """The rows themselves, one after the other, and the check that the sums are theirs. Constant memory at any size."""
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
 import apsw
 
 from app.adapters.ledger.sums import COUNTED, bounds
 from app.gateway.report import Period
-from app.units import seconds_of, usd_text
+from app.units import iso_time, seconds_of, usd_text
 
 Row = dict[str, object]
 
@@ -22,6 +24,14 @@ _SUMMED = (
     "cost_nano_usd",
 )
 _INTERNAL = frozenset({"bound_nano_usd", "bound_audio_ms", "cost_nano_usd", "audio_ms", "held_seq", "closed_seq"})
+
+_NAMES = {
+    "received_ms": "received_at",
+    "admitted_ms": "admitted_at",
+    "sent_ms": "sent_at",
+    "answered_ms": "answered_at",
+    "done_ms": "done_at",
+}
 
 _DISAGREEMENTS = """
 WITH summed AS (
@@ -54,12 +64,23 @@ def exported_rows(connection: apsw.Connection, period: Period) -> Iterator[Row]:
     for values in cursor:
         names = names or [column[0] for column in cursor.get_description()]
         row = dict(zip(names, values, strict=True))
-        shown = {name: value for name, value in row.items() if name not in _INTERNAL}
+        shown = {_NAMES.get(name, name): _shown(name, value) for name, value in row.items() if name not in _INTERNAL}
         yield shown | {
             "audio_seconds": seconds_of(row["audio_ms"]),
             "cost_usd": usd_text(row["cost_nano_usd"]),
             "held_usd": usd_text(row["bound_nano_usd"]),
         }
+
+
+def _shown(name: str, value: Any) -> object:
+    """A value as documents have it: times in ISO 8601, tags as an object, a truth as one."""
+    if value is None:
+        return None
+    if name in _NAMES:
+        return iso_time(value)
+    if name == "tags":
+        return json.loads(value)
+    return bool(value) if name == "stream" else value
 
 
 def rows_of(connection: apsw.Connection, period: Period) -> tuple[int, int]:

@@ -1,12 +1,11 @@
 """Resolving rows in state `unknown`: what the provider really did, put in by someone who has looked."""
 
-from dataclasses import dataclass
-
 import apsw
 
 from app.adapters.ledger.callers import write_audit
 from app.adapters.ledger.database import immediate
 from app.gateway.administration import AuditEntry
+from app.gateway.reconciliation import UnknownRow
 from app.policy.budget import NOTHING, Amounts
 
 _UNKNOWN = """
@@ -21,17 +20,18 @@ INSERT INTO resolutions (caller, admitted_ms, cost_nano_usd, audio_ms, charged_t
 """
 
 
-@dataclass(frozen=True, slots=True)
-class UnknownRow:
-    """A row of which nobody knows whether the provider billed it; charged at its hold meanwhile."""
+class LedgerUnknown:
+    """The unknown rows as they are reconciled, over a connection of its own."""
 
-    id: str
-    caller: str
-    model: str
-    admitted_ms: int
-    error: str | None
-    charge: Amounts
-    upstream_request_id: str | None
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def rows(self) -> list[UnknownRow]:
+        """All of them, oldest first."""
+        return unknown_rows(self._connection)
+
+    def resolve(self, row: UnknownRow, charge: Amounts | None, entry: AuditEntry) -> bool:
+        return resolve(self._connection, row, charge, entry)
 
 
 def unknown_rows(connection: apsw.Connection) -> list[UnknownRow]:

@@ -1,18 +1,19 @@
 """`audio-gateway ledger unknown`."""
 
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from app.adapters.ledger.resolving import UnknownRow, unknown_rows
+from app.callers import reconciliation
 from app.cli import tables
-from app.cli.settings import ConfigFile, database_of, explained, loaded
+from app.cli.settings import ConfigFile, actor, database_of, explained, loaded
 from app.cli.tables import Format
-from app.cli.times import iso, minute
+from app.cli.times import minute
+from app.gateway.presentation import unknown_document
+from app.gateway.reconciliation import UnknownRow
 from app.units import seconds_of, usd_text
 
-SPARE = ("upstream_request_id", "held_seconds", "model", "error")  # columns that a narrow terminal does without
+SPARE = ("upstream id", "seconds", "model", "error")  # columns that a narrow terminal does without
 
 
 def unknown(
@@ -26,18 +27,21 @@ def unknown(
     """
     settings = loaded(config)
     with explained(), database_of(settings).session() as connection:
-        rows = [_shown(row, minute if format is Format.TABLE else iso) for row in unknown_rows(connection)]
-    typer.echo(tables.rendered(rows, format, SPARE), nl=False)
+        rows = reconciliation(settings, connection, actor()).unknown()
+    if format is not Format.TABLE:
+        typer.echo(tables.rendered([unknown_document(row) for row in rows], format), nl=False)
+        return
+    typer.echo(tables.rendered([_line(row) for row in rows], format, SPARE, empty="no unknown rows"), nl=False)
 
 
-def _shown(row: UnknownRow, moment: Callable[[int], str | None]) -> tables.Row:
+def _line(row: UnknownRow) -> tables.Row:
     return {
         "id": row.id,
         "caller": row.caller,
         "model": row.model,
-        "admitted": moment(row.admitted_ms),
+        "admitted": minute(row.admitted_ms),
         "error": row.error or "",
-        "held_usd": usd_text(row.charge.cost),
-        "held_seconds": seconds_of(row.charge.audio),
-        "upstream_request_id": row.upstream_request_id or "",
+        "held USD": usd_text(row.charge.cost),
+        "seconds": seconds_of(row.charge.audio),
+        "upstream id": row.upstream_request_id or "",
     }

@@ -13,6 +13,7 @@ from app.adapters.ledger import Database
 from app.adapters.ledger.export import disagreements, exported_rows
 from app.gateway.accounting import State
 from app.gateway.report import Period
+from app.units import iso_time
 from tests.adapters.ledger.entries import NOON_MS, hold, record, writing
 
 MANY = 200_000
@@ -64,7 +65,9 @@ def test_rows_as_they_are_told(database: Database, connection: apsw.Connection) 
     assert {row["held_usd"] for row in found} == {"0.000003"}
     assert [row["audio_seconds"] for row in found] == [1.0, 2.0, 0.0, 0.0]
     assert found[0]["input_tokens"] == 14
-    assert found[0]["tags"] == '{"team": "a"}'
+    assert found[0]["tags"] == {"team": "a"}
+    assert found[0]["admitted_at"] == iso_time(NOON_MS)
+    assert found[3]["done_at"] is None
     assert len({tuple(row) for row in found}) == 1
     assert not {"held_seq", "bound_nano_usd", "cost_nano_usd"} & set(found[0])
 

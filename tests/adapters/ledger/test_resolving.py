@@ -9,9 +9,10 @@ import pytest
 
 from app.adapters.ledger import Database, LedgerCallers, LedgerReader
 from app.adapters.ledger.export import disagreements
-from app.adapters.ledger.resolving import UnknownRow, resolve, unknown_rows
+from app.adapters.ledger.resolving import resolve, unknown_rows
 from app.gateway.accounting import State
 from app.gateway.administration import AuditEntry
+from app.gateway.reconciliation import UnknownRow
 from app.gateway.report import Period
 from app.policy.budget import Amounts, Window, first_day, next_day
 from tests.adapters.ledger.entries import BOUND, NOON_MS, hold, record, rows, writing
