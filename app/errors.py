@@ -303,6 +303,11 @@ def upstream_error(
     return Refusal(502, "upstream_error", message)
 
 
+def upstream_failed() -> Refusal:
+    """The last event of a stream in which the provider has said in words of its own that it failed."""
+    return upstream_error("The speech provider reported an error instead of the end of the transcript.")
+
+
 def upstream_cut() -> Refusal:
     """The last frame of a stream that broke off: the SDK raises on it, where a mere cut would end in silence."""
     return Refusal(502, "upstream_cut", "The speech provider's stream broke off before the transcript was complete.")

@@ -20,8 +20,9 @@ from app.gateway.intake import Upload
 from app.gateway.outbound import OutboundForm
 from app.policy.budget import NOTHING, Amounts
 from app.units import Tokens, Usage, UsageSource, to_ms
+from app.wire.failure import is_error_event, is_failure_event
 from app.wire.headers import towards_caller, upstream_request_id
-from app.wire.usage import closing_answer, is_end_marker, is_error_event, usage_of
+from app.wire.usage import closing_answer, is_end_marker, usage_of
 
 RESPONSE_FORMATS = frozenset({"json", "text", "srt", "verbose_json", "vtt", "diarized_json"})
 
@@ -127,20 +128,23 @@ class Account:
 
     async def _relayed(self, stream: Stream) -> AsyncIterator[bytes]:
         """Events as they come; the one that ends the transcript, and all behind it, after the settlement."""
-        ended, error_told = False, False
+        ended, failed, error_told = False, False, False
         try:
             async for event in stream.events:
                 done = closing_answer(event)
+                failed = failed or is_failure_event(event)
                 error_told = error_told or is_error_event(event)
                 if not ended and (done is not None or is_end_marker(event)):
+                    if failed and done is None:
+                        continue  # the end marker of a stream that has failed
                     ended = True
                     await self._settle(stream, usage_of(done))
                 self.answer_bytes += len(event.raw)
                 yield event.raw
             if error_told and not ended:
-                await self.fail(Failed(errors.upstream_error(), may_have_billed=True), stream.status)
+                await self.fail(Failed(errors.upstream_failed(), may_have_billed=True), stream.status)
             elif not ended:
-                raise Failed(errors.upstream_cut(), may_have_billed=True)
+                raise Failed(errors.upstream_failed() if failed else errors.upstream_cut(), may_have_billed=True)
         except asyncio.CancelledError:
             if not (ended or error_told):
                 yield _frame(errors.shutting_down())

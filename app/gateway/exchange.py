@@ -33,6 +33,8 @@ MAX_LOGGED_BYTES = 1024
 EVENTS_IN_A_ROW = 32
 ERROR_BODY_SECONDS = 5
 
+_WITHOUT_BODY = frozenset({204, 205})
+
 _log = logging.getLogger("audio_gateway.relay")
 
 
@@ -175,13 +177,20 @@ class Exchange:
         try:
             if body is None:
                 raise errors.upstream_bad_response(f"it is longer than {MAX_HELD_BYTES} bytes")
-            judge = partial(verdict.of_success, response.headers, body, self._form.text("response_format"))
-            document = judge() if len(body) <= PARSED_AT_ONCE_BYTES else await asyncio.to_thread(judge)
+            judge = partial(self._judged, response, body, self._form.text("response_format"))
+            shown, document = judge() if len(body) <= PARSED_AT_ONCE_BYTES else await asyncio.to_thread(judge)
         except Refusal as refusal:
             # Not a byte of it is logged: it may be a transcript.
             _log.warning("a success of the provider cannot be used: %s", refusal.message)
             raise _billed(refusal, response) from refusal
-        return Whole(response.status, response.headers, answered_ms, body, document)
+        return Whole(response.status, response.headers, answered_ms, shown, document)
+
+    def _judged(self, response: Response, body: bytes, response_format: str) -> tuple[bytes, object]:
+        """A success's body as the caller gets it, and its document; Refusal if it is none."""
+        if response.status in _WITHOUT_BODY:
+            raise errors.upstream_bad_response(f"{response.status} has no body")
+        document = verdict.of_success(response.headers, body, response_format)
+        return verdict.body_without_key(body, document, self._line.provider.redact), document
 
     async def _read(self, response: Response, limit: int, patience: Deadline) -> bytes | None:
         """The answer's body; None if it is longer than the limit."""
@@ -199,7 +208,7 @@ class Exchange:
 
     async def _events(self, response: Response) -> AsyncIterator[Event]:
         """Whole events as they come. The clock runs only while the provider's next bytes are awaited."""
-        splitter, body = EventSplitter(), aiter(response.body())
+        splitter, body, redact = EventSplitter(), aiter(response.body()), self._line.provider.redact
         try:
             while True:
                 with self._deadline.within(self._line.timeouts.sse_idle):
@@ -207,7 +216,7 @@ class Exchange:
                 if chunk is None:
                     break
                 for count, event in enumerate(splitter.feed(chunk), 1):
-                    yield self._redacted(event)
+                    yield verdict.event_without_key(event, redact)
                     if count % EVENTS_IN_A_ROW == 0:
                         await asyncio.sleep(0)  # other connections' turn
         except EventTooLarge as error:
@@ -216,11 +225,7 @@ class Exchange:
             raise _billed(errors.upstream_cut(), response) from error
         last = splitter.finish()
         if last is not None:
-            yield self._redacted(last)
-
-    def _redacted(self, event: Event) -> Event:
-        """An error that the provider streams may echo our key; every other event is passed on untouched."""
-        return verdict.event_without_key(event, self._line.provider.redact) if b"error" in event.raw else event
+            yield verdict.event_without_key(last, redact)
 
     def _failed(self, error: Exception) -> Failed:
         """What broke the exchange off, as the caller will be told; the form's own refusal comes first."""

@@ -1,7 +1,7 @@
 """What the provider's answer means for the caller: one map from its status, headers and body to ours. Pure.
 
-    2xx, readable                   passed on
-    2xx, unreadable                 502 upstream_bad_response, may have billed
+    2xx with a transcript           passed on
+    2xx without one                 502 upstream_bad_response, may have billed
     3xx                             502 upstream_redirect; never followed
     401, 402, and any error whose   502 upstream_auth_failed, upstream_out_of_credit: trouble of our own account, of
     code says the same              which the caller may not take part for its own
@@ -17,10 +17,12 @@ No byte of our key is in what comes out.
 """
 
 import json
+import re
 from collections.abc import Callable
 
 from app import errors
 from app.errors import Refusal
+from app.wire.failure import is_error
 from app.wire.headers import Headers, retry_after
 from app.wire.sse import Event
 from app.wire.usage import NotJson, document
@@ -28,7 +30,13 @@ from app.wire.usage import NotJson, document
 MAX_DETAIL_CHARACTERS = 300
 
 _PLAIN = frozenset({b"", b"identity", b"chunked"})
-_TEXT_FORMATS = frozenset({"text", "srt", "vtt"})
+_JSON_FORMATS = frozenset({"", "json", "verbose_json", "diarized_json"})
+_BEGINS_AS_JSON = re.compile(rb"(?:\xef\xbb\xbf)?\s*[{\[]")
+_PAGE = re.compile(
+    rb"(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?<(?:!doctype|html|head|body|error)\b", re.IGNORECASE | re.DOTALL
+)
+_ESCAPE = re.compile(rb"\\(?:/|u00[2-7])")
+_LINE_ENDS = re.compile(rb"[\r\n]+")
 _MAY_HIDE_A_SUCCESS = frozenset({408, 504, 524})
 _ACCOUNT_TROUBLE: dict[object, Callable[[], Refusal]] = {
     401: errors.upstream_auth_failed,
@@ -123,49 +131,93 @@ def _error_document(body: bytes) -> object:
 
 
 def of_success(headers: Headers, body: bytes, response_format: str) -> object:
-    """The JSON document of a whole success, None for a text; Refusal if it is not what was asked for."""
+    """The JSON document of a whole success, None for a text; Refusal if it is no transcript.
+
+    The rule, which docs/architecture.md explains: what was requested as JSON is an object; any other format is whatever
+    comes, which may be empty. A page of HTML and an object that is an error are no transcript in any format.
+    """
     if is_compressed(headers):
         raise errors.upstream_bad_response("it is compressed, which was not asked for")
-    if not body:
-        raise errors.upstream_bad_response("it is empty")
-    if response_format in _TEXT_FORMATS and _media_type(headers) != "application/json":
-        if _looks_like_html(headers, body):
-            raise errors.upstream_bad_response("it is an HTML page")
-        return None
-    try:
-        told = document(body)
-    except NotJson as error:
-        raise errors.upstream_bad_response("it is not JSON") from error
-    if not isinstance(told, dict) and response_format not in _TEXT_FORMATS:
-        raise errors.upstream_bad_response("it is not a JSON object")
-    if isinstance(told, dict) and told.get("error") and "text" not in told:
+    told = _object(body) if response_format in _JSON_FORMATS else _document_or_text(headers, body)
+    if told is None and _is_page(headers, body):
+        raise errors.upstream_bad_response("it is an HTML page")
+    if is_error(told):
         raise errors.upstream_bad_response("it is an error with the status of a success")
     return told
 
 
+def body_without_key(body: bytes, told: object, redact: Redact) -> bytes:
+    """A success's body as it came; written again in UTF-8 if our key is in it, or if it is JSON in another encoding."""
+    if told is not None and not _is_utf8(body):
+        body = _bytes(json.dumps(told, ensure_ascii=False))
+    return _without_key(body, told, redact) if told is not None and _has_escapes(body) else redact(body)
+
+
 def event_without_key(event: Event, redact: Redact) -> Event:
-    """An event as it came; written anew if our key is in it."""
+    """An event as it came; written again if our key is in it."""
+    raw = event.raw
+    clean = redact(raw)
+    if clean == raw and not _has_escapes(raw):
+        return event
     try:
-        told = document(event.data)
+        data = _without_key(event.data, document(event.data), redact)
     except NotJson:
-        told = None
+        return Event(clean)
+    if data == event.data:
+        return event if clean == raw else Event(clean)
+    kept = [line + b"\n" for line in _LINE_ENDS.split(clean) if line and not line.startswith(b"data")]
+    return Event(b"%bdata: %b\n\n" % (b"".join(kept), data))
+
+
+def _object(body: bytes) -> dict[str, object]:
+    if not body:
+        raise errors.upstream_bad_response("it is empty")
+    try:
+        told = document(body)
+    except NotJson as error:
+        raise errors.upstream_bad_response("it is not JSON") from error
     if not isinstance(told, dict):
-        return Event(redact(event.raw))
-    data = _without_key(event.data, told, redact)
-    return Event(redact(event.raw)) if data == event.data else Event(b"data: %b\n\n" % data)
+        raise errors.upstream_bad_response("it is not a JSON object")
+    return told
+
+
+def _document_or_text(headers: Headers, body: bytes) -> object:
+    """The document where the body may be and is JSON; None for a text, whatever its type says."""
+    if _media_type(headers) != "application/json" and not _BEGINS_AS_JSON.match(body):
+        return None
+    try:
+        return document(body)
+    except NotJson:
+        return None
+
+
+def _is_page(headers: Headers, body: bytes) -> bool:
+    """Whether it is HTML, or the XML of an error. The type alone does not decide: frameworks call any text HTML."""
+    start = body[:512].removeprefix(b"\xef\xbb\xbf").lstrip()
+    return _PAGE.match(start) is not None or (_media_type(headers) == "text/html" and start.startswith(b"<"))
+
+
+def _is_utf8(body: bytes) -> bool:
+    if body.isascii():
+        return b"\0" not in body[:4]
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _has_escapes(body: bytes) -> bool:
+    """Whether JSON's escapes stand for characters that a key may have, and may hide one from a search."""
+    return b"\\" in body and _ESCAPE.search(body) is not None
 
 
 def _media_type(headers: Headers) -> str:
     return headers.text(b"content-type").partition(";")[0].strip().lower()
 
 
-def _looks_like_html(headers: Headers, body: bytes) -> bool:
-    start = body[:64].lstrip().lower()
-    return _media_type(headers) == "text/html" or start.startswith((b"<!doctype html", b"<html"))
-
-
-def _without_key(body: bytes, told: dict[str, object], redact: Redact) -> bytes:
-    """The provider's own bytes; written anew if our key is in them, for JSON's escapes may hide it from a search."""
+def _without_key(body: bytes, told: object, redact: Redact) -> bytes:
+    """The provider's own bytes; written again if our key is in them, for JSON's escapes may hide it from a search."""
     plain = _bytes(json.dumps(told, ensure_ascii=False))
     clean = redact(plain)
     return body if clean == plain and redact(body) == body else clean

@@ -18,6 +18,8 @@ _CROSSING = {
     b"x-request-id": b"x-upstream-request-id",
 }
 _PRINTABLE = re.compile(rb"[ -~]{0,512}")
+# Frameworks call any text HTML; a browser would run what stands in it.
+_HTML = re.compile(rb"^\s*text/html(?![^;\s])", re.IGNORECASE)
 _NUMBER = re.compile(rb"\d+(?:\.\d*)?|\.\d+")
 
 # A client that waited as long as some servers ask for would never come back.
@@ -53,7 +55,7 @@ def towards_caller(answer: Headers) -> tuple[Header, ...]:
     for theirs, ours in _CROSSING.items():
         value = answer.get(theirs)
         if value is not None and _PRINTABLE.fullmatch(value):
-            crossing.append((ours, value))
+            crossing.append((ours, _HTML.sub(b"text/plain", value) if theirs == b"content-type" else value))
     return tuple(crossing)
 
 

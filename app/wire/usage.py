@@ -26,9 +26,15 @@ class NotJson(ValueError):
 
 
 def document(body: bytes) -> object:
-    """The JSON document in these bytes; NotJson for anything else, nesting without end included."""
+    """The JSON document in these bytes; NotJson for anything else, nesting without end included.
+
+    A byte that is not UTF-8 becomes U+FFFD: some engines cut a character in two at the end of a segment.
+    """
     try:
-        return json.loads(body)
+        try:
+            return json.loads(body)
+        except UnicodeDecodeError:
+            return json.loads(body.decode("utf-8-sig", "replace"))
     except (ValueError, RecursionError) as error:
         raise NotJson from error
 
@@ -56,17 +62,6 @@ def closing_answer(event: Event) -> dict[str, object] | None:
 def is_end_marker(event: Event) -> bool:
     """Whether this is the `data: [DONE]` that some providers send last."""
     return event.data.strip() == b"[DONE]" if b"[DONE]" in event.raw else False
-
-
-def is_error_event(event: Event) -> bool:
-    """Whether this is a `data: {"error": {...}}` frame, on which the SDKs raise."""
-    if b'"error"' not in event.raw:
-        return False
-    try:
-        told = document(event.data)
-    except NotJson:
-        return False
-    return isinstance(told, dict) and bool(told.get("error"))
 
 
 def _tokens(told: dict[str, object]) -> Usage | None:

@@ -144,6 +144,9 @@ ROWS: dict[str, str] = {
     "N222": "A time to come back may be a fraction, comes with 5xx as with 429, and is an hour at the most",
     "N223": "A success that comes before the form is complete, and breaks off, is told at once and costs nothing",
     "N224": "The end of a TLS connection without close_notify is a cut, and ends no answer",
+    "N225": "What may be a transcript is passed on and settled; an error under 200 is none, in whatever shape",
+    "N226": "An event of failure ends no transcript, nor does the end marker behind it",
+    "N227": "The provider's key is in no success and in no event, however it is written",
     # P: what real clients and providers send
     "P265": "A form may begin with a line break or another short preamble (Unity)",
     "P266": "The bytes of a file name, or of any other value that is never used, refuse no form",

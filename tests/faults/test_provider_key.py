@@ -114,17 +114,50 @@ FRAMES = {
     "error": 'data: {{"error": {{"message": "Bad key {}.", "code": "x"}}}}\n\n',
     "type error": 'event: error\ndata: {{"type": "error", "message": "Bad key {}."}}\n\n',
     "text": "event: error\ndata: Bad key {}.\n\n",
+    "failure": 'event: failure\ndata: {{"reason": "Bad key {}."}}\n\n',
+    "type failed": 'data: {{"type": "transcript.failed", "reason": "Bad key {}."}}\n\n',
+    "delta": 'data: {{"type": "transcript.text.delta", "delta": "{}"}}\n\n',
+    "list": 'data: ["{}"]\n\n',
+    "id": "id: {}\ndata: {{}}\n\n",
+    "comment": ": {}\n\n",
 }
-STREAMED = [(frame, echo) for frame in FRAMES for echo in ECHOES if (frame, echo) != ("text", "escaped in JSON")]
+PLAIN = ("text", "id", "comment")
+STREAMED = [(frame, echo) for frame in FRAMES for echo in ECHOES if frame not in PLAIN or echo != "escaped in JSON"]
 
 
 @pytest.mark.parametrize(("frame", "echo"), STREAMED)
-def test_E85_an_error_that_is_streamed_has_no_key_in_it(
+def test_E85_N227_no_event_of_a_stream_has_the_key_in_it(
     gateway: GatewayProcess, upstream: ScriptedUpstream, frame: str, echo: str
 ) -> None:
-    upstream.reply(sse(FIRST + FRAMES[frame].format(ECHOES[echo](PROVIDER_KEY)).encode()))
+    written = FRAMES[frame].format(ECHOES[echo](PROVIDER_KEY)).encode()
+    upstream.reply(sse(FIRST + written))
     answer = stream(gateway)
     assert answer.body.startswith(FIRST)
     assert b"[redacted]" in answer.body
     gateway.wait_for_row(request_id(answer), "unknown")
+    assert is_nowhere(gateway, answer.body, answer.headers)
+
+
+SUCCESSES: dict[str, tuple[str, str, str]] = {
+    "json": ("json", '{{"text": "hello {}"}}', "application/json"),
+    "a name": ("verbose_json", '{{"text": "hello", "{}": 1}}', "application/json"),
+    "text": ("text", "hello {}", "text/plain"),
+    "subtitles": ("srt", "1\n00:00:00,000 --> 00:00:01,000\n{}\n", "text/plain"),
+    "JSON as text": ("text", '{{"text": "{}"}}', "text/plain"),
+}
+WRITTEN = [
+    (shape, echo) for shape in SUCCESSES for echo in ECHOES if shape not in ("text", "subtitles") or "JSON" not in echo
+]
+
+
+@pytest.mark.parametrize(("shape", "echo"), WRITTEN)
+def test_N227_no_success_has_the_key_in_it(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, shape: str, echo: str
+) -> None:
+    response_format, body, kind = SUCCESSES[shape]
+    written = body.format(ECHOES[echo](PROVIDER_KEY)).encode()
+    upstream.reply(Reply(headers=[("Content-Type", kind)], body=written))
+    answer = post(gateway, form(fields=[("response_format", response_format)]))
+    assert (answer.status, b"[redacted]" in answer.body) == (200, True)
+    assert row_of(gateway, answer)["state"] == "settled"
     assert is_nowhere(gateway, answer.body, answer.headers)

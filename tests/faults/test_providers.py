@@ -9,11 +9,11 @@ from threading import Thread
 import pytest
 
 from tests.behaviour.caller import begin, connect, form, post
-from tests.faults.answers import DONE, FIRST, HELLO, is_unknown, stream
+from tests.faults.answers import DONE, FIRST, HELLO, is_unknown, json_bytes, row_of, stream
 from tests.stubs.certificate import certificate, serving
 from tests.stubs.gateway import GatewayProcess
 from tests.stubs.raw import chunked, multipart
-from tests.stubs.upstream import ScriptedUpstream, json_answer, sse_answer
+from tests.stubs.upstream import Reply, ScriptedUpstream, json_answer, sse_answer, text_answer
 
 # -- a success before the form is complete ----------------------------------------------------------------------------
 
@@ -79,3 +79,50 @@ def test_N224_the_bare_end_of_tls_does_not_end_a_stream(tmp_path: Path) -> None:
         answer = stream(gateway)
         assert (answer.complete, b'"upstream_cut"' in answer.body) == (False, True)
         assert b"transcript.text.done" not in answer.body
+
+
+# -- what is a transcript, and what is an error -----------------------------------------------------------------------
+
+# Each with the format that was requested, the answer, and what the caller gets of it.
+PAID: dict[str, tuple[str, Reply, bytes]] = {
+    "silence as text": ("text", text_answer(""), b""),
+    "silence as srt": ("srt", Reply(), b""),
+    "silence as vtt": ("vtt", text_answer("", "text/vtt"), b""),
+    "a format that is not known": (
+        "tsv",
+        text_answer("start\tend\ttext\n0\t500\ta\n"),
+        b"start\tend\ttext\n0\t500\ta\n",
+    ),
+    "a text that is called JSON": ("text", text_answer("hello", "application/json"), b"hello"),
+    "a text that is called HTML": ("text", text_answer("hello", "text/html; charset=utf-8"), b"hello"),
+    "a text in another encoding": ("text", text_answer("").but(body=b"caf\xe9"), b"caf\xe9"),
+    "JSON with a byte that is not UTF-8": (
+        "json",
+        json_bytes(b'{"text": "caf\xc3"}'),
+        '{"text": "caf\ufffd"}'.encode(),
+    ),
+    "another shape": ("json", json_bytes(b'{"spoken": "hello"}'), b'{"spoken": "hello"}'),
+}
+
+
+@pytest.mark.parametrize("answer", PAID)
+def test_N225_what_may_be_a_transcript_is_passed_on_and_charged_as_measured(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, answer: str
+) -> None:
+    response_format, reply, body = PAID[answer]
+    upstream.reply(reply)
+    found = post(gateway, form(fields=[("response_format", response_format)]))
+    assert (found.status, found.body) == (200, body)
+    assert "html" not in (found.header("content-type") or "")
+    row = row_of(gateway, found)
+    assert (row["state"], row["source"], row["audio_ms"]) == ("settled", "measured", 500)
+
+
+@pytest.mark.parametrize("body", [b'{"detail": "busy"}', b'{"error": "busy"}', b'{"code": 50001, "message": "busy"}'])
+@pytest.mark.parametrize("response_format", ["json", "text", "tsv"])
+def test_N225_an_error_under_200_is_no_transcript_in_any_format(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, response_format: str, body: bytes
+) -> None:
+    upstream.reply(text_answer(body.decode()))
+    answer = post(gateway, form(fields=[("response_format", response_format)]))
+    assert is_unknown(gateway, answer, 502, "upstream_bad_response")

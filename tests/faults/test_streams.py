@@ -57,6 +57,60 @@ def test_E92_an_error_that_the_provider_streams_is_passed_on(
     assert (row["status"], row["error"]) == (200, "upstream_error")
 
 
+FAILURES = {
+    "by its name": b'event: error\ndata: {"message": "out of memory"}\n\n',
+    "by its name alone": b"event: failure\ndata: out of memory\n\n",
+    "by its type": sse_frame({"type": "transcript.failed", "reason": "out of memory"}),
+    "in another shape": sse_frame({"code": 50001, "message": "out of memory"}),
+}
+
+
+@pytest.mark.parametrize("end_mark", [b"", b"data: [DONE]\n\n"], ids=["", "and the end mark"])
+@pytest.mark.parametrize("failure", FAILURES)
+def test_N226_a_failure_in_the_providers_own_words_is_no_end_of_a_transcript(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, failure: str, end_mark: bytes
+) -> None:
+    """It is passed on, and behind it comes an error on which the SDKs raise, in place of the end mark."""
+    upstream.reply(sse(FIRST + FAILURES[failure] + end_mark))
+    answer = stream(gateway)
+    assert answer.complete is False
+    assert answer.body.startswith(
+        FIRST + FAILURES[failure] + b'data: {"error": {"message": "The speech provider reported'
+    )
+    assert b"[DONE]" not in answer.body
+    row = gateway.wait_for_row(request_id(answer), "unknown")
+    assert (row["status"], row["error"]) == (200, "upstream_error")
+    assert is_charged_at_its_hold(row)
+
+
+def test_N226_the_end_mark_behind_an_error_settles_nothing(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    told = FIRST + sse_frame({"error": {"message": "Overloaded."}})
+    upstream.reply(sse(told + b"data: [DONE]\n\n"))
+    answer = stream(gateway)
+    assert (answer.body, answer.complete) == (told, True)
+    assert gateway.wait_for_row(request_id(answer), "unknown")["error"] == "upstream_error"
+
+
+def test_N226_a_transcript_that_ends_behind_a_failure_is_settled(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    """The provider tried again, say."""
+    upstream.reply(sse(FIRST + FAILURES["by its type"] + DONE))
+    answer = stream(gateway)
+    assert (answer.body, answer.complete) == (FIRST + FAILURES["by its type"] + DONE, True)
+    assert row_of(gateway, answer)["total_tokens"] == 59
+
+
+def test_N225_a_transcript_with_a_byte_that_is_not_utf8_is_settled(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    told = FIRST + DONE.replace(b"hel", b"he\xc3")
+    upstream.reply(sse(told))
+    answer = stream(gateway)
+    assert (answer.body, answer.complete) == (told, True)
+    assert row_of(gateway, answer)["total_tokens"] == 59
+
+
 def test_E80_a_stream_cut_behind_its_last_event_is_settled(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     done = sse_frame({"type": "transcript.text.done", "text": "hel", "usage": TOKENS})
     upstream.reply(sse(FIRST + done + b"data: [DONE]\n\n", cut_after=len(FIRST + done)))

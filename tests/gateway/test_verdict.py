@@ -9,6 +9,7 @@ from app.errors import Refusal
 from app.gateway import verdict
 from app.gateway.verdict import MAX_DETAIL_CHARACTERS, of_error, of_success
 from app.wire.headers import Headers
+from app.wire.sse import Event
 
 KEY = b"sk-provider/0123456789"
 NOW = 1_792_567_650.0
@@ -295,6 +296,25 @@ def test_the_event_stream_is_known_by_its_type(value: bytes, is_it: bool) -> Non
         (TEXT, b"1\n00:00:00,000 --> 00:00:01,000\na\n", "srt", None),
         (Headers([(b"content-type", b"text/vtt")]), b"WEBVTT\n", "vtt", None),
         (Headers([(b"content-encoding", b"Identity")]), b"{}", "json", {}),
+        (TEXT, b"", "text", None),
+        (NONE, b"", "srt", None),
+        (HTML, b"", "vtt", None),
+        (JSON, b"a", "text", None),
+        (HTML, b"a < b", "text", None),
+        (TEXT, b"<b> is a tag", "text", None),
+        (TEXT, b"{laughs} a", "text", None),
+        (TEXT, b'{"text": "a", "usage": 1}', "text", {"text": "a", "usage": 1}),
+        (TEXT, b"start\tend\ttext\n0\t500\ta\n", "tsv", None),
+        (TEXT, b"", "tsv", None),
+        (JSON, b'[{"text": "a"}]', "lrc", [{"text": "a"}]),
+        (JSON, b'{"text": "\xff"}', "json", {"text": "\ufffd"}),
+        (JSON, b'\xef\xbb\xbf{"text": "\xc3"}', "json", {"text": "\ufffd"}),
+        (
+            JSON,
+            b'{"code": 0, "message": "ok", "data": {"a": 1}}',
+            "json",
+            {"code": 0, "message": "ok", "data": {"a": 1}},
+        ),
     ],
 )
 def test_a_readable_success(headers: Headers, body: bytes, response_format: str, document: object) -> None:
@@ -308,17 +328,25 @@ GZIP = Headers([(b"content-type", b"application/json"), (b"content-encoding", b"
     ("headers", "body", "response_format", "reason"),
     [
         (JSON, b"", "json", "it is empty"),
-        (TEXT, b"", "text", "it is empty"),
+        (JSON, b'{"code": 50001, "message": "busy"}', "json", "it is an error with the status of a success"),
+        (TEXT, b' {"detail": "busy"}', "srt", "it is an error with the status of a success"),
+        (JSON, b'{"error": "busy"}', "tsv", "it is an error with the status of a success"),
+        (HTML, b"<p>busy", "tsv", "it is an HTML page"),
+        (
+            TEXT,
+            b"\xef\xbb\xbf<?xml version='1.0'?>\n<Error><Code>SlowDown</Code></Error>",
+            "text",
+            "it is an HTML page",
+        ),
+        (TEXT, b"<!-- nginx --><html>", "text", "it is an HTML page"),
         (JSON, b'{"text": "a', "json", "it is not JSON"),
         (TEXT, b"a", "json", "it is not JSON"),
         (TEXT, b"a", "", "it is not JSON"),
         (HTML, PAGE, "json", "it is not JSON"),
-        (JSON, b"a", "text", "it is not JSON"),
         (JSON, b"[" * 100_000, "json", "it is not JSON"),
         (JSON, b'["a"]', "json", "it is not a JSON object"),
         (JSON, b'"a"', "verbose_json", "it is not a JSON object"),
         (JSON, b"null", "json", "it is not a JSON object"),
-        (HTML, b"a", "text", "it is an HTML page"),
         (TEXT, b" \n<!doctype HTML>", "srt", "it is an HTML page"),
         (NONE, b"<HTML>", "vtt", "it is an HTML page"),
         (GZIP, gzip.compress(b'{"text": "a"}', mtime=0), "json", "it is compressed, which was not asked for"),
@@ -331,3 +359,44 @@ def test_a_success_that_cannot_be_read(headers: Headers, body: bytes, response_f
         of_success(headers, body, response_format)
     assert (caught.value.status, caught.value.code) == (502, "upstream_bad_response")
     assert caught.value.message.endswith(f": {reason}.")
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b'{"text":  "a"}', b'{"text":  "a"}'),
+        (b'{"text": "caf\xc3\xa9 \\u00e9 \\n"}', b'{"text": "caf\xc3\xa9 \\u00e9 \\n"}'),
+        (b'{"text": "a\\/b \\u0026"}', b'{"text": "a\\/b \\u0026"}'),
+        (b'{"text": "\xff"}', '{"text": "\ufffd"}'.encode()),
+        ('{"text": "a"}'.encode("utf-16"), b'{"text": "a"}'),
+        (b'{"text": "' + KEY + b'"}', b'{"text": "[redacted]"}'),
+        (b'{"text": "' + KEY.replace(b"/", b"\\/") + b'"}', b'{"text": "[redacted]"}'),
+        (b'{"text": "' + KEY.replace(b"s", b"\\u0073") + b'"}', b'{"text": "[redacted]"}'),
+        (KEY.decode().join(('{"text": "', '"}')).encode("utf-16"), b'{"text": "[redacted]"}'),
+    ],
+)
+def test_a_success_is_shown_as_it_came_but_for_our_key(body: bytes, shown: bytes) -> None:
+    assert verdict.body_without_key(body, of_success(JSON, body, "json"), redact) == shown
+
+
+def test_our_key_is_in_no_text() -> None:
+    text = b"1 " + KEY + b"\xff\n"
+    assert verdict.body_without_key(text, of_success(TEXT, text, "text"), redact) == b"1 [redacted]\xff\n"
+
+
+@pytest.mark.parametrize(
+    ("raw", "clean"),
+    [
+        (b"data: a\n\n", b"data: a\n\n"),
+        (b'id: 1\r\ndata: {"a": "\\/"}\r\n\r\n', b'id: 1\r\ndata: {"a": "\\/"}\r\n\r\n'),
+        (b"data: x " + KEY + b"\n\n", b"data: x [redacted]\n\n"),
+        (b": " + KEY + b"\ndata: {}\n\n", b": [redacted]\ndata: {}\n\n"),
+        (
+            b"event: failure\r\nid: 7\r\ndata: " + KEY.replace(b"/", b"\\/").join((b'["', b'"]')) + b"\r\n\r\n",
+            b'event: failure\nid: 7\ndata: ["[redacted]"]\n\n',
+        ),
+        (b'data: {"a":\ndata: "\\u0073' + KEY[1:] + b'"}\n\n', b'data: {"a": "[redacted]"}\n\n'),
+    ],
+)
+def test_an_event_is_shown_as_it_came_but_for_our_key(raw: bytes, clean: bytes) -> None:
+    assert verdict.event_without_key(Event(raw), redact).raw == clean

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.units import AudioMs, Tokens, Usage
 from app.wire.sse import Event, EventSplitter
-from app.wire.usage import DONE_TYPE, NotJson, closing_answer, document, is_end_marker, is_error_event, usage_of
+from app.wire.usage import DONE_TYPE, NotJson, closing_answer, document, is_end_marker, usage_of
 
 TOKENS = {"type": "tokens", "input_tokens": 14, "output_tokens": 45, "total_tokens": 59}
 COUNTED = Usage(tokens=Tokens(input=14, output=45, total=59))
@@ -231,28 +231,10 @@ def test_the_end_marker(raw: str, is_it: bool) -> None:
     assert is_end_marker(event(raw)) is is_it
 
 
-@pytest.mark.parametrize(
-    ("raw", "is_it"),
-    [
-        ('data: {"error": {"message": "x"}}', True),
-        ('data: {"error": "x"}', True),
-        ('event: error\ndata: {"error": {"message": "x"}}', True),
-        ('data: {"error": null, "type": "transcript.text.delta"}', False),
-        ('data: {"delta": "\\"error\\""}', False),
-        ('data: ["error"]', False),
-        ('data: {"error": ', False),
-        ("event: error", False),
-    ],
-)
-def test_an_error_event(raw: str, is_it: bool) -> None:
-    assert is_error_event(event(raw)) is is_it
-
-
 @given(st.binary(max_size=80), st.sampled_from([b"", DONE_TYPE.encode(), b"[DONE]", b'"error"']))
 def test_any_event_can_be_asked(noise: bytes, word: bytes) -> None:
     asked = Event(b"data: " + noise + word + b"\n\n")
     assert closing_answer(asked) is None
-    assert is_error_event(asked) is False
     assert is_end_marker(asked) is (asked.data.strip() == b"[DONE]")
 
 
@@ -296,7 +278,6 @@ def test_any_bytes_can_be_read_as_a_stream_and_asked_for_their_usage(words: list
         answer = closing_answer(each)
         assert answer is None or DONE_TYPE.encode() in each.raw
         assert usage_of(answer) is None or answer is not None
-        assert not is_error_event(each) or b'"error"' in each.data
         assert not is_end_marker(each) or b"[DONE]" in each.data
 
 
