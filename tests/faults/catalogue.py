@@ -123,6 +123,7 @@ ROWS: dict[str, str] = {
     "K155": "WebM is charged for what its packets play, whatever its time scale, time stamps and tracks say",
     "K156": "FLAC is charged for what its frames play, whatever STREAMINFO says",
     "K157": "MP4 and M4A are charged for what their samples play, whatever headers, tables and edit lists say",
+    "K158": "WAV is charged for what its bytes play in its codec, whatever rates and further formats its header states",
     # L: hostile callers: bytes that cost far more than they should
     "L180": "A byte of a file costs at most four times a byte of speech in small packets, or the length is estimated",
     "L181": "A file of the smallest packets that encoders make is measured",

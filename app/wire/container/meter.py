@@ -87,7 +87,7 @@ class AudioMeter:
         """
         evidence = self._reader.evidence()
         bits = max(0, size - self._tag_bytes) * 8
-        longest = bits / (evidence.bit_rate or self._container.lowest_bit_rate)
+        longest = bits / min(evidence.bit_rate or self._container.lowest_bit_rate, self._container.highest_bit_rate)
         if evidence.stated is None:
             return longest
         shortest = bits / (evidence.highest_bit_rate or self._container.highest_bit_rate)

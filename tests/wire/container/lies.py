@@ -13,7 +13,7 @@ from typing import Final
 import av
 
 from tests.audio import make
-from tests.wire.container.parts import element, page
+from tests.wire.container.parts import chunk, element, page
 
 SECONDS: Final = 20.0
 
@@ -254,6 +254,30 @@ def repeated(clip: bytes, times: int) -> bytes:
     return bytes(changed)
 
 
+# WAV
+
+
+def wav(codec: str, rate: int = 8_000) -> bytes:
+    return make("wav", codec, SECONDS, rate)
+
+
+_HUGE: Final = struct.pack("<HHIIHH", 1, 8, 192_000, 1, 64, 64)
+_FIRST_BYTES: Final = 36  # of a WAV with a plain `fmt `, up to the chunk behind it
+
+
+def second_format() -> bytes:
+    clip = wav("pcm_s16le", 16_000)
+    return clip[:_FIRST_BYTES] + chunk(b"fmt ", _HUGE) + clip[_FIRST_BYTES:]
+
+
+def extensible() -> bytes:
+    """Samples of 64 bits, of which 8 are valid: decoders read bytes."""
+    fields = struct.pack("<HHIIHHHHIH", 0xFFFE, 1, 8_000, 64_000, 8, 64, 22, 8, 4, 1)
+    guid = bytes.fromhex("000000001000800000aa00389b71")
+    body = b"WAVE" + chunk(b"fmt ", fields + guid) + chunk(b"data", b"\x80\x90" * round(4_000 * SECONDS))
+    return b"RIFF" + len(body).to_bytes(4, "little") + body
+
+
 SIXTY: Final = (("frame_duration", "60"),)
 
 LIES: Final[dict[str, Callable[[], bytes]]] = {
@@ -288,6 +312,13 @@ LIES: Final[dict[str, Callable[[], bytes]]] = {
     "mp4: FLAC of a tick": lambda: moment(m4a("flac", 44_100, "mp4")),
     "mp4: MP3 of a tick": lambda: moment(m4a("libmp3lame", 16_000, "mp4")),
     "mp4: PCM of a tick": lambda: moment(m4a("pcm_s16le", 16_000, "mp4")),
+    "wav: a second format of 98 Mbit/s": second_format,
+    "wav: a byte rate of 4 GB/s": lambda: overwritten(wav("pcm_s16le"), b"fmt ", (12, b"\xff" * 4)),
+    "wav: A-law of 64 bits": lambda: overwritten(wav("pcm_alaw"), b"fmt ", (18, b"\x40")),
+    "wav: samples of 64 bits, of which 8 are valid": extensible,
+    "wav: ADPCM of one sample in a block": lambda: overwritten(wav("adpcm_ms"), b"fmt ", (22, b"\1\0")),
+    "wav: ADPCM of IMA of one sample in a block": lambda: overwritten(wav("adpcm_ima_wav"), b"fmt ", (22, b"\1\0")),
+    "wav: G.722 of 4 GB/s": lambda: overwritten(wav("g722", 16_000), b"fmt ", (12, b"\xff" * 4)),
     "flac: one sample in STREAMINFO": flac,
     "flac: the highest sample rate in STREAMINFO": lambda: flac(655_350),
 }

@@ -89,20 +89,38 @@ def test_a_false_byte_rate_does_not_shorten_pcm() -> None:
 @pytest.mark.parametrize(
     ("fields", "rest", "expected"),
     [
-        ((1, 2, 44_100, 0, 0, 16), b"", 176_400.0),
-        ((1, 1, 8_000, 0, 0, 12), b"", 16_000.0),
-        ((0xFFFE, 2, 48_000, 0, 0, 24), struct.pack("<HHIH", 22, 24, 3, 1) + bytes(14), 288_000.0),
-        ((2, 1, 8_000, 4_096, 1024, 4), struct.pack("<HH", 32, 2036), 1024 * 8_000 / 2036),
-        ((2, 1, 8_000, 4_096, 1024, 4), struct.pack("<HH", 32, 0), 4_096.0),
-        ((0x42, 1, 8_000, 800, 24, 0), b"", 800.0),
-        ((0x42, 1, 8_000, 0, 24, 0), b"", None),
-        ((0x42, 1, 8_000, 4_000_000_000, 24, 0), b"", 8_000.0),
-        ((2, 1, 8_000, 4_096, 1024, 4), struct.pack("<HH", 32, 1), 8_000.0),
-        ((1, 0, 44_100, 0, 0, 16), b"", None),
+        ((1, 2, 44_100, 0, 0, 16), b"", (176_400.0, True)),
+        ((1, 1, 8_000, 0, 0, 12), b"", (16_000.0, True)),
+        ((1, 1, 8_000, 0, 0, 65_535), b"", (None, False)),
+        ((0xFFFE, 2, 48_000, 0, 0, 24), struct.pack("<HHIH", 22, 24, 3, 1) + bytes(14), (288_000.0, True)),
+        ((0xFFFE, 1, 16_000, 0, 8, 64), struct.pack("<HHIH", 22, 8, 4, 1) + bytes(14), (16_000.0, True)),
+        ((0xFFFE, 1, 16_000, 0, 4, 32), struct.pack("<HHIH", 22, 24, 4, 1) + bytes(14), (64_000.0, True)),
+        ((6, 1, 8_000, 0, 0, 64), b"", (8_000.0, True)),
+        ((2, 1, 8_000, 4_096, 1024, 4), struct.pack("<HH", 32, 2036), (1024 * 8_000 / 2036, True)),
+        ((2, 1, 8_000, 4_096, 1024, 4), struct.pack("<HH", 32, 1), (1024 * 8_000 / 2036, True)),
+        ((0x11, 1, 8_000, 4_096, 1024, 4), struct.pack("<HH", 2, 1), (1024 * 8_000 / 2041, True)),
+        ((0x31, 1, 8_000, 4_000_000_000, 65_000, 0), b"", (1_625.0, True)),
+        ((0x42, 1, 8_000, 4_000_000_000, 24, 0), b"", (800.0, True)),
+        ((0x28F, 1, 16_000, 4_000_000_000, 1, 8), b"", (8_000.0, True)),
+        ((0x161, 2, 44_100, 24_000, 24, 0), b"", (24_000.0, False)),
+        ((0x161, 2, 44_100, 4_000_000_000, 24, 0), b"", (40_000.0, False)),
+        ((0x161, 1, 8_000, 0, 24, 0), b"", (None, False)),
+        ((1, 0, 44_100, 0, 0, 16), b"", (None, True)),
     ],
 )
-def test_byte_rate(fields: tuple[int, ...], rest: bytes, expected: float | None) -> None:
+def test_byte_rate(fields: tuple[int, ...], rest: bytes, expected: tuple[float | None, bool]) -> None:
     assert byte_rate(struct.pack("<HHIIHH", *fields) + rest) == expected
+
+
+def test_a_second_format_does_not_shorten_the_audio() -> None:
+    large = struct.pack("<HHIIHH", 1, 8, 192_000, 1, 64, 64)
+    for formats in ((PCM_16K, large), (large, PCM_16K)):
+        assert measure(riff(*(chunk(b"fmt ", each) for each in formats), chunk(b"data", AUDIO))) == (2.0, False)
+    assert measure(riff(chunk(b"fmt ", PCM_16K), chunk(b"fmt ", PCM_16K), chunk(b"data", AUDIO))) == (2.0, True)
+
+
+def test_a_chunk_of_any_name_may_stand_before_the_audio() -> None:
+    assert measure(riff(chunk(b"\0\0\0\0", b"abcd"), chunk(b"fmt ", PCM_16K), chunk(b"data", AUDIO))) == (2.0, True)
 
 
 def test_the_bound_is_the_size_over_the_byte_rate() -> None:
