@@ -5,7 +5,8 @@
 Every frame tells its own length and holds a fixed number of samples, so a file is measured by hopping from header to
 header; that is right for constant and variable bit rates, with or without a header that states the number of frames.
 Where the hop ends on something else (a tag, a picture in a tag, garbage), the next two headers in a row that agree in
-version, layer and rate take the reader up again: one alone occurs in any noise.
+version, layer and rate take the reader up again: one alone occurs in any noise. Decoders play such a frame all the
+same, so lone frames of the same stream are not counted but add to what the frames need.
 
 The first frame may carry no audio but a `Xing`/`Info` (LAME) or `VBRI` (Fraunhofer) header with the number of frames
 that follow, and LAME adds the samples of silence that the encoder put before and behind the sound, which players cut
@@ -98,10 +99,16 @@ class Mp3Reader:
         self._frames = 0
         self._stated: float | None = None
         self._silence = 0.0
+        self._highest_bit_rate: float | None = None
+        self._stream = b""  # the header that the frames follow on
+        self._lone_ticks = 0
+        self._lone_until = 0
 
     def read(self, cursor: Cursor) -> Reading[None]:
         first = yield _STATED_BYTES
         if frame := FRAMES.get(first[:3]):
+            self._stream = first[:3]
+            self._highest_bit_rate = _BIT_RATES[first[1] >> 3 & 3 == 3, _LAYERS[first[1] >> 1 & 3]][-1] * 1000.0
             self._read_first(cursor, frame, first)
         while True:
             yield from self._hop(cursor)
@@ -139,14 +146,25 @@ class Mp3Reader:
             if frame := FRAMES.get(head):
                 both = yield frame.length + 3
                 if same_stream(head, both[frame.length :]):
+                    self._stream = head
                     cursor.spend(_RESYNC_WORK)
                     return True
+                if cursor.position >= self._lone_until and same_stream(self._stream, head):
+                    self._lone_ticks += frame.ticks
+                    self._lone_until = cursor.position + frame.length
             cursor.skip(1, _RESYNC_WORK)
         return False
 
     def evidence(self) -> Evidence:
         counted = max(0.0, self._ticks / _TICKS - self._silence)
-        return Evidence(self._stated, counted or None, packets=self._frames)
+        needed = (self._ticks + self._lone_ticks) / _TICKS
+        return Evidence(
+            stated=self._stated,
+            counted=counted or None,
+            needed=needed or None,
+            highest_bit_rate=self._highest_bit_rate,
+            packets=self._frames,
+        )
 
 
 def stated_frames(first: bytes) -> tuple[int | None, int]:

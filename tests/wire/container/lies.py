@@ -278,6 +278,25 @@ def extensible() -> bytes:
     return b"RIFF" + len(body).to_bytes(4, "little") + body
 
 
+# MP3
+
+
+def mp3(rate: int = 16_000) -> bytes:
+    """A file without a tag, whose first frame is an `Info` header."""
+    return make("mp3", "libmp3lame", SECONDS, rate, bit_rate=32_000, options=(("id3v2_version", "0"),))
+
+
+def mp3_of_one_frame(more: tuple[tuple[int, bytes], ...] = ()) -> bytes:
+    clip = mp3()
+    return overwritten(clip, b"Info" if b"Info" in clip else b"Xing", (4, _ONE), *more)
+
+
+def mp3_with_bytes_between() -> bytes:
+    """Each frame but the first ten stands alone."""
+    frames = packets(mp3())
+    return b"".join(frames[:10]) + b"".join(b"\0" + frame for frame in frames[10:])
+
+
 SIXTY: Final = (("frame_duration", "60"),)
 
 LIES: Final[dict[str, Callable[[], bytes]]] = {
@@ -319,6 +338,8 @@ LIES: Final[dict[str, Callable[[], bytes]]] = {
     "wav: ADPCM of one sample in a block": lambda: overwritten(wav("adpcm_ms"), b"fmt ", (22, b"\1\0")),
     "wav: ADPCM of IMA of one sample in a block": lambda: overwritten(wav("adpcm_ima_wav"), b"fmt ", (22, b"\1\0")),
     "wav: G.722 of 4 GB/s": lambda: overwritten(wav("g722", 16_000), b"fmt ", (12, b"\xff" * 4)),
+    "mp3: one frame by its first frame": mp3_of_one_frame,
+    "mp3: bytes between the frames": mp3_with_bytes_between,
     "flac: one sample in STREAMINFO": flac,
     "flac: the highest sample rate in STREAMINFO": lambda: flac(655_350),
 }
