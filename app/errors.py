@@ -174,8 +174,12 @@ def empty_file() -> Refusal:
     return Refusal(400, "empty_file", "The audio file is empty.", param="file")
 
 
-def invalid_file_format(formats: Iterable[str], kind: str) -> Refusal:
-    """`kind` names what the bytes look like instead, where that is known."""
+def invalid_file_format(formats: Iterable[str], kind: str, headless: bool = False) -> Refusal:
+    """`kind` names what the bytes look like instead, where that is known; `headless`: but for its beginning."""
+    if headless:
+        reason = f"the file is {kind} without its header, and cannot be played: it begins in the middle of a recording"
+        advice = "Send the parts of the recording joined to one file, from the first part on, which has the header."
+        return Refusal(400, "invalid_file_format", f"Invalid file format: {reason}. {advice}", param="file")
     told = f"the file looks like {kind}, and is none of" if kind else "the bytes are none of"
     return Refusal(
         400, "invalid_file_format", f"Invalid file format: {told} these formats: {', '.join(formats)}.", param="file"

@@ -231,7 +231,7 @@ async def _begun(items: _Items, open_spool: Callable[[], Spool]) -> _BegunFile:
     try:
         verdict, following = await _recognised(items, head)
         if isinstance(verdict, Unrecognised):
-            raise errors.invalid_file_format(FORMATS, verdict.kind)
+            raise errors.invalid_file_format(FORMATS, verdict.kind, verdict.headless)
         tally = AudioTally(verdict)
         await head.measure(tally)
     except BaseException:

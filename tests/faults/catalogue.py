@@ -50,7 +50,7 @@ ROWS: dict[str, str] = {
     "C51": "AAC in ADTS is not taken for MP3",
     "C53": "FLAC behind an ID3 tag is flac, FLAC in Ogg is ogg",
     "C55": "WebM is accepted, Matroska is not",
-    "C56": "MP4 is told by its brands, behind padding and in fragments too",
+    "C56": "MP4 is told by its brands, behind padding too",
     "C58": "AIFF, CAF, AMR and WMA are refused; an MPEG program stream is accepted as mpeg",
     "C59": "A file passes if its head is a listed format's: what follows is neither stored, served nor decoded",
     "C60": "A file too short to be told is refused",
@@ -158,4 +158,6 @@ ROWS: dict[str, str] = {
     "P258": "A path that is nearly one of ours is told which is meant, and what base_url should be",
     "P259": "Pages and apps of the settings may ask from the internet a gateway in a private network",
     "P255": "An offer of another protocol (h2c, websocket) is ignored: the request is served, with its body",
+    "P270": "An MP3 that begins in the middle of a frame is taken when frames follow in its head",
+    "P271": "A part of a recording that lacks its header is refused with what it lacks and how to send it",
 }

@@ -70,8 +70,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "C47-riff-of-another-kind": (b"RIFF\x24\0\0\0RMIDdata" + bytes(100), ""),
     "C47-rf64-of-another-kind": (b"RF64\xff\xff\xff\xffAVI LIST" + bytes(100), ""),
     "C47-big-endian-riff": (b"RIFX\0\0\0\x24WAVEfmt " + bytes(100), ""),
-    "C47-junk-before-mp3": (b"xx" + MP3, ""),
-    "C47-zeros-before-mp3": (bytes(300) + MP3, ""),
+    "C47-zeros-before-too-few-mp3-frames": (bytes(300) + MP3_FRAME * 3, ""),
     "C47-wav-behind-id3": (id3(bytes(300)) + CLIP, ""),
     "C47-id3-alone": (id3(bytes(5000)), ""),
     "C47-id3-longer-than-the-file": (id3(bytes(5000))[:2000] + MP3, ""),
@@ -132,12 +131,14 @@ TAKEN: dict[str, tuple[bytes, str]] = {
     "C56-3gp": (brands(b"3gp5"), "mp4"),
     "C56-3g2": (brands(b"3g2a"), "mp4"),
     "C56-stranger-that-is-compatible": (brands(b"zzzz", b"mp42"), "mp4"),
-    "C56-styp-first": (box(b"styp", b"msdh", bytes(4)) + FRAGMENT, "mp4"),
-    "C56-sidx-first": (box(b"sidx", bytes(24)) + FRAGMENT, "mp4"),
-    "C56-moof-first": (FRAGMENT, "mp4"),
+    "C56-moov-first": (box(b"moov", box(b"mvhd", bytes(100))) + FRAGMENT, "mp4"),
     "C56-free-first": (box(b"free", bytes(40)) + brands(b"M4A "), "m4a"),
     "C56-60-kb-of-free-first": (box(b"free", bytes(60_000)) + brands(b"M4A "), "m4a"),
     "C56-wide-and-skip-first": (box(b"wide") + box(b"skip", bytes(9)) + brands(b"isom"), "mp4"),
+    "P270-mp3-cut-in-a-frame": (MP3_FRAME[100:] + MP3, "mp3"),
+    "P270-mp3-behind-junk": (b"xx" + MP3, "mp3"),
+    "P270-mp3-behind-zeros": (bytes(300) + MP3, "mp3"),
+    "P270-mp3-cut-in-a-frame-behind-id3": (id3(bytes(300)) + MP3_FRAME[100:] + MP3, "mp3"),
     "C58-mpeg-1-program-stream": (b"\0\0\1\xba\x21" + bytes(100), "mpeg"),
     "C58-mpeg-2-program-stream": (b"\0\0\1\xba\x44" + bytes(100), "mpeg"),
     "C59-mp3-with-a-zip-behind": (MP3 + b"PK\3\4" + noise(500) + b"PK\5\6" + bytes(18), "mp3"),
@@ -161,6 +162,33 @@ def test_a_file_that_is_none_is_told_what_it_is(
         message = error_of(answer)["message"]
         assert message == f"Invalid file format: {told} these formats: {', '.join(FORMATS)}."
     assert (upstream.journal, upstream.connections_opened) == ([], before)
+
+
+WEBM = make("webm", "libopus", 3.0, 48_000)
+FLAC_FRAMES = make("flac", "flac", 1.0)
+HEADLESS: dict[str, tuple[bytes, str]] = {
+    "P271-webm-from-a-cluster-on": (WEBM[WEBM.index(b"\x1f\x43\xb6\x75") :], "WebM"),
+    "P271-moof-first": (FRAGMENT + box(b"mdat", bytes(100)), "fragmented MP4"),
+    "P271-styp-and-sidx-first": (
+        box(b"styp", b"msdh", bytes(4)) + box(b"sidx", bytes(24)) + FRAGMENT,
+        "fragmented MP4",
+    ),
+    "P271-ogg-from-a-page-on": (page([bytes(40)], 960) + page([bytes(40)], 1920), "Ogg"),
+    "P271-flac-from-a-frame-on": (FLAC_FRAMES[FLAC_FRAMES.index(b"\xff\xf8", 42) :], "FLAC"),
+}
+
+
+@pytest.mark.parametrize(("audio", "kind"), HEADLESS.values(), ids=HEADLESS.keys())
+def test_a_part_of_a_recording_is_told_what_it_lacks(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, audio: bytes, kind: str
+) -> None:
+    """MediaRecorder gives such parts: only the first has the header."""
+    answer = post(gateway, form(audio=audio))
+    refused(answer, 400, "invalid_file_format", "file")
+    message = error_of(answer)["message"]
+    assert f"the file is {kind} without its header" in message
+    assert "joined to one file, from the first part on" in message
+    assert upstream.journal == []
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["model-first", "file-first"])

@@ -2,8 +2,8 @@
 
 A file opens with `ftyp`: its major brand, a version, and the brands that it is compatible with. The major brand
 decides; one that is not in the table goes by the first compatible brand that is. Older writers put `free`, `wide` or
-`skip` before it; fragments of a live stream begin with `styp`, `sidx` or `moof` and pieces of files that were cut
-together with `moov`.
+`skip` before it; pieces of files that were cut together begin with `moov`. A fragment of a live stream (`moof`, often
+behind `styp` and `sidx`) is not playable without the `moov` that its stream began with.
 
 QuickTime (`qt `, and files that open with `mdat`) is refused, although its boxes are much the same: endpoints that know
 `mp4` do not promise `mov`, and its sound may be in codecs of its own. Still pictures (HEIC, AVIF) have the same boxes
@@ -13,7 +13,7 @@ too and are refused by name.
 from typing import Final
 
 from app.wire.container.cursor import Cursor, Reading
-from app.wire.container.formats import Container
+from app.wire.container.formats import Container, Headless, Recognised
 
 _M4A: Final = (b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B ")
 _MP4: Final = (
@@ -31,25 +31,27 @@ _BRANDS: Final[dict[bytes, Container | str]] = {
     **dict.fromkeys(_M4A, Container.M4A),
     **dict.fromkeys(_MP4, Container.MP4),
 }
-_BEFORE_FTYP: Final = frozenset({b"free", b"wide", b"skip"})
-_FRAGMENTS: Final = frozenset({b"moov", b"moof", b"sidx", b"styp"})
+_PADDING: Final = frozenset({b"free", b"wide", b"skip"})
+_FRAGMENT: Final = frozenset({b"styp", b"sidx", b"prft", b"emsg", b"moof"})
 _LARGEST: Final = 1 << 28  # four letters of text make a size beyond this
 _MOST_BRANDS: Final = 64
 
 
-def recognise(cursor: Cursor) -> Reading[Container | str]:
+def recognise(cursor: Cursor) -> Reading[Recognised]:
     """MP4 or M4A by the brands, or by the first box that is not padding."""
+    fragment = False
     while len(head := (yield 8)) == 8:
         size, kind = int.from_bytes(head[:4], "big"), head[4:]
         if kind == b"ftyp" and size >= 16:
             brands = yield min(size, 16 + 4 * _MOST_BRANDS)
             return by_brands(brands[8:12], brands[16:])
-        if kind in _FRAGMENTS and size < _LARGEST:
+        if kind == b"moov" and size < _LARGEST:
             return Container.MP4
-        if kind not in _BEFORE_FTYP or size < 8:
+        fragment = fragment or (kind in _FRAGMENT and size < _LARGEST)
+        if size < 8 or kind not in _PADDING | _FRAGMENT:
             break
         cursor.skip(size)
-    return ""
+    return Headless("fragmented MP4") if fragment else ""
 
 
 def by_brands(major: bytes, compatible: bytes) -> Container | str:

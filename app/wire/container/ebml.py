@@ -6,7 +6,7 @@ id(1 to 4 bytes, its width told by the leading zeros) size(1 to 8 likewise; all 
 from typing import Final
 
 from app.wire.container.cursor import Cursor, Reading
-from app.wire.container.formats import Container
+from app.wire.container.formats import Container, Recognised
 
 WIDTHS: Final = bytes(9 - value.bit_length() for value in range(256))
 """The width in bytes of a number by its first byte; a 0 begins none, hence 9."""
@@ -28,7 +28,7 @@ def element(head: bytes) -> tuple[int, int | None, int] | None:
     return int.from_bytes(head[:id_width], "big"), None if size == unknown else size, header
 
 
-def recognise(cursor: Cursor) -> Reading[Container | str]:
+def recognise(cursor: Cursor) -> Reading[Recognised]:
     """WebM by the document type in the EBML header; the same header with another type is Matroska or a stranger."""
     head = element((yield _HEADER_BYTES))
     if head is None or head[1] is None:

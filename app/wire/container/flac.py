@@ -16,8 +16,10 @@ counted, as they may be noise, but they add to what the frames need.
 import re
 from typing import Final, NamedTuple
 
+from app.wire.container import mp3
 from app.wire.container.cursor import STEP, Cursor, Reading
 from app.wire.container.evidence import Evidence
+from app.wire.container.formats import Headless, Recognised
 
 _STREAMINFO_BYTES: Final = 34
 _LONGEST_HEADER: Final = 16
@@ -80,6 +82,13 @@ def frame_header(header: bytes) -> FrameHeader | None:
     unit = {12: 1000, 13: 1, 14: 10}.get(rate_code, 0)
     rate = unit * int.from_bytes(header[rate_at:crc_at], "big") if unit else _SAMPLE_RATES[rate_code]
     return FrameHeader(samples, rate, _SAMPLE_BITS[bits_code])
+
+
+def recognise(cursor: Cursor) -> Reading[Recognised]:
+    """FLAC without its header if a frame stands here; the sync bytes alone could be those of AAC in ADTS as well."""
+    if frame_header((yield _LONGEST_HEADER)):
+        return Headless("FLAC")
+    return (yield from mp3.recognise(cursor))
 
 
 class FlacReader:

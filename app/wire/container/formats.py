@@ -17,6 +17,7 @@ The bit rates are bounds and guesses, not facts of a file:
 - `nominal_bit_rate`: what a file of this container usually has, for an estimate where nothing could be measured.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Self
 
@@ -53,6 +54,16 @@ class Container(StrEnum):
     WAV = "wav", "audio/wav", 5_000, 49_152_000, 256_000
     WEBM = "webm", "audio/webm", 5_000, 9_216_000, 64_000
 
+
+@dataclass(frozen=True, slots=True)
+class Headless:
+    """What a file is that lacks its beginning, without which no decoder plays it: a part of a recording or a stream."""
+
+    format: str
+
+
+Recognised = Container | Headless | str
+"""What a file is: a container, a part of one, or the name of another kind, empty where it has none."""
 
 FORMATS: Final[tuple[str, ...]] = ("flac", "mp3", "mp4", "mpeg", "mpga", "m4a", "oga", "ogg", "wav", "webm")
 """The extensions of what a caller may send, in the order in which the OpenAI API names them."""

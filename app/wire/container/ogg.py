@@ -25,7 +25,7 @@ from typing import Final, NamedTuple
 from app.wire.container.cursor import STEP, Cursor, Reading
 from app.wire.container.evidence import Evidence
 from app.wire.container.flac import frame_header
-from app.wire.container.formats import Container
+from app.wire.container.formats import Container, Headless, Recognised
 from app.wire.container.packets import OPUS_RATE, OPUS_SAMPLES, opus_samples, opus_samples_of, vorbis_samples
 
 _CAPTURE: Final = b"OggS\0"
@@ -189,8 +189,11 @@ def _starts(lacing: bytes, flags: int) -> list[int]:
     return list(compress(accumulate(lacing, initial=0), begins))
 
 
-def recognise(cursor: Cursor) -> Reading[Container | str]:
+def recognise(cursor: Cursor) -> Reading[Recognised]:
     """Ogg when one of the streams that begin at its front is audio."""
+    first = page_in((yield _HEAD_BYTES))
+    if first is not None and not first.begins:
+        return Headless("Ogg")
     while (page := page_in((yield _HEAD_BYTES))) is not None and page.begins:
         if identify(page.body):
             return Container.OGG

@@ -1,8 +1,9 @@
 """Which container a file is in, by its first bytes.
 
 A table leads from what stands in the first twelve bytes to the container, or to a rule that looks closer. Names and
-extensions play no part. What is not in the table, or fails its rule, is not taken; where the bytes are of a well-known
-other kind, the verdict names it, for the error message.
+extensions play no part. What is not in the table may be an MP3 that begins in the middle of a frame; all else is not
+taken. Where the bytes are of a well-known other kind, or of a listed one without its header, the verdict names it, for
+the error message.
 
 An ID3v2 tag may stand in front of MP3 and FLAC, of any length (pictures), and is passed over unseen. After it at most
 `HEAD_BYTES` are looked at: a file that is still undecided then is not taken.
@@ -13,34 +14,40 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from app.wire.container import brands, ebml, mp3, ogg
+from app.wire.container import brands, ebml, flac, mp3, ogg
 from app.wire.container.cursor import Cursor, Reading
-from app.wire.container.formats import Container
+from app.wire.container.formats import Container, Headless, Recognised
 from app.wire.container.id3 import TAGGED, skip_padding, skip_tags
 
 HEAD_BYTES: Final = 65_536
 _SIGNATURE_BYTES: Final = 12
 
-Rule = Callable[[Cursor], Reading[Container | str]]
+Rule = Callable[[Cursor], Reading[Recognised]]
 
 
 @dataclass(frozen=True, slots=True)
 class Unrecognised:
-    """Not a container that is taken. `kind` names what it is instead ("Matroska", "a PDF document") or is empty."""
+    """Not a container that is taken. `kind` names what it is instead ("Matroska", "a PDF document") or is empty;
+    `headless`: it is of that kind but for its beginning.
+    """
 
     kind: str = ""
+    headless: bool = False
 
 
-_RULES: Final[tuple[tuple[re.Pattern[bytes], Container | str | Rule], ...]] = tuple(
+_RULES: Final[tuple[tuple[re.Pattern[bytes], Recognised | Rule], ...]] = tuple(
     (re.compile(signature, re.DOTALL), rule)
     for signature, rule in (
         (rb"(RIFF|RF64|BW64)....WAVE", Container.WAV),
         (rb"fLaC[\x00\x80]\x00\x00\x22", Container.FLAC),
         (rb"OggS\x00", ogg.recognise),
         (rb"\x1aE\xdf\xa3", ebml.recognise),
+        (rb"\x1f\x43\xb6\x75", Headless("WebM")),  # a cluster, or a block of one, as parts of a recording begin
+        (rb"\xa3(?:[\x85-\xfe]|[\x40-\x7f].)[\x81-\x8f]..\x80", Headless("WebM")),
         (rb"....(ftyp|free|wide|skip|styp|sidx|moof|moov)", brands.recognise),
         (rb"\x00\x00\x01\xba[\x20-\x2f\x40-\x7f]", Container.MPEG),  # the marker bits of MPEG-1 and MPEG-2
         (rb"\xff\xfe(.\x00){4}|\xfe\xff(\x00.){4}", "UTF-16 text"),  # FF FE could be MPEG layer I as well
+        (rb"\xff[\xf8\xf9][\x10-\xef]", flac.recognise),
         (rb"\xff[\xe0-\xff]", mp3.recognise),
         (rb"....mdat", "QuickTime"),
         (rb"FORM....AIF[FC]", "AIFF"),
@@ -97,15 +104,15 @@ class Sniffer:
         found = _by_signature(head)
         if callable(found):
             found = yield from found(cursor)
-        if not isinstance(found, Container):
-            self.verdict = Unrecognised(found)
-        else:
+        if isinstance(found, Container):
             self.verdict = found if not tagged or found in TAGGED else Unrecognised()
+        elif isinstance(found, Headless):
+            self.verdict = Unrecognised(found.format, headless=True)
+        else:
+            self.verdict = Unrecognised(found)
 
 
-def _by_signature(head: bytes) -> Container | str | Rule:
-    if len(head) == _SIGNATURE_BYTES:
-        for signature, found in _RULES:
-            if signature.match(head):
-                return found
-    return ""
+def _by_signature(head: bytes) -> Recognised | Rule:
+    if len(head) < _SIGNATURE_BYTES:
+        return ""
+    return next((found for signature, found in _RULES if signature.match(head)), mp3.recognise_cut)

@@ -42,6 +42,10 @@ TAKEN = {
     "mp3, layer II": (b"\xff\xfd\x90\xc4" + bytes(518) + b"\xff\xfd\x90\xc4", Container.MP3),
     "mp3, layer I": (b"\xff\xff\x90\xc4" + bytes(308) + b"\xff\xff\x90\xc4", Container.MP3),
     "mp3, mpeg 2.5": (b"\xff\xe3\x18\xc4" + bytes(68) + b"\xff\xe3\x18\xc4", Container.MP3),
+    "mp3 cut out of a stream": (MP3_FRAME[100:] + MP3_FRAME * 4, Container.MP3),
+    "mp3 cut out of a stream, false syncs first": (b"\xff\xfb\x90" * 9 + MP3_FRAME * 4, Container.MP3),
+    "mp3 cut out of a stream behind id3": (id3(bytes(300)) + MP3_FRAME[100:] + MP3_FRAME * 4, Container.MP3),
+    "mp3 cut out of a stream, at the end of the head": (bytes(HEAD_BYTES - 1254) + MP3_FRAME * 4, Container.MP3),
     "mp3 with a zip behind": (MP3 + b"PK\3\4" + noise(500), Container.MP3),
     "ogg opus": (OPUS, Container.OGG),
     "ogg vorbis": (page([b"\x01vorbis" + bytes(5) + b"\x80\xbb\0\0" + bytes(14)], 0, begins=True), Container.OGG),
@@ -67,9 +71,6 @@ TAKEN = {
     "stranger, mp42 compatible": (ftyp(b"zzzz", b"mp42"), Container.MP4),
     "free before ftyp": (box(b"free", bytes(40)) + ftyp(b"M4A "), Container.M4A),
     "wide and skip before ftyp": (box(b"wide") + box(b"skip", bytes(9)) + ftyp(b"isom"), Container.MP4),
-    "styp": (box(b"styp", b"msdh", bytes(4)), Container.MP4),
-    "sidx": (box(b"sidx", bytes(24)), Container.MP4),
-    "moof": (box(b"moof", box(b"mfhd", bytes(8))), Container.MP4),
     "moov": (box(b"moov", box(b"mvhd", bytes(100))), Container.MP4),
     "mpeg-1 program stream": (b"\0\0\1\xba\x21" + bytes(20), Container.MPEG),
     "mpeg-2 program stream": (b"\0\0\1\xba\x44" + bytes(20), Container.MPEG),
@@ -84,6 +85,10 @@ REFUSED = {
     "mp3, free format": b"\xff\xfb\x00\xc4" + bytes(400),
     "mp3, bad bit rate": b"\xff\xfb\xf0\xc4" + bytes(400),
     "mp3 behind zeros, no id3": bytes(100) + MP3,
+    "mp3 behind too much else": bytes(HEAD_BYTES - 1253) + MP3_FRAME * 4,
+    "mp3 cut out of a stream, of three frames": MP3_FRAME[100:] + MP3,
+    "mp3 frames that do not follow each other": (MP3_FRAME[100:] + MP3_FRAME * 2) * 9,
+    "styp": box(b"styp", b"msdh", bytes(4)),
     "id3 alone": id3(bytes(500)),
     "id3 and noise": id3(bytes(500)) + noise(2000),
     "id3 and zeros": id3(bytes(500)) + bytes(HEAD_BYTES + 10),
@@ -162,10 +167,35 @@ def test_refuses_what_is_shorter_than_a_signature(length: int) -> None:
         (REFUSED["pdf"], "a PDF document"),
         (REFUSED["json"], "JSON"),
         (REFUSED["text"], ""),
+        (REFUSED["text like a box"], ""),
     ],
 )
 def test_names_what_it_refuses(head: bytes, kind: str) -> None:
     assert verdict(head) == Unrecognised(kind)
+
+
+FLAC_FILE = make("flac", "flac", 1.0, 16_000)
+WEBM_FILE = make("webm", "libopus", 3.0, 48_000)
+MOOF = box(b"moof", box(b"mfhd", bytes(8)))
+HEADLESS = {
+    "a cluster": (WEBM_FILE[WEBM_FILE.index(b"\x1f\x43\xb6\x75") :], "WebM"),
+    "a block": (WEBM_FILE[WEBM_FILE.index(b"\xa3", WEBM_FILE.index(b"\x1f\x43\xb6\x75")) :], "WebM"),
+    "a moof": (MOOF, "fragmented MP4"),
+    "styp, sidx and moof": (
+        box(b"styp", b"msdh", bytes(4)) + box(b"sidx", bytes(24)) + MOOF + box(b"mdat"),
+        "fragmented MP4",
+    ),
+    "sidx": (box(b"sidx", bytes(24)), "fragmented MP4"),
+    "a page": (page([b"x"], 960) + page([b"x"], 1920), "Ogg"),
+    "a frame": (FLAC_FILE[FLAC_FILE.index(b"\xff\xf8", 42) :], "FLAC"),
+}
+
+
+@pytest.mark.parametrize(("head", "name"), HEADLESS.values(), ids=HEADLESS.keys())
+def test_knows_what_lacks_its_header(head: bytes, name: str) -> None:
+    assert verdict(head) == Unrecognised(name, headless=True)
+    places = range(min(len(head), 100))
+    assert all(verdict(head, [place]) == verdict(head) for place in places)
 
 
 def test_wants_more_until_it_is_certain() -> None:
