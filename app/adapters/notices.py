@@ -12,6 +12,7 @@ import logging
 import ssl
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import httpx
 from pydantic import SecretStr
@@ -36,41 +37,51 @@ class Webhook:
     secret: SecretStr
 
 
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """The last try of a notice: how many there were, when the next is due, and when it was delivered, if it was."""
+
+    attempts: int
+    next_ms: int
+    delivered_ms: int | None
+
+
 class NoticeDelivery:
     """Looks for notices that are due and delivers them.
 
-    Another `webhook` may take its place at any time; each try goes to the one of its moment.
+    Another `webhook` may take its place at any time; each try goes to the one of its moment. What the ledger could not
+    take in of a try is kept in memory: while it cannot be written each notice would otherwise be due at every look.
     """
 
     def __init__(self, reader: LedgerReader, ledger: LedgerWriter, webhook: Webhook | None) -> None:
         self._reader = reader
         self._ledger = ledger
+        self._unmarked: dict[str, _Try] = {}
         self.webhook = webhook
-        for name in ("httpx", "httpcore"):  # they tell of every request with its URL, in which a token may stand
+        for name in ("httpx", "httpcore"):  # they log every request with its URL, which may hold a token
             logging.getLogger(name).setLevel(logging.WARNING)
 
     async def deliver(self) -> None:
         """Try all that are due."""
-        due = self._reader.due_notices(now_ms(), AT_ONCE)
+        due = self._reader.due_notices(now_ms(), AT_ONCE + len(self._unmarked))
+        # What the ledger no longer has as due, it has taken in.
+        self._unmarked = {notice[0]: self._unmarked[notice[0]] for notice in due if notice[0] in self._unmarked}
         await asyncio.gather(*(self._deliver(*notice) for notice in due))
 
     async def _deliver(self, notice_id: str, body: str, attempts: int) -> None:
+        last = self._unmarked.get(notice_id)
+        if last is not None and (last.delivered_ms is not None or last.next_ms > now_ms()):
+            if self._ledger.writable:
+                self._ledger.mark_notice(notice_id, last.next_ms, last.delivered_ms)
+            return
+        attempts = attempts if last is None else last.attempts
         if attempts == 0:
-            told = json.loads(body)
-            _log.warning(
-                "caller %s has spent %s of %s of the budget %s (%d %%)",
-                told["caller"],
-                told["spent"],
-                told["limit"],
-                told["budget"],
-                told["threshold_percent"],
-            )
-        now = now_ms()
-        if self.webhook is None or await self._posted(self.webhook, body.encode()):
-            self._ledger.mark_notice(notice_id, now, now)
-        else:
-            pause = min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS << min(attempts, 20))
-            self._ledger.mark_notice(notice_id, now + pause, None)
+            _log_reached(json.loads(body))
+        delivered = self.webhook is None or await self._posted(self.webhook, body.encode())
+        now, pause = now_ms(), min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS << min(attempts, 20))
+        done = _Try(attempts + 1, now if delivered else now + pause, now if delivered else None)
+        self._unmarked[notice_id] = done
+        self._ledger.mark_notice(notice_id, done.next_ms, done.delivered_ms)
 
     async def _posted(self, webhook: Webhook, body: bytes) -> bool:
         signature = hmac.new(webhook.secret.get_secret_value().encode(), body, hashlib.sha256).hexdigest()
@@ -90,3 +101,14 @@ class NoticeDelivery:
     def _trust(self) -> ssl.SSLContext:
         """OpenSSL's defaults, read before the first notice and not at the start."""
         return ssl.create_default_context()
+
+
+def _log_reached(notice: dict[str, Any]) -> None:
+    _log.warning(
+        "caller %s has spent %s of %s of the budget %s (%d %%)",
+        notice["caller"],
+        notice["spent"],
+        notice["limit"],
+        notice["budget"],
+        notice["threshold_percent"],
+    )

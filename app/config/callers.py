@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from app.config import secret
 from app.config.catalogue import Task
 from app.config.section import InvalidConfig, Section
 from app.policy.terms import NAME, Terms
@@ -61,10 +62,11 @@ class CallerSettings(Section):
         return self.model_dump(exclude={"name", "key_sha256", "key_env"}, exclude_none=True)
 
     def sha256(self, environ: Mapping[str, str]) -> str:
-        """The SHA-256 of the caller's key; InvalidConfig if its variable is empty."""
+        """The SHA-256 of the caller's key; InvalidConfig if its variable is empty or holds a weak one."""
         if self.key_sha256 is not None:
             return self.key_sha256
         key = environ.get(self.key_env or "", "").strip()
         if not key:
             raise InvalidConfig(f"callers.{self.name}: the environment variable {self.key_env} holds no key")
-        return apikey.digest(key)
+        where = f"callers.{self.name}: the environment variable {self.key_env}"
+        return apikey.digest(secret.chosen_key(key, where).get_secret_value())

@@ -7,7 +7,8 @@ from pydantic import SecretStr
 
 from app.config.section import InvalidConfig
 
-MIN_ADMIN_KEY_CHARACTERS = 16
+MIN_CHARACTERS = 16
+MIN_DIFFERENT = 8
 
 
 def key_in_file(upstream: str, file: Path) -> SecretStr:
@@ -24,10 +25,19 @@ def text_in(file: Path, setting: str) -> str:
         raise InvalidConfig(f"{setting}: {file} cannot be read: {error}") from None
 
 
-def admin_key(key: str, where: str) -> SecretStr:
-    if len(key) < MIN_ADMIN_KEY_CHARACTERS:
-        raise InvalidConfig(f"{where}: an admin key has {MIN_ADMIN_KEY_CHARACTERS} characters or more")
-    return usable_key(key, where)
+def chosen_key(key: str, where: str) -> SecretStr:
+    """A key that people choose themselves; InvalidConfig if it could be guessed, or if no header can carry it."""
+    return usable_key(chosen_secret(key, where).get_secret_value(), where)
+
+
+def chosen_secret(secret: str, where: str) -> SecretStr:
+    """A secret that people choose themselves; InvalidConfig if it could be guessed."""
+    if len(secret) < MIN_CHARACTERS or len(set(secret)) < MIN_DIFFERENT:
+        raise InvalidConfig(
+            f"{where}: is too easy to guess: {MIN_CHARACTERS} characters or more, {MIN_DIFFERENT} of them different; "
+            "`openssl rand -hex 32` makes a good one"
+        )
+    return SecretStr(secret)
 
 
 def usable_key(key: str, where: str) -> SecretStr:

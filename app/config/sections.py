@@ -87,12 +87,12 @@ class AdminSettings(Section):
     def key(self, environ: Mapping[str, str]) -> SecretStr | None:
         """The admin key, or None; InvalidConfig if what is there cannot serve as one."""
         if ADMIN_KEY_VARIABLE in environ:
-            return secret.admin_key(
+            return secret.chosen_key(
                 environ[ADMIN_KEY_VARIABLE].strip(), f"the environment variable {ADMIN_KEY_VARIABLE}"
             )
         if self.key_file is None:
             return None
-        return secret.admin_key(secret.text_in(self.key_file, "admin.key_file"), str(self.key_file))
+        return secret.chosen_key(secret.text_in(self.key_file, "admin.key_file"), str(self.key_file))
 
 
 class AlertSettings(Section):
@@ -116,7 +116,7 @@ class AlertSettings(Section):
             found = secret.text_in(self.webhook_secret_file, "alerts.webhook_secret_file")
         else:
             found = environ.get(self.webhook_secret_env or "", "").strip()
+        where = f"alerts: {self.webhook_secret_file or f'the environment variable {self.webhook_secret_env}'}"
         if not found:
-            where = self.webhook_secret_file or f"the environment variable {self.webhook_secret_env}"
-            raise InvalidConfig(f"alerts: {where} holds no secret")
-        return SecretStr(found)
+            raise InvalidConfig(f"{where} holds no secret")
+        return secret.chosen_secret(found, where)

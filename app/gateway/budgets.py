@@ -27,6 +27,7 @@ from app.policy.budget import (
     judge,
     next_day,
 )
+from app.units import iso_time
 from app.wire import identifier
 
 RESERVED_RETRY_SECONDS = 2.0
@@ -67,7 +68,7 @@ class Notice:
         return {
             "id": self.id,
             "type": "budget.threshold_reached",
-            "created": self.created_ms // 1000,
+            "created_at": iso_time(self.created_ms),
             "caller": self.caller,
             "budget": self.budget,
             "window_began": self.window.isoformat(),

@@ -3,11 +3,14 @@
 import hashlib
 import hmac
 import json
+import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +18,7 @@ from typing import Any, Self
 import pytest
 
 from tests.behaviour.test_kill import SILENCE
+from tests.faults.disks import LimitedFiles
 from tests.stubs.gateway import ADMIN_KEY, GatewayProcess, free_port
 from tests.stubs.upstream import ScriptedUpstream
 
@@ -28,6 +32,7 @@ class Receiver:
 
     def __init__(self, port: int = 0) -> None:
         self.received: list[tuple[dict[str, str], bytes]] = []
+        self.arrivals: list[tuple[str, float]] = []
         self.statuses: list[int] = []
         self.hang = threading.Event()
         self.hang.set()
@@ -36,6 +41,7 @@ class Receiver:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
+                receiver.arrivals.append((json.loads(body)["id"], time.monotonic()))
                 receiver.received.append(({name.lower(): value for name, value in self.headers.items()}, body))
                 receiver.hang.wait(30)
                 self.send_response(receiver.statuses.pop(0) if receiver.statuses else 204)
@@ -103,7 +109,7 @@ def test_one_webhook_for_each_threshold(
     (first,) = receiver.wait_for("alice", 1)
     assert (first["type"], first["budget"], first["threshold_percent"]) == ("budget.threshold_reached", BUDGET, 80)
     assert (first["spent"], first["limit"]) == ("0.0000992", "0.000118")
-    assert first["window_began"] == time.strftime("%Y-%m-%d", time.gmtime(first["created"]))
+    assert first["window_began"] == first["created_at"][:10]
     assert [gateway.transcribe(key, SILENCE).status_code for _ in range(3)] == [200, 429, 429]
     documents = receiver.wait_for("alice", 3)
     time.sleep(2.5)  # two more looks at the queue
@@ -173,3 +179,50 @@ def test_a_notice_outlives_the_gateway_and_the_receiver(upstream: ScriptedUpstre
             time.sleep(1.5)  # one more look at the queue
             assert len(receiver.documents("patient")) == 3
             gateway.stop()
+
+
+@pytest.mark.parametrize("statuses", [[], [500] * 100], ids=["taken", "refused"])
+def test_a_notice_is_not_posted_at_every_look_while_the_ledger_cannot_be_written(
+    upstream: ScriptedUpstream, tmp_path: Path, statuses: list[int]
+) -> None:
+    with Receiver() as receiver, started(tmp_path, upstream, receiver.port) as gateway:
+        receiver.statuses = list(statuses)
+        receiver.hang.clear()
+        gateway.transcribe(gateway.create_caller("alice", budgets=["1tokens"]), SILENCE)
+        receiver.wait_for("alice", 3)
+        disk = LimitedFiles(gateway)
+        disk.fail()
+        receiver.hang.set()
+        # Two notices that come due later show that the gateway has looked again meanwhile.
+        for number in (1, 2):
+            insert_notice(gateway, f"marker-{number}", number * 1_500)
+        receiver.wait_for("marker-2", 1)
+        for notice in {document["id"] for document in receiver.documents("alice")}:
+            times = [moment for each, moment in receiver.arrivals if each == notice]
+            if not statuses:
+                assert len(times) == 1
+            assert all(later - earlier > 1.9 for earlier, later in pairwise(times))
+        assert len(told_in_log(gateway, "alice")) == 3
+        receiver.statuses = []
+        disk.mend()
+        deadline = time.monotonic() + 40
+        while undelivered(gateway):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def insert_notice(gateway: GatewayProcess, caller: str, due_in_ms: int) -> None:
+    """A notice that comes due later, written by another process than the gateway."""
+    now = time.time_ns() // 1_000_000
+    document = {"id": caller, "caller": caller, "budget": "1usd", "spent": "1", "limit": "1", "threshold_percent": 80}
+    with closing(sqlite3.connect(gateway.ledger, timeout=20)) as connection, connection:
+        connection.execute(
+            "INSERT INTO notices (id, caller, budget, window_day, threshold, body, created_ms, next_ms)"
+            " VALUES (?, ?, '1usd', '2026-01-01', 80, ?, ?, ?)",
+            (caller, caller, json.dumps(document), now, now + due_in_ms),
+        )
+
+
+def undelivered(gateway: GatewayProcess) -> int:
+    with closing(sqlite3.connect(gateway.ledger, timeout=20)) as connection:
+        return int(connection.execute("SELECT count(*) FROM notices WHERE delivered_ms IS NULL").fetchone()[0])

@@ -1,5 +1,6 @@
 """Keys and secrets, from a file or the environment: taken clean, named when they cannot serve, and never shown."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,15 +81,42 @@ def test_the_key_of_the_provider_is_masked_and_not_part_of_the_settings() -> Non
 
 def test_the_key_of_a_caller_is_known_by_its_hash() -> None:
     by_variable = CallerSettings(name="alice", key_env="ALICE_KEY")
-    by_hash = CallerSettings(name="bob", key_sha256=apikey.digest("secret"))
-    assert by_variable.sha256({"ALICE_KEY": " secret\n"}) == apikey.digest("secret")
-    assert by_hash.sha256({}) == apikey.digest("secret")
+    by_hash = CallerSettings(name="bob", key_sha256=apikey.digest(SECRET))
+    assert by_variable.sha256({"ALICE_KEY": f" {SECRET}\n"}) == apikey.digest(SECRET)
+    assert by_hash.sha256({}) == apikey.digest(SECRET)
 
 
 @pytest.mark.parametrize("environ", [{}, {"ALICE_KEY": ""}, {"ALICE_KEY": " \n"}])
 def test_a_caller_whose_variable_is_empty_is_named(environ: dict[str, str]) -> None:
     with pytest.raises(InvalidConfig, match=r"callers\.alice: .* ALICE_KEY holds no key"):
         CallerSettings(name="alice", key_env="ALICE_KEY").sha256(environ)
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("secret", "too easy to guess: 16 characters or more"),
+        (SECRET[:15], "too easy to guess"),
+        ("a" * 64, "8 of them different"),
+        ("abcabcabcabcabcabcabcabc", "too easy to guess"),
+        (f"{SECRET} {SECRET}", "no HTTP header can carry"),
+        (f"{SECRET}é", "no HTTP header can carry"),
+    ],
+)
+def test_a_secret_that_can_be_guessed_is_named_wherever_one_is_chosen(key: str, reason: str) -> None:
+    chosen: dict[str, Callable[[], object]] = {
+        "callers.alice: the environment variable X": lambda: CallerSettings(name="alice", key_env="X").sha256(
+            {"X": key}
+        ),
+        f"the environment variable {ADMIN_KEY_VARIABLE}": lambda: AdminSettings().key({ADMIN_KEY_VARIABLE: key}),
+    }
+    if "HTTP" not in reason:
+        chosen["alerts: the environment variable X"] = lambda: signed(webhook_secret_env="X").signing_secret({"X": key})
+    for where, use in chosen.items():
+        with pytest.raises(InvalidConfig, match=reason) as caught:
+            use()
+        assert str(caught.value).startswith(f"{where}: ")
+        assert key not in str(caught.value)
 
 
 def test_the_admin_key_from_either_place(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_the_examples_of_callers_are_good(tmp_path: Path) -> None:
     text = "\n".join(example for example in examples() if "[[callers]]" in example)
     loaded = config.load(written(tmp_path, text), {})
     assert [caller.name for caller in loaded.callers] == ["search-team", "archive"]
-    assert loaded.callers[0].sha256({"SEARCH_TEAM_KEY": "secret"}) != loaded.callers[1].key_sha256
+    assert loaded.callers[0].sha256({"SEARCH_TEAM_KEY": "0123456789abcdef"}) != loaded.callers[1].key_sha256
 
 
 def test_the_example_of_a_key_file_is_good(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from app.gateway.auth import Caller
 from app.gateway.budgets import Budgets, Days, Notice, Reservation, Spent, Sum
 from app.policy.budget import NOTHING, Amounts, Budget, Unit, Window, first_day
 from app.policy.terms import Terms
+from app.units import iso_time
 
 DAY_MS = 86_400_000
 THRESHOLDS = (80, 95, 100)
@@ -345,7 +346,7 @@ def test_a_notice_as_it_is_sent() -> None:
     assert document.pop("id") == notice.id
     assert document == {
         "type": "budget.threshold_reached",
-        "created": NOON // 1000,
+        "created_at": iso_time(NOON),
         "caller": "alice",
         "budget": "0.5min/month",
         "window_began": "2026-11-01",
