@@ -102,6 +102,16 @@ def invalid_admin_key(reason: str) -> Refusal:
     return refusal
 
 
+def invalid_metrics_key() -> Refusal:
+    """As above, for `/metrics`: a caller's key does not open it."""
+    refusal = invalid_api_key("no key for /metrics")
+    refusal.message = (
+        "/metrics needs the key in key_file of [metrics], or the admin key, as 'Authorization: Bearer <key>'; "
+        "open = true of [metrics] answers without one."
+    )
+    return refusal
+
+
 def too_many_bad_keys(retry_after: float) -> Refusal:
     """In place of the 401: a repeat with the same key cannot help, whenever it comes."""
     return Refusal(

@@ -121,6 +121,7 @@ def checked(settings: Config, environ: Mapping[str, str]) -> HttpProvider:
     """The provider's connections, not open yet; InvalidConfig if keys or files of the settings cannot be used."""
     configured_keys(settings, environ)
     settings.admin.key(environ)
+    settings.metrics.key()
     webhook(settings, environ)
     return HttpProvider(settings.upstream, settings.upstream.api_key(environ), settings.timeouts)
 
@@ -185,7 +186,8 @@ def _add_routes(app: FastAPI, settings: Config, admin_key: SecretStr | None, las
     app.include_router(system_router(ready))
     if settings.metrics.enabled:
         render = scrape(lasting.observers.requests, lasting.observers.commits, _gauges(settings, lasting, ready))
-        app.include_router(metrics_router(render, admin_key, lasting.throttle, open=settings.metrics.open))
+        keys = [key for key in (settings.metrics.key(), admin_key) if key is not None]
+        app.include_router(metrics_router(render, keys, lasting.throttle, open=settings.metrics.open))
 
 
 def _ready(lasting: Lasting) -> bool:

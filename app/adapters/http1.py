@@ -31,6 +31,7 @@ MAX_DROPPED_BYTES = 1024 * 1024
 
 # A read may hold thousands of small heads: they are parsed in parts, and no further while a parsed request waits.
 HEAD_BYTES_AT_ONCE = 1024
+CHUNKED_BYTES_AT_ONCE = 16 * 1024
 MAX_WAITING = 64
 
 
@@ -114,8 +115,10 @@ class GatewayProtocol(HttpToolsProtocol):
         """Feed the parser until a request has to wait for the one before it; what is left is parsed after that one."""
         at = 0
         while at < len(data):
-            whole = (self._in_message and not self._in_head) or len(data) - at <= HEAD_BYTES_AT_ONCE
-            part = memoryview(data)[at:] if whole else memoryview(data)[at : at + HEAD_BYTES_AT_ONCE]
+            size = len(data) - at
+            if size > HEAD_BYTES_AT_ONCE:
+                size = self._bytes_at_once()
+            part = memoryview(data)[at : at + size]
             try:
                 self.parser.feed_data(part)
                 at += len(part)
@@ -125,6 +128,15 @@ class GatewayProtocol(HttpToolsProtocol):
             if self.pipeline and at < len(data):
                 self._unparsed = data[at:]
                 return
+
+    def _bytes_at_once(self) -> int:
+        """How much to parse: a body of known length to its end, of anything else so much as holds few requests."""
+        if not self._in_message or self._in_head:
+            return HEAD_BYTES_AT_ONCE
+        for name, value in self.headers:
+            if name == b"content-length":
+                return int(value) - self._body_bytes - sum(map(len, self._pieces))
+        return CHUNKED_BYTES_AT_ONCE
 
     def _parse_without_upgrade(self) -> None:
         """Parse the head once more, with a new parser and without `Upgrade`: the first one takes the body for another

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.behaviour.caller import CLIP, connect, post_bytes, sdk
-from tests.stubs.gateway import ADMIN_KEY, NO_TLS, PROVIDER_KEY, GatewayProcess
+from tests.stubs.gateway import ADMIN_KEY, METRICS_KEY, NO_TLS, PROVIDER_KEY, GatewayProcess
 from tests.stubs.raw import RawConnection, request
 from tests.stubs.scrape import Scrape, wait_for_scrape
 from tests.stubs.upstream import TOKENS, ScriptedUpstream, error_answer, json_answer, no_answer, sse_answer
@@ -237,20 +237,34 @@ def status_of(gateway: GatewayProcess, **headers: str) -> int:
     return httpx.get(f"{gateway.host}/metrics", headers=named, timeout=10, **NO_TLS).status_code
 
 
-@pytest.mark.parametrize("name", ["x_forwarded_for", "forwarded", "x_real_ip", "via"])
-def test_behind_a_proxy_of_this_machine_only_the_admin_key_opens_it(gateway: GatewayProcess, name: str) -> None:
-    forwarded = {name: "203.0.113.7"}
-    assert status_of(gateway) == 200
+@pytest.mark.parametrize("forwarded", [{}, {"x_forwarded_for": "203.0.113.7"}], ids=["direct", "forwarded"])
+def test_it_needs_its_key_from_wherever_it_is_asked(gateway: GatewayProcess, forwarded: dict[str, str]) -> None:
+    for wrong in ("", gateway.key, f"Bearer {gateway.key}", "Bearer wrong", "Bearer", f"Bearer {METRICS_KEY}x"):
+        assert status_of(gateway, **forwarded, authorization=wrong) == 401, wrong
     assert status_of(gateway, **forwarded) == 401
-    assert status_of(gateway, **forwarded, authorization=f"Bearer {gateway.key}") == 401
-    assert status_of(gateway, **forwarded, authorization="Bearer wrong") == 401
-    assert status_of(gateway, **forwarded, authorization=f"Bearer {ADMIN_KEY}") == 200
+    for right in (METRICS_KEY, ADMIN_KEY):
+        assert status_of(gateway, **forwarded, authorization=f"Bearer {right}") == 200
 
 
-def test_without_an_admin_key_nobody_from_elsewhere_may_read_it(upstream: ScriptedUpstream, tmp_path: Path) -> None:
-    with GatewayProcess(tmp_path, upstream.base_url) as gateway:
-        assert status_of(gateway) == 200
-        assert status_of(gateway, x_forwarded_for="203.0.113.7", authorization=gateway.key) == 401
+def test_its_refusal_says_which_key_it_needs(gateway: GatewayProcess) -> None:
+    error = httpx.get(f"{gateway.host}/metrics", timeout=10, **NO_TLS).json()["error"]
+    assert error["code"] == "invalid_api_key"
+    assert "key_file of [metrics]" in error["message"]
+
+
+def test_its_key_opens_nothing_else(gateway: GatewayProcess) -> None:
+    for path in ("/v1/models", "/admin/v1/callers"):
+        headers = {"authorization": f"Bearer {METRICS_KEY}"}
+        assert httpx.get(f"{gateway.host}{path}", headers=headers, timeout=10, **NO_TLS).status_code == 401
+
+
+def test_without_any_key_nobody_may_read_it(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    gateway = GatewayProcess(tmp_path, upstream.base_url)
+    gateway.metrics_key.unlink()
+    with gateway:
+        assert status_of(gateway) == 401
+        assert status_of(gateway, authorization=gateway.key) == 401
+        assert status_of(gateway, authorization="Bearer") == 401
 
 
 def test_a_setting_opens_it_to_everybody(upstream: ScriptedUpstream, tmp_path: Path) -> None:
@@ -275,7 +289,7 @@ def test_it_answers_when_all_connections_are_taken(upstream: ScriptedUpstream, t
             two.send(request("GET", "/v1/models"))
             assert two.read_response().status == 503
         with connect(gateway) as three:
-            three.send(request("GET", "/metrics"))
+            three.send(request("GET", "/metrics", [("Authorization", f"Bearer {METRICS_KEY}")]))
             assert three.read_response().status == 200
 
 

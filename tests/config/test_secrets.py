@@ -13,6 +13,7 @@ from app.config import (
     AlertSettings,
     CallerSettings,
     InvalidConfig,
+    MetricsSettings,
     Upstream,
     load,
 )
@@ -154,6 +155,17 @@ def test_an_admin_key_that_cannot_serve_is_named(key: str, reason: str, tmp_path
             settings.key(environ)
         assert where in str(caught.value)
         assert key not in str(caught.value) or not key
+    with pytest.raises(InvalidConfig, match=reason):
+        MetricsSettings(key_file=file).key()
+
+
+def test_the_key_for_metrics_from_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text(f"{ADMIN_KEY}\n", "utf-8")
+    key = MetricsSettings(key_file=file).key()
+    assert key is not None
+    assert key.get_secret_value() == ADMIN_KEY
+    assert MetricsSettings().key() is None
 
 
 def test_a_file_without_an_admin_key_is_named(tmp_path: Path) -> None:

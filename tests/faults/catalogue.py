@@ -157,6 +157,7 @@ ROWS: dict[str, str] = {
     "P257": "A wrong method is told all that the path takes; OPTIONS is answered with them",
     "P258": "A path that is nearly one of ours is told which is meant, and what base_url should be",
     "P259": "Pages and apps of the settings may ask from the internet a gateway in a private network",
+    "P260": "/metrics needs its key from the gateway's own machine, too, where a proxy may forward for anybody",
     "P255": "An offer of another protocol (h2c, websocket) is ignored: the request is served, with its body",
     "P270": "An MP3 that begins in the middle of a frame is taken when frames follow in its head",
     "P271": "A part of a recording that lacks its header is refused with what it lacks and how to send it",

@@ -8,7 +8,7 @@ import pytest
 from tests.behaviour.caller import FORM, connect, error_of, form
 from tests.faults.heads import HEALTH
 from tests.faults.outcomes import refused
-from tests.stubs.gateway import ADMIN_KEY, NO_TLS, GatewayProcess
+from tests.stubs.gateway import ADMIN_KEY, METRICS_KEY, NO_TLS, GatewayProcess
 from tests.stubs.raw import RawResponse, multipart, request
 from tests.stubs.upstream import ScriptedUpstream
 
@@ -105,6 +105,15 @@ def test_P258_a_base_url_that_is_nearly_right_is_told_what_is_wrong(
     refused(answer, 404, "unknown_url")
     assert error_of(answer)["message"].startswith(f"Unknown request URL: {method} {path}. Did you mean {meant}? ")
     assert upstream.journal == []
+
+
+def test_P260_metrics_need_their_key_behind_a_proxy_that_says_nothing(gateway: GatewayProcess) -> None:
+    """As nginx forwards with `proxy_pass` alone: from this machine, without any header of a proxy."""
+    for key, status in (("", 401), (f"Bearer {gateway.key}", 401), (f"Bearer {METRICS_KEY}", 200)):
+        headers = [("Host", f"127.0.0.1:{gateway.port}"), ("Connection", "close"), ("Authorization", key)]
+        with connect(gateway) as caller:
+            caller.send(request("GET", "/metrics", headers).replace(b"HTTP/1.1", b"HTTP/1.0"))
+            assert caller.read_response().status == status
 
 
 # -- CORS -------------------------------------------------------------------------------------------------------------

@@ -23,9 +23,19 @@ from app.wire import apikey
 from tests.stubs import canary
 from tests.stubs.canary import PROVIDER_KEY
 
-__all__ = ["ADMIN_KEY", "COMMAND", "NO_TLS", "PROVIDER_KEY", "GatewayProcess", "clean_environment", "free_port"]
+__all__ = [
+    "ADMIN_KEY",
+    "COMMAND",
+    "METRICS_KEY",
+    "NO_TLS",
+    "PROVIDER_KEY",
+    "GatewayProcess",
+    "clean_environment",
+    "free_port",
+]
 
 ADMIN_KEY = "admin-0123456789abcdef"
+METRICS_KEY = "metrics-0123456789abcdef"
 NO_TLS: dict[str, Any] = {"verify": False}  # spares each client of these tests the reading of all CAs: 50 ms
 COMMAND = (sys.executable, "-m", "app")
 
@@ -70,6 +80,8 @@ class GatewayProcess:
         self.ledger = folder / "ledger.db"
         self.config = folder / "config.toml"
         self.log = folder / "gateway.log"
+        self.metrics_key = folder / "metrics_key"
+        self.metrics_key.write_text(METRICS_KEY)
         self.program: Sequence[str] = COMMAND
         self.process: subprocess.Popen[bytes] | None = None
         self._more = more if admin_key is None else {**more, "AUDIO_GATEWAY_ADMIN_KEY": admin_key}
@@ -98,6 +110,7 @@ key_sha256 = "{apikey.digest(self.key)}"
             AUDIO_GATEWAY_SERVER__PORT=str(self.port),
             AUDIO_GATEWAY_LEDGER__PATH=str(self.ledger),
             PROVIDER_KEY=PROVIDER_KEY,
+            **({"AUDIO_GATEWAY_METRICS__KEY_FILE": str(self.metrics_key)} if self.metrics_key.exists() else {}),
             **self._more,
         )
 

@@ -8,7 +8,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from tests.stubs.gateway import NO_TLS, GatewayProcess
+from tests.stubs.gateway import METRICS_KEY, NO_TLS, GatewayProcess
 
 
 class Scrape:
@@ -22,7 +22,8 @@ class Scrape:
 
     @classmethod
     def of(cls, gateway: GatewayProcess) -> Self:
-        answer = httpx.get(f"{gateway.host}/metrics", timeout=10, **NO_TLS)
+        headers = {"authorization": f"Bearer {METRICS_KEY}"}
+        answer = httpx.get(f"{gateway.host}/metrics", headers=headers, timeout=10, **NO_TLS)
         assert answer.status_code == 200, answer.text
         return cls(answer.text)
 

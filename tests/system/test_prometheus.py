@@ -13,6 +13,7 @@ import yaml
 from tests import audio
 from tests.contract.tree import ROOT
 from tests.stubs.gateway import NO_TLS, GatewayProcess, free_port
+from tests.stubs.scrape import Scrape
 from tests.stubs.upstream import ScriptedUpstream, error_answer, json_answer
 from tests.system import tools
 
@@ -33,6 +34,7 @@ class Prometheus:
         settings = yaml.safe_load((DEPLOY / "prometheus.yml").read_text("utf-8"))
         settings["global"] = {"scrape_interval": "200ms", "evaluation_interval": "200ms"}
         settings["rule_files"] = [str(DEPLOY / name) for name in settings["rule_files"]]
+        settings["scrape_configs"][0]["authorization"] = {"credentials_file": str(gateway.metrics_key)}
         settings["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{gateway.port}"]}]
         (folder / "prometheus.yml").write_text(yaml.safe_dump(settings))
         self._process = subprocess.Popen(
@@ -116,7 +118,7 @@ def test_the_rules_fire_when_they_should_and_only_then() -> None:
 def test_the_metrics_keep_prometheus_own_rules(gateway: GatewayProcess) -> None:
     """promtool looks at names, units and help texts. Those of the process come from its client library."""
     assert gateway.transcribe(gateway.key, CLIP).status_code == 200
-    text = httpx.get(f"{gateway.host}/metrics", **NO_TLS).text
+    text = Scrape.of(gateway).text
     command = [tools.path_of("promtool"), "check", "metrics"]
     checked = subprocess.run(command, input=text, capture_output=True, text=True, timeout=30, check=False)
     assert [line for line in (checked.stdout + checked.stderr).splitlines() if line.startswith("audio_gateway")] == []
