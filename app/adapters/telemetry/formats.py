@@ -25,15 +25,41 @@ def as_json(line: Line) -> str:
 
 
 def as_words(line: Line) -> str:
-    """`15:46:25.123 WARNING request request_id=req_... status=502 ...`: what a person looks for, what is None left out.
+    """`15:46:25.123 WARNING the ledger cannot be written: disk full`; a request as `request_in_words` has it.
 
     No value begins a line of its own but an exception, so that none can pass for a line of the log.
     """
+    if line.get("event") == "request":
+        return request_in_words(line)
     told = line.get("message") or line.get("event")
     head = f"{_utc(line['time'])[11:23]} {str(line.get('level', '')).upper():7} {_one_line(told)}"
     rest = [f"{name}={_one_line(value)}" for name, value in line.items() if name not in _HEAD and value is not None]
     text = " ".join([head, *rest])
     return f"{text}\n{line['exception']}".rstrip() if "exception" in line else text
+
+
+def request_in_words(line: Line) -> str:
+    """`15:46:25.123 200 transcriptions search-team whisper-1 31.5s 812ms $0.00315`, short enough for 80 columns.
+
+    A failure has its error and the request's id, by which JSON lines, the ledger and `usage export` have the rest.
+    """
+    endpoint = str(line.get("endpoint", "")).rpartition("/")[2]
+    failed = line.get("error") is not None or line.get("level") != "info"
+    parts = (
+        _utc(line["time"])[11:23],
+        None if line.get("level") == "info" else str(line.get("level")).upper(),
+        line.get("status"),
+        endpoint,
+        line.get("caller", "-"),
+        line.get("model"),
+        line.get("error"),
+        f"{line['audio_seconds']}s" if line.get("audio_seconds") else None,
+        f"{line['total_ms']}ms" if "total_ms" in line else None,
+        f"${line['cost_usd']}" if line.get("cost_usd") not in (None, "0") else None,
+        "unknown" if line.get("state") == "unknown" else None,
+        line.get("request_id") if failed else None,
+    )
+    return " ".join(_one_line(part) for part in parts if part not in (None, ""))
 
 
 def chosen(format: LogFormat, sink: TextIO) -> Format:

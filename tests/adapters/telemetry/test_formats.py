@@ -24,9 +24,49 @@ def test_json_is_one_object_with_its_time_in_utc() -> None:
     }
 
 
-def test_words_begin_with_what_people_look_for() -> None:
-    line = {"time": NOON, "level": "warning", "event": "request", "request_id": "req_1", "error": None, "status": 502}
-    assert as_words(line) == "12:00:00.250 WARNING request request_id=req_1 status=502"
+SETTLED: dict[str, object] = {
+    "time": NOON,
+    "level": "info",
+    "event": "request",
+    "request_id": "req_01m81pewaaa0y7kqxrajn50w4w",
+    "endpoint": "/v1/audio/transcriptions",
+    "status": 200,
+    "error": None,
+    "caller": "search-team",
+    "key_id": "key_01m81pewaaa0y7kqxrajn50w4w",
+    "model": "whisper-1",
+    "hold_usd": "0.0032",
+    "state": "settled",
+    "audio_seconds": 31.5,
+    "cost_usd": "0.00315",
+    "upstream_request_id": "up_1",
+    "total_ms": 812,
+}
+
+
+def test_a_request_is_one_short_line() -> None:
+    text = as_words(SETTLED)
+    assert text == "12:00:00.250 200 transcriptions search-team whisper-1 31.5s 812ms $0.00315"
+    assert len(text) <= 80
+
+
+def test_a_failure_has_its_error_and_the_request() -> None:
+    cut = SETTLED | {"level": "warning", "status": 502, "error": "upstream_cut", "state": "unknown"}
+    assert as_words(cut) == (
+        "12:00:00.250 WARNING 502 transcriptions search-team whisper-1 upstream_cut 31.5s 812ms $0.00315 unknown "
+        "req_01m81pewaaa0y7kqxrajn50w4w"
+    )
+    names = ("time", "level", "event", "request_id", "endpoint")
+    stranger = {name: SETTLED[name] for name in names} | {"status": 401, "error": "invalid_api_key", "total_ms": 1}
+    assert as_words(stranger) == (
+        "12:00:00.250 401 transcriptions - invalid_api_key 1ms req_01m81pewaaa0y7kqxrajn50w4w"
+    )
+
+
+def test_no_value_of_a_request_can_pass_for_another_line() -> None:
+    text = as_words(SETTLED | {"model": "a\n12:00 ERROR b\x1b[2J"})
+    assert text.splitlines() == [text]
+    assert "\x1b" not in text
 
 
 def test_of_a_message_the_event_is_left_out() -> None:
