@@ -57,6 +57,7 @@ from app.gateway.reconciliation import Reconciliation
 from app.gateway.relay import Relay
 from app.gateway.report import Grouping, Period, UsageSum
 from app.gateway.throttle import Throttle
+from app.policy.quota import Quota
 from app.policy.terms import Tags
 from app.wire import identifier
 
@@ -78,6 +79,7 @@ class Lasting:
     budgets: Budgets
     entrance: Entrance
     spools: SpoolFolder
+    answers: Quota
     observers: Observers
     lines: LineWriter
     serving: Serving
@@ -139,7 +141,7 @@ def webhook(settings: Config, environ: Mapping[str, str]) -> Webhook | None:
 
 def _way(settings: Config, environ: Mapping[str, str], lasting: Lasting, provider: HttpProvider) -> _Way:
     directory = KeyDirectory(configured_keys(settings, environ), lasting.reader, settings.limits.terms)
-    relay = Relay(provider, settings.upstream.framing, settings.timeouts, lasting.spools)
+    relay = Relay(provider, settings.upstream.framing, settings.timeouts, lasting.spools, lasting.answers)
     pipeline = Pipeline(
         directory=directory,
         throttle=lasting.throttle,
@@ -206,6 +208,7 @@ def _gauges(settings: Config, lasting: Lasting, ready: Callable[[], bool]) -> Ga
         entrance=lasting.entrance,
         budgets=lasting.budgets,
         spools=lasting.spools,
+        answers=lasting.answers,
         ledger=lasting.ledger,
         ledger_path=settings.ledger.path,
         requests=lasting.observers.requests,

@@ -31,6 +31,7 @@ from app.gateway.entry import Entrance
 from app.gateway.limits import Limits
 from app.gateway.throttle import Throttle
 from app.generation import Generation, Lasting, checked, generation
+from app.policy.quota import Quota
 
 LAST_SECONDS = 2.0
 
@@ -170,7 +171,8 @@ def _lasting(settings: Config, database: Database, outlet: _Outlet) -> Lasting:
     )
     if orphans := ledger.open():
         _log.warning("%d requests were left held by a gateway that was stopped; now unknown", orphans)
-    budgets = Budgets(reader)
+    budgets, memory = Budgets(reader), server.max_buffer_bytes
+    text = Quota(memory, "the memory for text fields")
     return Lasting(
         database=database,
         reader=reader,
@@ -179,8 +181,9 @@ def _lasting(settings: Config, database: Database, outlet: _Outlet) -> Lasting:
         changes=LedgerDesk(database, "changes"),
         throttle=Throttle(server.max_bad_keys),
         budgets=budgets,
-        entrance=Entrance(server.max_requests, server.max_file_bytes, Limits(), budgets),
-        spools=SpoolFolder(settings.ledger.path.parent, server.spool_memory_bytes, server.spool_total_bytes),
+        entrance=Entrance(server.max_requests, server.max_file_bytes, Limits(), budgets, text),
+        spools=SpoolFolder(settings.ledger.path.parent, server.spool_memory_bytes, memory, server.spool_total_bytes),
+        answers=Quota(memory, "the memory for answers"),
         observers=observers,
         lines=outlet.lines,
         serving=outlet.serving,

@@ -1,7 +1,7 @@
 """Keeping the bytes of an upload until its model or its container is known: in memory while small, then in a file.
 
 The file has no name (it is unlinked as it is made) and lies beside the ledger, on the data volume: a tmpfs would be
-memory again. All spools together are bounded.
+memory again. All spools together are bounded, on disk and in memory, and so is each caller's share of the disk.
 """
 
 import asyncio
@@ -16,23 +16,33 @@ from typing import IO, TypeVar
 
 from app import errors
 from app.gateway.intake import Spool
+from app.policy.quota import Held, Quota
 
 CHUNK_BYTES = 256 * 1024
+# What a chunk in memory takes beside its bytes: a caller may send them one by one.
+CHUNK_OVERHEAD_BYTES = 64
 
 T = TypeVar("T")
 
 
 class SpoolFolder:
-    """Opens spools in one folder, and counts what they hold together."""
+    """Opens spools in one folder, and counts what they hold together: `memory_total` of it in memory at most, and
+    `memory_bytes` in each spool's.
+    """
 
-    def __init__(self, folder: Path, memory_bytes: int, total_bytes: int) -> None:
+    def __init__(self, folder: Path, memory_bytes: int, memory_total: int, total_bytes: int) -> None:
         self.folder = folder
         self.memory_bytes = memory_bytes
-        self.total_bytes = total_bytes
-        self.used_bytes = 0
+        self.memory_total = memory_total
+        self.memory_used = 0
+        self._quota = Quota(total_bytes, "the space for uploads that are kept until they are complete")
 
-    def open(self) -> Spool:
-        return FileSpool(self)
+    @property
+    def used_bytes(self) -> int:
+        return self._quota.used
+
+    def open(self, caller: str) -> Spool:
+        return FileSpool(self, Held(self._quota, caller))
 
 
 class FileSpool:
@@ -42,9 +52,11 @@ class FileSpool:
     the last to use the file closes it.
     """
 
-    def __init__(self, folder: SpoolFolder) -> None:
+    def __init__(self, folder: SpoolFolder, held: Held) -> None:
         self._folder = folder
-        self._memory = bytearray()
+        self._held = held
+        self._memory: list[bytes] = []
+        self._memory_bytes = 0
         self._file: IO[bytes] | None = None
         self._guard = threading.Lock()
         self._in_use = False
@@ -52,13 +64,14 @@ class FileSpool:
         self.size = 0
 
     async def write(self, data: bytes) -> None:
-        """Keep these bytes; Refusal 503 when all spools together are full."""
-        if self._folder.used_bytes + len(data) > self._folder.total_bytes:
-            raise errors.overloaded("the space for uploads that name their model last is full")
-        self._folder.used_bytes += len(data)
+        """Keep these bytes; Refusal 503 when all spools together, or the caller's share of them, are full."""
+        folder = self._folder
+        self._held.resize(self.size + len(data))
         self.size += len(data)
-        self._memory += data
-        if len(self._memory) > self._folder.memory_bytes:
+        self._memory.append(data)
+        self._memory_bytes += len(data) + CHUNK_OVERHEAD_BYTES
+        folder.memory_used += len(data) + CHUNK_OVERHEAD_BYTES
+        if self._memory_bytes > folder.memory_bytes or folder.memory_used > folder.memory_total:
             await self._move_to_file()
 
     async def replay(self) -> AsyncIterator[bytes]:
@@ -68,21 +81,27 @@ class FileSpool:
                 await self._move_to_file()
             for offset in range(0, self.size, CHUNK_BYTES):
                 yield await self._in_thread(partial(_read, offset))
-        elif self._memory:
-            yield bytes(self._memory)
+        else:
+            for data in self._memory:
+                yield data
 
     def close(self) -> None:
-        self._folder.used_bytes -= self.size
+        self._held.release()
         self.size = 0
-        self._memory = bytearray()
+        self._folder.memory_used -= self._memory_bytes
+        self._memory, self._memory_bytes = [], 0
         with self._guard:
             self._closed = True
             if not self._in_use:
                 self._close_file()
 
     async def _move_to_file(self) -> None:
-        data, self._memory = self._memory, bytearray()
-        await self._in_thread(partial(_append, data))
+        data, size = self._memory, self._memory_bytes
+        self._memory, self._memory_bytes = [], 0
+        try:
+            await self._in_thread(partial(_append, data))
+        finally:
+            self._folder.memory_used -= size
 
     async def _in_thread(self, work: Callable[[IO[bytes]], T]) -> T:
         try:
@@ -112,9 +131,9 @@ class FileSpool:
             self._file = None
 
 
-def _append(data: bytearray, file: IO[bytes]) -> None:
+def _append(data: list[bytes], file: IO[bytes]) -> None:
     file.seek(0, os.SEEK_END)
-    file.write(data)
+    file.writelines(data)
     file.flush()
 
 

@@ -37,13 +37,22 @@ class AudioEndpoint:
         request_id, received_ms = scope["state"]["request_id"], time.time_ns() // 1_000_000
         call = Call(request_id, self._task, headers, body, received_ms, address_of(scope), arrival)
         caller = CallerSide(send)
+        refusal = await self._handled(call, caller)
+        if refusal is not None and not caller.answered:
+            await self._refuse(refusal, body, headers, send)
+
+    async def _handled(self, call: Call, caller: "CallerSide") -> Refusal | None:
+        """The refusal of this request, None if it was answered. What the request held in memory is free by then: the
+        traceback would keep all of it for as long as the rest of the body is dropped.
+        """
         try:
             await self._pipeline.handle(call, caller.send_answer)
         except Refusal as refusal:
-            if not caller.answered:
-                await self._refuse(refusal, body, headers, send)
+            refusal.__traceback__ = refusal.__cause__ = refusal.__context__ = None
+            return refusal
         except AnswerCut:
-            return
+            return None
+        return None
 
     async def _refuse(self, refusal: Refusal, body: "RequestBody", headers: Headers, send: Send) -> None:
         """Send the refusal. Of a body that is still coming the rest is read and dropped, so that the caller, who may

@@ -27,6 +27,7 @@ class ServerSettings(Section):
     max_requests: int = Field(1024, ge=1)
     max_connections: int = Field(2048, ge=1)
     max_bad_keys: int = Field(300, ge=1, le=1_000_000)
+    max_buffer_bytes: int = Field(48 * 1024 * 1024, ge=1024 * 1024)
     spool_memory_bytes: int = Field(256 * 1024, ge=0)
     spool_total_bytes: int = Field(1024 * 1024 * 1024, ge=1024 * 1024)
     docs: bool = True

@@ -104,7 +104,7 @@ class Account:
         headers = _headers(self._permit, reply)
         if isinstance(reply, Stream):
             return Answer(reply.status, headers, self._relayed(reply))
-        await self._settle(reply, usage_of(reply.document))
+        await self._settle(reply, reply.usage)
         self.answer_bytes = len(reply.body)
         return Answer(reply.status, headers, reply.body)
 
@@ -216,7 +216,7 @@ def _headers(permit: Permit, reply: Whole | Stream) -> tuple[Header, ...]:
     headers = towards_caller(reply.headers)
     told = dict(headers)
     if isinstance(reply, Whole) and b"content-type" not in told:
-        kind = b"text/plain; charset=utf-8" if reply.document is None else b"application/json"
+        kind = b"text/plain; charset=utf-8" if not reply.is_json else b"application/json"
         headers = ((b"content-type", kind), *headers)
     if b"openai-processing-ms" in told:
         return headers

@@ -13,6 +13,7 @@ from app.gateway.auth import Caller
 from app.gateway.budgets import Budgets
 from app.gateway.call import Call
 from app.gateway.limits import Limits
+from app.policy.quota import Held, Quota
 from app.policy.terms import Tags, read_tags
 from app.wire import multipart
 from app.wire.headers import Headers
@@ -20,17 +21,21 @@ from app.wire.headers import Headers
 # What a form may have besides the file before its Content-Length alone tells that the file is too large.
 FORM_SLACK_BYTES = 1024 * 1024
 
+# What the text fields of each request may take without counting against those of the others.
+FREE_TEXT_BYTES = 16 * 1024
+
 
 class Slot:
-    """A place among the requests in flight, taken by `with` and freed on every way out; the boundary that the form is
-    cut by, and the request's tags.
+    """A place among the requests in flight, taken by `with` and freed on every way out, with the memory of its text
+    fields; the boundary that the form is cut by, and the request's tags.
     """
 
-    __slots__ = ("_caller", "_entrance", "boundary", "tags")
+    __slots__ = ("_caller", "_entrance", "boundary", "tags", "text")
 
     def __init__(self, boundary: str, tags: Tags, entrance: "Entrance", caller: Caller) -> None:
         self.boundary = boundary
         self.tags = tags
+        self.text = Held(entrance.text, caller.name, FREE_TEXT_BYTES)
         self._entrance = entrance
         self._caller = caller
 
@@ -39,17 +44,22 @@ class Slot:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.text.release()
         self._entrance.free(self._caller)
 
 
 class Entrance:
-    """Counts the requests in flight and lets no more in than the gateway, and the caller's terms, allow."""
+    """Counts the requests in flight and lets no more in than the gateway, and the caller's terms, allow.
 
-    def __init__(self, max_requests: int, max_file_bytes: int, limits: Limits, budgets: Budgets) -> None:
+    `text` is the quota of all text fields.
+    """
+
+    def __init__(self, max_requests: int, max_file_bytes: int, limits: Limits, budgets: Budgets, text: Quota) -> None:
         self._max_requests = max_requests
         self._max_file_bytes = max_file_bytes
         self._limits = limits
         self._budgets = budgets
+        self.text = text
         self._empty = asyncio.Event()
         self._empty.set()
         self.in_flight = 0

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from app import errors
@@ -23,12 +23,19 @@ from app.gateway.deadline import Deadline
 from app.gateway.intake import Spool, Spools
 from app.gateway.outbound import OutboundForm
 from app.gateway.provider import Broken, ConnectTimeout, Post, Provider, Response, TransportFailure, Unreachable
+from app.policy.quota import Held, Quota
+from app.units import Usage
 from app.wire.headers import Headers, upstream_request_id
 from app.wire.sse import Event, EventSplitter, EventTooLarge
+from app.wire.usage import usage_of
 
 MAX_HELD_BYTES = 32 * 1024 * 1024
 MAX_ERROR_BYTES = 1024 * 1024
 PARSED_AT_ONCE_BYTES = 256 * 1024
+# What each answer may take without counting against those of other requests.
+FREE_ANSWER_BYTES = 64 * 1024
+# What a chunk takes beside its bytes: a provider may send them one by one.
+CHUNK_OVERHEAD_BYTES = 64
 MAX_LOGGED_BYTES = 1024
 EVENTS_IN_A_ROW = 32
 ERROR_BODY_SECONDS = 5
@@ -40,13 +47,14 @@ _log = logging.getLogger("audio_gateway.relay")
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A success that was read whole; `document` is its JSON, None for a text."""
+    """A success that was read whole, as JSON or as text, and the usage that it states."""
 
     status: int
     headers: Headers
     answered_ms: int
     body: bytes
-    document: object
+    is_json: bool
+    usage: Usage | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +85,9 @@ class Line:
     framing: str
     timeouts: TimeoutSettings
     spools: Spools
+    answers: Quota
+    # One large answer is parsed at a time: its document takes several times its memory.
+    parsing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Exchange:
@@ -88,6 +99,7 @@ class Exchange:
         self._task = task
         self._onward = onward
         self._deadline = Deadline(line.timeouts.total)
+        self._held = Held(line.answers, form.caller, FREE_ANSWER_BYTES)
         self._spool: Spool | None = None
         self._post: Post | None = None
 
@@ -103,6 +115,7 @@ class Exchange:
 
     async def _close(self) -> None:
         self._deadline.close()
+        self._held.release()
         try:
             if self._post is not None:
                 await self._post.aclose()
@@ -143,7 +156,7 @@ class Exchange:
         form, deadline = self._form, self._deadline
         if self._line.framing == "chunked":
             return None, form.body(form.content(), deadline)
-        self._spool = spool = self._line.spools.open()
+        self._spool = spool = self._line.spools.open(form.caller)
         deadline.suspend()
         async for chunk in form.content():
             await spool.write(chunk)
@@ -160,6 +173,8 @@ class Exchange:
             if failed.may_have_billed:
                 raise
             body = b""
+        except Refusal:  # no room for it: its status counts
+            body = b""
         finally:
             soon.close()
         redact = self._line.provider.redact
@@ -173,27 +188,34 @@ class Exchange:
         return Failed(refusal, may_have_billed=billed, upstream_request_id=upstream_request_id(response.headers))
 
     async def _whole(self, response: Response, answered_ms: int) -> Whole:
-        body = await self._read(response, MAX_HELD_BYTES, self._deadline.within(None))
         try:
+            body = await self._read(response, MAX_HELD_BYTES, self._deadline.within(None))
             if body is None:
                 raise errors.upstream_bad_response(f"it is longer than {MAX_HELD_BYTES} bytes")
             judge = partial(self._judged, response, body, self._form.text("response_format"))
-            shown, document = judge() if len(body) <= PARSED_AT_ONCE_BYTES else await asyncio.to_thread(judge)
+            if len(body) <= PARSED_AT_ONCE_BYTES:
+                shown, is_json, usage = judge()
+            else:
+                async with self._line.parsing:
+                    shown, is_json, usage = await asyncio.to_thread(judge)
         except Refusal as refusal:
             # Not a byte of it is logged: it may be a transcript.
             _log.warning("a success of the provider cannot be used: %s", refusal.message)
             raise _billed(refusal, response) from refusal
-        return Whole(response.status, response.headers, answered_ms, shown, document)
+        return Whole(response.status, response.headers, answered_ms, shown, is_json, usage)
 
-    def _judged(self, response: Response, body: bytes, response_format: str) -> tuple[bytes, object]:
-        """A success's body as the caller gets it, and its document; Refusal if it is none."""
+    def _judged(self, response: Response, body: bytes, response_format: str) -> tuple[bytes, bool, Usage | None]:
+        """A success's body as the caller gets it, whether it is JSON, and the usage that it states; Refusal if it is no
+        success. Its document, which may take much memory, does not outlive this.
+        """
         if response.status in _WITHOUT_BODY:
             raise errors.upstream_bad_response(f"{response.status} has no body")
         document = verdict.of_success(response.headers, body, response_format)
-        return verdict.body_without_key(body, document, self._line.provider.redact), document
+        shown = verdict.body_without_key(body, document, self._line.provider.redact)
+        return shown, document is not None, usage_of(document)
 
     async def _read(self, response: Response, limit: int, patience: Deadline) -> bytes | None:
-        """The answer's body; None if it is longer than the limit."""
+        """The answer's body; None if it is longer than the limit. Refusal 503 if the answers held leave no room."""
         chunks, size = [], 0
         try:
             with patience:
@@ -202,6 +224,7 @@ class Exchange:
                     size += len(chunk)
                     if size > limit:
                         return None
+                    self._held.resize(size + CHUNK_OVERHEAD_BYTES * len(chunks))
         except (TimeoutError, TransportFailure) as error:
             raise self._failed(error) from error
         return b"".join(chunks)
@@ -209,16 +232,22 @@ class Exchange:
     async def _events(self, response: Response) -> AsyncIterator[Event]:
         """Whole events as they come. The clock runs only while the provider's next bytes are awaited."""
         splitter, body, redact = EventSplitter(), aiter(response.body()), self._line.provider.redact
+        unfinished = 0
         try:
             while True:
                 with self._deadline.within(self._line.timeouts.sse_idle):
                     chunk = await anext(body, None)
                 if chunk is None:
                     break
+                unfinished += len(chunk)
+                self._held.resize(unfinished)
                 for count, event in enumerate(splitter.feed(chunk), 1):
+                    unfinished -= len(event.raw)
                     yield verdict.event_without_key(event, redact)
                     if count % EVENTS_IN_A_ROW == 0:
                         await asyncio.sleep(0)  # other connections' turn
+        except Refusal as refusal:
+            raise _billed(refusal, response) from refusal
         except EventTooLarge as error:
             raise _billed(errors.upstream_bad_response("an event is too large"), response) from error
         except (TimeoutError, TransportFailure) as error:

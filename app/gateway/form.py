@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from app import errors
+from app.policy.quota import Held
 from app.wire import multipart
 from app.wire.multipart import MultipartReader, PartBegin
 
 MAX_FIELD_BYTES = 4 * 1024 * 1024
 MAX_FIELDS_BYTES = 8 * 1024 * 1024
 MAX_NAME_CHARACTERS = 256
+# What a field takes beside its name and its value.
+FIELD_OVERHEAD_BYTES = 256
 
 # Prompts have lines and tabs.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -40,15 +43,19 @@ Item = Field | FileBegin | bytes
 
 
 class FormReader:
-    """Push parser from the body's bytes to checked items. Every fault is a Refusal that names its field."""
+    """Push parser from the body's bytes to checked items. Every fault is a Refusal that names its field.
 
-    def __init__(self, boundary: str, max_file_bytes: int) -> None:
+    `text` is the memory that the fields may take; it stays held when the form has been read.
+    """
+
+    def __init__(self, boundary: str, max_file_bytes: int, text: Held) -> None:
         self._reader = MultipartReader(boundary)
         self._max_file_bytes = max_file_bytes
+        self._text = text
         self._name = ""
         self._in_file = False
         self._value = bytearray()
-        self._text_bytes = 0
+        self._text_bytes = self._overhead_bytes = 0
         self._seen_once: set[str] = set()
         self.file_bytes = 0
 
@@ -91,6 +98,9 @@ class FormReader:
         if part.filename is not None and part.name != "file":
             raise errors.unexpected_file(part.name)
         self._name, self._in_file = part.name, part.name == "file"
+        if not self._in_file:
+            self._overhead_bytes += len(part.name) + FIELD_OVERHEAD_BYTES
+            self._text.resize(self._text_bytes + self._overhead_bytes)
 
     def _file_data(self, data: bytes) -> bytes:
         self.file_bytes += len(data)
@@ -105,6 +115,7 @@ class FormReader:
             raise errors.invalid_field(self._name, f"is longer than {MAX_FIELD_BYTES} bytes")
         if self._text_bytes > MAX_FIELDS_BYTES:
             raise errors.invalid_field(self._name, f"takes all fields above {MAX_FIELDS_BYTES} bytes")
+        self._text.resize(self._text_bytes + self._overhead_bytes)
 
     def _field(self) -> Field:
         value = bytes(self._value)

@@ -9,6 +9,7 @@ Either way what leaves here is an `Upload` whose model and container are good, w
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from typing import NamedTuple, Protocol, Self
 
 from app import errors
@@ -36,7 +37,9 @@ class Spool(Protocol):
 
 
 class Spools(Protocol):
-    def open(self) -> Spool: ...
+    """Makes spools, which count against their caller's share of the space."""
+
+    def open(self, caller: str) -> Spool: ...
 
 
 class AudioTally:
@@ -87,11 +90,11 @@ class Intake:
 
     async def read(self, call: Call, caller: Caller, slot: Slot) -> Upload:
         """The upload of this call, as soon as its model and its container are known."""
-        items = _Items(call.body, FormReader(slot.boundary, self._max_file_bytes))
+        items = _Items(call.body, FormReader(slot.boundary, self._max_file_bytes, slot.text))
         fields = await _fields_until_file(items)
         model = self._model_in(fields, call, caller)
         try:
-            file = await _begun(items, self._spools.open)
+            file = await _begun(items, partial(self._spools.open, caller.name))
         except Refusal as refusal:
             refusal.model = model.id if model else None
             raise
@@ -104,7 +107,7 @@ class Intake:
         self, call: Call, caller: Caller, fields: tuple[Field, ...], file: "_BegunFile", items: "_Items"
     ) -> Upload:
         """The upload of a form that names its model behind its file, read to its end."""
-        spool = file.head.spool or self._spools.open()
+        spool = file.head.spool or self._spools.open(caller.name)
         try:
             behind = await _spool_rest(file, items, spool)
             model = self._model_in(behind, call, caller)

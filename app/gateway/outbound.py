@@ -33,6 +33,7 @@ class OutboundForm:
         self._timeouts = timeouts
         self._fields: dict[str, bytes] = {}
         self._tail = b""
+        self.caller = permit.hold.caller
         self.content_type = self._writer.content_type
         self.ended = asyncio.Event()
         self.closing_released = False
@@ -57,18 +58,21 @@ class OutboundForm:
 
     async def content(self) -> AsyncIterator[bytes]:
         """Everything but the tail, as the caller sends it; small pieces joined to the next."""
-        head = [self._field(field) for field in self._upload.fields]
         container = self._upload.container
-        pending = b"".join([*head, self._writer.file_head(f"audio.{container.value}", container.media_type)])
+        pending = [self._field(field) for field in self._upload.fields]
+        pending.append(self._writer.file_head(f"audio.{container.value}", container.media_type))
         end_of_file = self._writer.file_end()
         async for item in self._upload.body:
             if isinstance(item, Field):
-                pending += end_of_file + self._field(item)
+                pending += end_of_file, self._field(item)
                 end_of_file = b""
+            elif pending:
+                joined = b"".join([*pending, item])
+                pending.clear()
+                yield joined
             else:
-                yield pending + item if pending else item
-                pending = b""
-        self._tail = pending + end_of_file
+                yield item
+        self._tail = b"".join([*pending, end_of_file])
 
     async def body(self, content: AsyncIterator[bytes], deadline: Deadline) -> AsyncGenerator[bytes, None]:
         """The content and its tail. A Refusal that ends it is kept: the HTTP client wraps what a body raises.

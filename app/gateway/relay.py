@@ -7,13 +7,16 @@ from app.gateway.exchange import Exchange, Line
 from app.gateway.intake import Spools, Upload
 from app.gateway.outbound import OutboundForm
 from app.gateway.provider import Provider
+from app.policy.quota import Quota
 
 
 class Relay:
     """The stage."""
 
-    def __init__(self, provider: Provider, framing: str, timeouts: TimeoutSettings, spools: Spools) -> None:
-        self._line = Line(provider, framing, timeouts, spools)
+    def __init__(
+        self, provider: Provider, framing: str, timeouts: TimeoutSettings, spools: Spools, answers: Quota
+    ) -> None:
+        self._line = Line(provider, framing, timeouts, spools, answers)
 
     def form(self, upload: Upload, permit: Permit) -> OutboundForm:
         return OutboundForm(upload, permit, self._line.timeouts)

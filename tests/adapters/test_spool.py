@@ -15,7 +15,13 @@ MIB = 1024 * 1024
 
 
 def folder(path: Path, memory_bytes: int = 1000) -> SpoolFolder:
-    return SpoolFolder(path, memory_bytes, 1024 * MIB)
+    return SpoolFolder(path, memory_bytes, 1024 * MIB, 1024 * MIB)
+
+
+def opened(spools: SpoolFolder, caller: str = "team") -> FileSpool:
+    spool = spools.open(caller)
+    assert isinstance(spool, FileSpool)
+    return spool
 
 
 @contextmanager
@@ -37,7 +43,7 @@ async def replayed(spool: FileSpool) -> bytes:
 def test_what_is_kept_comes_back_as_often_as_it_is_asked_for(tmp_path: Path, sizes: tuple[int, ...]) -> None:
     async def scenario() -> None:
         spools = folder(tmp_path)
-        spool = FileSpool(spools)
+        spool = opened(spools)
         kept = [bytes([number + 1]) * size for number, size in enumerate(sizes)]
         for data in kept:
             await spool.write(data)
@@ -50,11 +56,47 @@ def test_what_is_kept_comes_back_as_often_as_it_is_asked_for(tmp_path: Path, siz
     assert list(tmp_path.iterdir()) == []
 
 
+def test_one_caller_leaves_space_for_another(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        spools = SpoolFolder(tmp_path, 1000, MIB, 1000)
+        first = [opened(spools, "a") for _ in range(3)]
+        for spool in first[:2]:
+            await spool.write(b"x" * 370)
+        with pytest.raises(Refusal, match="or your share of it, is full"):
+            await first[2].write(b"x" * 370)
+        other = opened(spools, "b")
+        await other.write(b"x" * 190)
+        for spool in (*first, other):
+            spool.close()
+        assert spools.used_bytes == 0
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("chunk", [1, 10, 1000])
+def test_all_spools_together_take_little_memory(tmp_path: Path, chunk: int) -> None:
+    """Beyond it each one goes to its file at once; chunks of a byte take far more than a byte."""
+
+    async def scenario() -> None:
+        spools = SpoolFolder(tmp_path, 100_000, 20_000, MIB)
+        kept = [opened(spools) for _ in range(10)]
+        for _ in range(3000 // chunk):
+            for spool in kept:
+                await spool.write(b"x" * chunk)
+                assert spools.memory_used <= 20_000
+        assert [await replayed(spool) for spool in kept] == [b"x" * (3000 // chunk) * chunk] * 10
+        for spool in kept:
+            spool.close()
+        assert spools.memory_used == 0
+
+    asyncio.run(scenario())
+
+
 def test_a_spool_is_closed_while_a_thread_still_writes_to_it(tmp_path: Path) -> None:
     async def scenario() -> None:
         spools = folder(tmp_path)
         for _ in range(5):
-            spool = FileSpool(spools)
+            spool = opened(spools)
             await spool.write(b"x" * 2000)
             file = spool._file
             assert file is not None
@@ -75,7 +117,7 @@ def test_a_spool_is_closed_while_a_thread_still_writes_to_it(tmp_path: Path) -> 
 
 def test_a_disk_that_takes_no_more_is_a_refusal(tmp_path: Path) -> None:
     async def scenario() -> None:
-        at_once, at_replay = FileSpool(folder(tmp_path)), FileSpool(folder(tmp_path, 100_000))
+        at_once, at_replay = opened(folder(tmp_path)), opened(folder(tmp_path, 100_000))
         await at_replay.write(b"x" * 100_001)
         await at_replay.write(b"x" * 90_000)
         with files_no_larger_than(120_000):

@@ -140,6 +140,8 @@ ROWS: dict[str, str] = {
     "M205": "Time spent waiting for the caller, who sends or reads slowly, never counts against the provider",
     "M206": "A live upload at the lowest rate of audio is not cut; the lowest rate is a setting",
     "M207": "The lowest rate holds over each stretch of an upload: a fast beginning pays for no slow end",
+    "M208": "Each kind of buffer is bounded for all requests together; above it a request is refused with 503",
+    "M209": "One caller never takes all of the space for uploads, fields or answers: there is room for another",
     # N: hostile providers: absurd usage and odd answers
     "N220": "Trouble of our account is known by the error's code too, under any status, and is not to be repeated",
     "N221": "A refusal without words of the provider's is final; it keeps its status where the caller can act on it",

@@ -7,6 +7,7 @@ from app.gateway.call import Call
 from app.gateway.entry import Entrance
 from app.gateway.limits import Limits
 from app.policy.budget import NOTHING
+from app.policy.quota import Quota
 from app.wire.headers import Header, Headers
 
 MAX_FILE_BYTES = 1_000
@@ -19,7 +20,7 @@ class NothingSpent:
 
 
 def entrance_for(requests: int, limits: Limits | None = None) -> Entrance:
-    return Entrance(requests, MAX_FILE_BYTES, limits or Limits(), Budgets(NothingSpent(), ()))
+    return Entrance(requests, MAX_FILE_BYTES, limits or Limits(), Budgets(NothingSpent(), ()), Quota(1 << 20, ""))
 
 
 async def untouched() -> AsyncIterator[bytes]:

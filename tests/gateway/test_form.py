@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from app.errors import Refusal
 from app.gateway.form import MAX_FIELD_BYTES, MAX_FIELDS_BYTES, MAX_NAME_CHARACTERS, Field, FileBegin, FormReader
+from app.policy.quota import Held, Quota
 from app.wire.multipart import MAX_PARTS, FormWriter
 from tests.stubs.form import Part, multipart
 from tests.wire.splits import splits
@@ -20,9 +21,13 @@ def form(*parts: Part) -> bytes:
     return multipart(parts, BOUNDARY)
 
 
+def reader_of(boundary: str) -> FormReader:
+    return FormReader(boundary, MAX_FILE_BYTES, Held(Quota(1 << 30, ""), "team"))
+
+
 def read(pieces: Iterable[bytes]) -> list[Field | FileBegin | bytes]:
     """The items of a form, the file's bytes in one."""
-    reader = FormReader(BOUNDARY, MAX_FILE_BYTES)
+    reader = reader_of(BOUNDARY)
     items: list[Field | FileBegin | bytes] = []
     for piece in pieces:
         for item in reader.feed(piece):
@@ -177,7 +182,7 @@ def test_a_fault_is_refused_alike_for_every_split(body: bytes, status: int, code
 
 
 def test_of_a_second_file_not_a_byte_is_handed_on() -> None:
-    reader = FormReader(BOUNDARY, MAX_FILE_BYTES)
+    reader = reader_of(BOUNDARY)
     whole = form(FILE, FILE)
     second = whole.index(b"RIFF", whole.index(b"RIFF") + 1)
     reader.feed(form(FILE)[: -len("--b--\r\n")])
@@ -186,7 +191,7 @@ def test_of_a_second_file_not_a_byte_is_handed_on() -> None:
 
 
 def test_the_bytes_of_a_file_are_handed_on_as_they_arrive_and_counted() -> None:
-    reader = FormReader(BOUNDARY, MAX_FILE_BYTES)
+    reader = reader_of(BOUNDARY)
     head = form(Part("file", b"", "a.wav")).partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
     assert reader.feed(head) == [FileBegin()]
     assert reader.feed(b"x" * 60) == [b"x" * 60]
@@ -213,7 +218,7 @@ def test_all_fields_together_have_a_cap() -> None:
 
 
 def test_a_field_without_an_end_is_refused_at_the_cap() -> None:
-    reader = FormReader(BOUNDARY, MAX_FILE_BYTES)
+    reader = reader_of(BOUNDARY)
     reader.feed(multipart([Part("prompt", b"x" * MAX_FIELD_BYTES)], BOUNDARY, closing=False)[:-2])
     with pytest.raises(Refusal, match="'prompt' is longer than"):
         reader.feed(b"x")
@@ -230,7 +235,7 @@ def test_fields_travel_in_their_order_with_their_bytes(fields: list[tuple[str, s
     writer = FormWriter("boundary")
     body = b"".join(writer.field(name, value.encode()) for name, value in fields)
     body += writer.file_head("audio.wav", "audio/wav") + b"RIFF" + writer.file_end() + writer.close()
-    reader = FormReader("boundary", MAX_FILE_BYTES)
+    reader = reader_of("boundary")
     items = [*reader.feed(body[:cut]), *reader.feed(body[cut:])]
     reader.finish()
     assert [item for item in items if isinstance(item, Field)] == [Field(name, text.encode()) for name, text in fields]

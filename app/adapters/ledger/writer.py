@@ -36,6 +36,8 @@ from app.gateway.auth import Caller
 from app.gateway.call import Call
 
 RETRY_SECONDS = 1.0
+# While so many writes wait for the disk, refusals are not counted: nobody waits for them, so nothing else bounds them.
+MAX_WAITING = 10_000
 
 # Where the transaction before had so many writes, the next waits a little for more of them: where commits are quick,
 # few writes would share one, and a quarter of the processor's time would go into that.
@@ -77,6 +79,8 @@ class LedgerWriter:
         self._thread = threading.Thread(target=self._run, name="ledger-writer")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._unwritten: list[_Write] = []
+        self._dropped_holds: set[object] = set()
+        self._uncounted = 0
         self._seq = 0
         self._crowded = False
         self.writable = True
@@ -115,6 +119,14 @@ class LedgerWriter:
 
     def refuse(self, caller: Caller, call: Call, refusal: Refusal) -> None:
         """Count a refusal of a known caller; nobody waits for it."""
+        if self._queue.qsize() >= MAX_WAITING:
+            if not self._uncounted:
+                _log.warning(
+                    "%d writes wait for the ledger's disk; until they are done refusals are not counted", MAX_WAITING
+                )
+            self._uncounted += 1
+            return
+        self._uncounted = 0
         self._queue.put(_Write(f"the refusal of {call.id}", others=(refused(caller, call, refusal),)))
 
     def mark_notice(self, notice_id: str, next_ms: int, delivered_ms: int | None) -> None:
@@ -139,13 +151,22 @@ class LedgerWriter:
         running = True
         while running:
             batch = self._next_batch()
-            writes = [write for write in batch if write is not None]
-            running = len(writes) == len(batch)
+            running = None not in batch
+            kept = self._unwritten not in ([], [_PROBE])
+            writes = [write for write in batch if write is not None and not (kept and self._is_void(write))]
             if writes or self._unwritten:
                 try:
                     self._commit([*self._unwritten, *writes])
                 except Exception:
                     _log.exception("the ledger's writer made an error")
+
+    def _is_void(self, write: _Write) -> bool:
+        """Whether this is the outcome of a hold that could not be written: there is no row that it could close."""
+        if not self._dropped_holds or write.closed is None or write.closed[0] not in self._dropped_holds:
+            return False
+        self._dropped_holds.discard(write.closed[0])
+        self._tell([write], None)
+        return True
 
     def _next_batch(self) -> list[_Write | None]:
         """All that waits, None for the end; what could not be written before is taken up again after a pause."""
@@ -211,7 +232,10 @@ class LedgerWriter:
         if self.writable:
             _log.error("the ledger cannot be written: %s", error)
         self.writable = False
-        self._unwritten = [write for write in writes if write.lasting and write is not _PROBE] or [_PROBE]
+        self._dropped_holds.update(write.held[0] for write in writes if write.held is not None)
+        late = [write for write in writes if write.lasting and write is not _PROBE]
+        # One that is void is kept where nothing else is: as a probe it shows more than the row that is always there.
+        self._unwritten = [write for write in late if not self._is_void(write)] or late[-1:] or [_PROBE]
         self._tell(writes, LedgerUnavailable(str(error)))
 
     def _tell(self, writes: list[_Write], error: LedgerUnavailable | None) -> None:

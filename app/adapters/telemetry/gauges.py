@@ -18,6 +18,7 @@ from app.adapters.telemetry.lines import LineWriter
 from app.adapters.telemetry.metrics import RequestMetrics
 from app.gateway.budgets import Budgets
 from app.gateway.entry import Entrance
+from app.policy.quota import Quota
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Gauges(Collector):
     entrance: Entrance
     budgets: Budgets
     spools: SpoolFolder
+    answers: Quota
     ledger: LedgerWriter
     ledger_path: Path
     requests: RequestMetrics
@@ -40,12 +42,20 @@ class Gauges(Collector):
         yield _one("requests_in_flight", "Requests of known callers under way", self.entrance.in_flight)
         yield _one("holds", "Requests whose most is held in budgets", self.budgets.held)
         yield _one("spool_bytes", "Bytes of uploads kept until their model is known", self.spools.used_bytes)
+        yield gauge("buffer_bytes", "Memory that buffers take of max_buffer_bytes", ("kind",), self._buffers())
         yield _one("ledger_writable", "0 since a transaction of the ledger failed", self.ledger.writable)
         yield _one("ledger_late_outcomes", "Outcomes that could not be written yet", self.ledger.late)
         yield counter("log_lines_dropped", "Lines that the log's sink did not take", (), {(): self.lines.dropped})
         yield gauge("build_info", "Always 1", ("version",), {(__version__,): 1})
         yield self._budgets()
         yield from self._disk()
+
+    def _buffers(self) -> dict[tuple[str], int]:
+        return {
+            ("text_fields",): self.entrance.text.used,
+            ("answers",): self.answers.used,
+            ("uploads",): self.spools.memory_used,
+        }
 
     def _budgets(self) -> Metric:
         now_ms = time.time_ns() // 1_000_000

@@ -21,6 +21,8 @@ from app.gateway.provider import Broken
 MAX_FIELD_BYTES = 8 * 1024
 MAX_FIELDS = 128
 MAX_UNFINISHED_BYTES = 64 * 1024
+# What a piece takes beside its bytes: a provider may send them one by one.
+PIECE_OVERHEAD_BYTES = 64
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _VERSIONS = frozenset({"1.0", "1.1"})
@@ -30,8 +32,8 @@ _SWITCHING_PROTOCOLS = 101
 class Answer:
     """What the provider answers to one form: fed by its connection, awaited by one task.
 
-    `form_is_out` is set from outside; `in_turn` says whether the answer began only then. `held` is how many bytes of
-    the body wait to be taken, `when_taken` is called at each taking.
+    `form_is_out` is set from outside; `in_turn` says whether the answer began only then. `held` is how much memory
+    the body takes that waits to be taken, `when_taken` is called at each taking.
     """
 
     def __init__(self) -> None:
@@ -140,7 +142,7 @@ class Answer:
     def on_body(self, body: bytes) -> None:
         self._progress = True
         self._pieces.append(body)
-        self.held += len(body)
+        self.held += len(body) + PIECE_OVERHEAD_BYTES
 
     def on_message_complete(self) -> None:
         if not self._in_head:

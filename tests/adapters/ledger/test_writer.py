@@ -11,6 +11,7 @@ import pytest
 
 from app.adapters.ledger import Database, LedgerWriter
 from app.adapters.ledger.export import disagreements
+from app.adapters.ledger.writer import MAX_WAITING
 from app.errors import Refusal
 from app.gateway.accounting import State
 from app.gateway.admission import LedgerUnavailable
@@ -72,6 +73,55 @@ def test_whatever_waits_is_written_in_one_transaction(database: Database) -> Non
             assert len(rows(database.path, "SELECT id FROM requests")) == 200
 
     asyncio.run(scenario())
+
+
+def test_outcomes_of_holds_that_could_not_be_written_are_not_kept(database: Database) -> None:
+    """While the ledger cannot be written each refused request has one; kept, they would take memory without a bound."""
+
+    async def scenario() -> None:
+        async with writing(database) as writer:
+            late = hold()
+            await writer.hold(late)
+            database.path.rename(database.path.with_suffix(".away"))
+            with pytest.raises(LedgerUnavailable):
+                await writer.close(outcome(late))
+            for _ in range(20):
+                refused = hold()
+                with pytest.raises(LedgerUnavailable):
+                    await writer.hold(refused)
+                await writer.close(outcome(refused, State.RELEASED))
+            assert writer.late == 1
+            database.path.with_suffix(".away").rename(database.path)
+            await writer.hold(hold())
+            assert writer.late == 0
+
+    asyncio.run(scenario())
+
+
+def test_refusals_are_not_counted_while_too_many_writes_wait(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with writing(database) as writer:
+            other = database.connect()
+            other.execute("BEGIN IMMEDIATE")
+            call, refusal = Call("req_1", "transcribe", Headers(()), no_body(), NOON_MS), Refusal(400, "bad", "Bad.")
+            first = asyncio.ensure_future(writer.hold(hold()))
+            await asyncio.sleep(0.05)
+            for _ in range(MAX_WAITING + 5_000):
+                writer.refuse(ALICE, call, refusal)
+            other.execute("ROLLBACK")
+            other.close()
+            await first
+            await writer.hold(hold())
+            counted = rows(database.path, "SELECT * FROM refusals")[0]["count"]
+            assert MAX_WAITING <= counted < MAX_WAITING + 5_000
+            writer.refuse(ALICE, call, refusal)
+            await writer.hold(hold())
+            assert rows(database.path, "SELECT * FROM refusals")[0]["count"] == counted + 1
+
+    asyncio.run(scenario())
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 def test_writes_are_numbered_in_the_order_in_which_they_are_handed_in(database: Database) -> None:
