@@ -113,3 +113,22 @@ def test_events_come_while_the_stream_is_open(gateway: GatewayProcess, upstream:
     ]
     assert [frame["type"].rpartition(".")[2] for frame in frames] == ["delta", "delta", "done"]
     assert frames[-1]["usage"] == TOKENS
+
+
+@pytest.mark.parametrize("more", [(), ("-H", "Transfer-Encoding: chunked"), ("-H", "Expect: 100-continue")])
+def test_an_offer_of_http_2_is_answered_in_http_1_1(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, clip: Path, more: tuple[str, ...]
+) -> None:
+    """Two uploads and a GET, on one connection."""
+    upload = ("-H", f"Authorization: Bearer {gateway.key}", "-F", "model=whisper-1", "-F", f"file=@{clip}", *more)
+    done = tools.run(
+        "curl",
+        *("--silent", "--show-error", "--verbose", "--http2", "--fail-with-body"),
+        *(f"{gateway.base_url}/audio/transcriptions", *upload),
+        *("--next", "--http2", "--fail-with-body", f"{gateway.base_url}/audio/transcriptions", *upload),
+        *("--next", "--http2", "--fail-with-body", f"{gateway.host}/healthz"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("> Upgrade: h2c") >= 1
+    assert done.stderr.count("< HTTP/1.1 200 OK") == 3
+    assert [exchange.file.data for exchange in upstream.journal] == [clip.read_bytes()] * 2
