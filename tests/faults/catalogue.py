@@ -125,6 +125,7 @@ ROWS: dict[str, str] = {
     "K157": "MP4 and M4A are charged for what their samples play, whatever headers, tables and edit lists say",
     "K158": "WAV is charged for what its bytes play in its codec, whatever rates and further formats its header states",
     "K159": "MP3 is charged for its frames, wherever they stand and whatever the first of them states",
+    "K160": "An MPEG program stream is charged for the frames of its audio",
     # L: hostile callers: bytes that cost far more than they should
     "L180": "A byte of a file costs at most four times a byte of speech in small packets, or the length is estimated",
     "L181": "A file of the smallest packets that encoders make is measured",

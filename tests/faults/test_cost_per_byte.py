@@ -69,6 +69,7 @@ STARTS = {
     Container.WAV: b"RIFF\0\0\0\0WAVE" + chunk(b"fmt ", FORMAT),
     Container.FLAC: b"fLaC\x80\0\0\x22" + STREAM_INFO,
     Container.MP3: b"",
+    Container.MPEG: b"\0\0\1\xba\x44" + bytes(9),
     Container.OGG: page([b"OpusHead\1\1" + bytes(9)], 0, begins=True) + page([b"OpusTags"], 0),
     Container.M4A: box(b"ftyp", b"M4A \0\0\0\0") + box(b"moov", box(b"mvhd", bytes(20)), TRACKS),
     Container.WEBM: element(0x1A45DFA3, element(0x4282, b"webm"))
@@ -78,8 +79,26 @@ STARTS = {
     + element(0xE7, b"\0"),
 }
 
-BOXES = b"moov trak moof mvhd mehd tkhd mdhd hdlr trex tfhd elst stsz stts stsc sidx trun mdat free".split()
-ELEMENTS = (0xEC, 0xAE, 0xA0, 0xA3, 0xA1, 0xD7, 0x83, 0xE7, 0x9B, 0x75A1, 0x2AD7B1, 0x4489, 0x23E383, 0x1F43B675)
+BOXES = b"moov trak moof mvhd mehd tkhd mdhd hdlr trex tfhd elst stsd stsz stz2 stts stsc sidx trun mdat free".split()
+ELEMENTS = (
+    0x86,
+    0x63A2,
+    0x6D80,
+    0xEC,
+    0xAE,
+    0xA0,
+    0xA3,
+    0xA1,
+    0xD7,
+    0x83,
+    0xE7,
+    0x9B,
+    0x75A1,
+    0x2AD7B1,
+    0x4489,
+    0x23E383,
+    0x1F43B675,
+)
 SYNCS = (b"\xff\xf8\x11\x00", b"\xff\xf8\xf0\x00", b"\xff\xf8\x7e\x00\xfe", b"\xff\xf9\x1f\x0a\xfe")
 
 
@@ -125,6 +144,19 @@ def units() -> Iterator[tuple[str, Container, bytes]]:
     for size in (0, 1, 10, 16, 40):
         yield f"ID3 {size}", Container.MP3, id3(bytes(size))
         yield f"ID3 before FLAC {size}", Container.FLAC, id3(bytes(size))
+    yield "packs", Container.MPEG, b"\0\0\1\xba\x44" + bytes(9)
+    for stream in (0xB9, 0xBB, 0xBD, 0xC0, 0xE0):
+        for size in (0, 3, 8, 16, 40):
+            unit = b"\0\0\1" + bytes([stream]) + pack(">H", size) + b"\x80\0\0".ljust(size, b"\xff")[:size]
+            yield f"packet {stream:x} {size}", Container.MPEG, unit
+    for size in (1, 2, 3, 40):
+        for toc in (b"\x0b\3", b"\x08\0", b"\x03\0"):
+            packet = toc.ljust(size, b"\0")[:size]
+            yield (
+                f"page of 255 packets {size} {toc[0]}",
+                Container.OGG,
+                page([packet] * 255, 960),
+            )
     for kind in (b"JUNK", b"fmt ", b"data", b"ds64", b"LIST"):
         for size in (0, 2, 8, 16, 24, 40):
             yield f"chunk {kind.decode()} {size}", Container.WAV, chunk(kind, (FORMAT + bytes(24))[:size])

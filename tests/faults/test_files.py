@@ -263,10 +263,10 @@ def test_C49_the_name_is_that_of_the_true_container(
         assert (file.filename, file.content_type, file.data) == (f"audio.{extension}", kind, audio)
 
 
-def test_C58_a_program_stream_is_metered_by_an_estimate(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_C58_a_program_stream_is_metered(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     answer = post(gateway, form(audio=make("mpeg", "mp2", 2.0, 48_000)))
     row = gateway.row(request_id(answer))
-    assert (row["state"], row["container"], row["source"]) == ("settled", "mpeg", "estimated")
+    assert (row["state"], row["container"], row["source"]) == ("settled", "mpeg", "measured")
     assert row["cost_nano_usd"] > 0
 
 

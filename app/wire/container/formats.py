@@ -7,9 +7,9 @@ their own.
 The bit rates are bounds and guesses, not facts of a file:
 
 - `lowest_bit_rate`: the lowest rate at which speech is still sent, so that bytes over it bound the length from above.
-  Opus is asked for at 6 kbit/s and above (RFC 6716, 2.1.1), and its variable rate then goes down to some 5.6; an MPEG-2
-  layer III frame at 8 kbit/s, G.723.1 in a WAV at 5.3 kbit/s, layer II at 32 kbit/s in MPEG-1. FLAC has no floor,
-  digital silence costs it next to nothing; 1 kbit/s is 4,096 silent samples at 44.1 kHz.
+  Opus is asked for at 6 kbit/s and above (RFC 6716, 2.1.1), and its variable rate then goes down to some 5.6; frames
+  of MPEG-2 have 8 kbit/s, G.723.1 in a WAV 5.3 kbit/s. FLAC has no floor, digital silence costs it next to nothing;
+  1 kbit/s is 4,096 silent samples at 44.1 kHz.
 - `highest_bit_rate`: the most that audio in this container takes, so that bytes over it bound the length from below. It
   holds as long as the reader does not know the codec's own bound: PCM in 8 channels of 32 bits at 192 kHz (WAV), of 24
   bits (FLAC, RFC 9639 streamable subset up to 192 kHz), stereo of 24 bits at 192 kHz (ALAC in M4A, FLAC in Ogg and
@@ -48,7 +48,7 @@ class Container(StrEnum):
     FLAC = "flac", "audio/flac", 1_000, 36_864_000, 400_000
     MP3 = "mp3", "audio/mpeg", 8_000, 448_000, 128_000
     MP4 = "mp4", "video/mp4", 5_000, 9_216_000, 128_000
-    MPEG = "mpeg", "video/mpeg", 32_000, 640_000, 192_000
+    MPEG = "mpeg", "video/mpeg", 8_000, 640_000, 192_000
     M4A = "m4a", "audio/mp4", 5_000, 9_216_000, 128_000
     OGG = "ogg", "audio/ogg", 5_000, 9_216_000, 64_000
     WAV = "wav", "audio/wav", 5_000, 49_152_000, 256_000

@@ -27,6 +27,7 @@ from app.wire.container.id3 import TAGGED, skip_padding, skip_tags
 from app.wire.container.mp3 import Mp3Reader
 from app.wire.container.mp4 import Mp4Reader
 from app.wire.container.ogg import OggReader
+from app.wire.container.program_stream import ProgramStreamReader
 from app.wire.container.wav import WavReader
 from app.wire.container.webm import WebmReader
 
@@ -41,17 +42,6 @@ class AudioLength(NamedTuple):
 
     seconds: float
     measured: bool
-
-
-class ProgramStreamReader:
-    """MPEG program streams (ISO/IEC 13818-1): nothing is read, as the length is in no header and seldom asked for."""
-
-    def read(self, cursor: Cursor) -> Reading[None]:
-        return
-        yield 0
-
-    def evidence(self) -> Evidence:
-        return Evidence()
 
 
 _READERS: Final[dict[Container, Callable[[], Reader]]] = {

@@ -8,6 +8,7 @@ overlap, so that a packet adds a half of its block. Mode 0 has the short block a
 encoder that is known; to find the modes of others would take their whole set-up header.
 """
 
+from functools import cache
 from operator import mul
 from typing import Final
 
@@ -54,6 +55,10 @@ def opus_samples_of(body: bytes, starts: list[int]) -> int:
 
 def vorbis_samples(identification: bytes) -> tuple[int, ...]:
     """Samples of a packet by its first byte, for a stream with this identification header; 0 for a header packet."""
-    sizes = identification[28] if len(identification) > 28 else 0
+    return _vorbis_samples(identification[28] if len(identification) > 28 else 0)
+
+
+@cache
+def _vorbis_samples(sizes: int) -> tuple[int, ...]:
     blocks = 1 << (sizes & 0x0F), 1 << (sizes >> 4)
     return tuple(0 if first & 1 else blocks[first >> 1 & 1] // 2 for first in range(256))

@@ -297,6 +297,14 @@ def mp3_with_bytes_between() -> bytes:
     return b"".join(frames[:10]) + b"".join(b"\0" + frame for frame in frames[10:])
 
 
+# MPEG
+
+
+def program_stream() -> bytes:
+    """Speech at a rate that no film has."""
+    return make("mpeg", "mp2", SECONDS, 16_000, bit_rate=8_000)
+
+
 SIXTY: Final = (("frame_duration", "60"),)
 
 LIES: Final[dict[str, Callable[[], bytes]]] = {
@@ -340,6 +348,7 @@ LIES: Final[dict[str, Callable[[], bytes]]] = {
     "wav: G.722 of 4 GB/s": lambda: overwritten(wav("g722", 16_000), b"fmt ", (12, b"\xff" * 4)),
     "mp3: one frame by its first frame": mp3_of_one_frame,
     "mp3: bytes between the frames": mp3_with_bytes_between,
+    "mpeg: audio of 8 kbit/s": program_stream,
     "flac: one sample in STREAMINFO": flac,
     "flac: the highest sample rate in STREAMINFO": lambda: flac(655_350),
 }
