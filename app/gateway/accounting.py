@@ -132,8 +132,8 @@ class Account:
         try:
             async for event in stream.events:
                 done = closing_answer(event)
-                failed = failed or is_failure_event(event)
-                error_told = error_told or is_error_event(event)
+                if is_failure_event(event):
+                    failed, error_told = True, error_told or is_error_event(event)
                 if not ended and (done is not None or is_end_marker(event)):
                     if failed and done is None:
                         continue  # the end marker of a stream that has failed

@@ -1,6 +1,6 @@
 """The connection to the provider, as the relay needs it: one request up, one answer down, and what can go wrong."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Protocol
 
 from app.config import Task
@@ -65,5 +65,6 @@ class Provider(Protocol):
         onward: tuple[Header, ...] = (),
     ) -> Post: ...
 
-    def redact(self, text: bytes) -> bytes:
-        """The bytes without the provider's key."""
+    @property
+    def redact(self) -> Callable[[bytes], bytes]:
+        """Gives the bytes without the provider's key; the same object where it is not in them."""

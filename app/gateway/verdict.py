@@ -157,14 +157,14 @@ def event_without_key(event: Event, redact: Redact) -> Event:
     """An event as it came; written again if our key is in it."""
     raw = event.raw
     clean = redact(raw)
-    if clean == raw and not _has_escapes(raw):
+    if clean is raw and (raw.find(b"\\") < 0 or not _has_escapes(raw)):
         return event
     try:
         data = _without_key(event.data, document(event.data), redact)
     except NotJson:
         return Event(clean)
     if data == event.data:
-        return event if clean == raw else Event(clean)
+        return Event(clean)
     kept = [line + b"\n" for line in _LINE_ENDS.split(clean) if line and not line.startswith(b"data")]
     return Event(b"%bdata: %b\n\n" % (b"".join(kept), data))
 

@@ -23,13 +23,18 @@ class Redaction:
     """Replaces one secret. A call takes bytes and gives them without it."""
 
     def __init__(self, secret: bytes) -> None:
-        self._literal = (secret, *_in_base64(secret))
+        self._literals = tuple({secret, *_in_base64(secret)})
+        # Nothing shorter can hold it: most events of a stream are shorter than a key.
+        self._least_bytes = min(map(len, self._literals))
         self._quoted = re.compile(b"".join(b"(?:%b|%%(?i:%02x))" % (re.escape(bytes([each])), each) for each in secret))
 
     def __call__(self, text: bytes) -> bytes:
-        for literal in self._literal:
-            text = text.replace(literal, REDACTED)
-        return self._quoted.sub(REDACTED, text) if b"%" in text else text
+        if len(text) < self._least_bytes:
+            return text
+        for literal in self._literals:
+            if text.find(literal) >= 0:  # half the time of `in`, and a stream has many events
+                text = text.replace(literal, REDACTED)
+        return self._quoted.sub(REDACTED, text) if text.find(b"%") >= 0 else text
 
 
 def redacted(fields: Sequence[Header], redact: Callable[[bytes], bytes]) -> Sequence[Header]:

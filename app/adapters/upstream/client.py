@@ -22,7 +22,7 @@ class HttpProvider:
     """One provider and its pool of connections. `open` and `close` belong to the loop that serves."""
 
     def __init__(self, settings: Upstream, key: SecretStr, timeouts: TimeoutSettings) -> None:
-        self._redaction = Redaction(key.get_secret_value().encode())
+        self.redact = Redaction(key.get_secret_value().encode())
         self._connect_seconds = timeouts.connect
         self._origin = Origin.of(settings)
         self._tls = trusting(settings)
@@ -34,10 +34,6 @@ class HttpProvider:
 
     async def close(self) -> None:
         self._pool.close()
-
-    def redact(self, text: bytes) -> bytes:
-        """The bytes without the key."""
-        return self._redaction(text)
 
     def post(
         self,
@@ -51,7 +47,7 @@ class HttpProvider:
         framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
         more = b"".join([b"%b: %b\r\n" % header for header in onward])
         head = b"%bContent-Type: %b\r\n%b%b\r\n\r\n" % (self._heads[task], content_type.encode(), more, framing)
-        return HttpPost(self._pool, head, body, chunked=length is None, redact=self._redaction)
+        return HttpPost(self._pool, head, body, chunked=length is None, redact=self.redact)
 
 
 def _fixed_head(origin: Origin, settings: Upstream, task: Task, key: str) -> bytes:
