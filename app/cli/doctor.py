@@ -14,7 +14,7 @@ from app import offline
 from app.adapters import doctor as examination
 from app.adapters.doctor import Clip, Finding
 from app.cli import tables
-from app.cli.ending import FAILED, MISUSED, stop
+from app.cli.ending import FAILED, MISUSED, coloured, note, say, stop
 from app.cli.settings import ConfigFile, database_of, usable
 from app.cli.tables import Format
 from app.config import Config, InvalidConfig, Model
@@ -62,7 +62,7 @@ async def _examined(settings: Config, key: SecretStr, file: Path | None, asked: 
         yield await look(upstream)
     if asked is not None:
         clip = Clip.read(offline.SAMPLE)
-        typer.echo(f"sending {clip.seconds:.1f} s of audio to {upstream.name}, who bills them", err=True)
+        note(f"sending {clip.seconds:.1f} s of audio to {upstream.name}, which bills them")
         ask = partial(examination.asked, upstream, key, settings.timeouts, clip)
         yield await examination.diagnosed(examination.ways(upstream, asked, settings.models), ask)
 
@@ -85,10 +85,10 @@ def _print(findings: list[Finding], format: Format) -> None:
         typer.echo(tables.rendered(rows, format), nl=False)
         return
     for each in findings:
-        mark = typer.style("ok  ", fg="green") if each.good else typer.style("FAIL", fg="red", bold=True)
-        typer.echo(f"{mark}  {each.check:<10}  {each.told}")
+        mark = coloured("ok  ", fg="green") if each.good else coloured("FAIL", fg="red", bold=True)
+        say(f"{mark}  {each.check:<10}  {each.told}", indent=18)
         if each.advice is not None:
-            typer.echo(f"{'':18}-> {each.advice}")
+            say(f"{'':18}-> {each.advice}", indent=21)
 
 
 def _model(settings: Config, named: str | None) -> Model:

@@ -10,7 +10,7 @@ from app.callers import administration
 from app.cli import tables
 from app.cli.callers import BUDGETS_SPARE, SPARE, budget_lines, flat, lines, plain
 from app.cli.completion import caller_names
-from app.cli.ending import MISUSED, stop
+from app.cli.ending import MISUSED, note, say, stop
 from app.cli.settings import ConfigFile, actor, database_of, explained, loaded, name_ledger, possible
 from app.cli.tables import Format
 from app.cli.times import length_ms, minute
@@ -153,7 +153,7 @@ def update(
         record = callers.update(name, changes)
     name_ledger(settings)
     if format is Format.TABLE:
-        typer.echo(f"{name}: {plain(record.terms.document()) or 'no limits'}")
+        say(f"{name}: {plain(record.terms.document()) or 'no limits'}")
     else:
         typer.echo(tables.rendered([{"caller": name, **record.terms.document()}], format), nl=False)
 
@@ -198,9 +198,9 @@ def rotate(
     else:
         _print_key(name, done.secret, format)
         until = f"ends {minute(done.expires_ms)} UTC" if done.expires_ms is not None else "does not expire"
-        typer.echo(f"The new key {until}.", err=True)
+        note(f"The new key {until}.")
         for key in done.ending:
-            typer.echo(f"The key ...{key.last4} ends {minute(key.expires_ms)} UTC.", err=True)
+            note(f"The key ...{key.last4} ends {minute(key.expires_ms)} UTC.")
     name_ledger(settings)
 
 
@@ -226,7 +226,7 @@ def revoke(
         revoked = callers.revoke(name)
     name_ledger(settings)
     if format is Format.TABLE:
-        typer.echo(f"revoked: {', '.join(revoked)}")
+        say(f"revoked: {', '.join(revoked)}")
     else:
         typer.echo(tables.rendered([{"key": key} for key in revoked], format), nl=False)
 
@@ -279,7 +279,7 @@ def _print_key(name: str, secret: str, format: Format) -> None:
     if format is not Format.TABLE:
         typer.echo(tables.rendered([{"caller": name, "key": secret}], format), nl=False)
         return
-    typer.echo(f"The key of {name}. It is shown this once; only its SHA-256 is kept.", err=True)
+    note(f"The key of {name}. It is shown this once; only its SHA-256 is kept.")
     typer.echo(secret)
 
 

@@ -13,7 +13,7 @@ from app import config
 from app.adapters import certificate
 from app.adapters.ledger import Database, LedgerUnusable
 from app.callers import configured_keys
-from app.cli.ending import FAILED, MISUSED, stop
+from app.cli.ending import FAILED, MISUSED, note, stop
 from app.config import Config, InvalidConfig
 from app.gateway.administration import Fault, Impossible
 
@@ -67,7 +67,7 @@ def database_of(settings: Config) -> Database:
 
 def name_ledger(settings: Config) -> None:
     """Say on standard error which ledger a command has changed: it may not be the one that the gateway serves from."""
-    typer.echo(f"ledger: {settings.ledger.path.absolute()}", err=True)
+    note(f"ledger: {settings.ledger.path.absolute()}")
 
 
 def actor() -> str:

@@ -16,7 +16,7 @@ from app.callers import administration
 from app.cli import tables
 from app.cli.callers import BUDGETS_SPARE, budget_lines
 from app.cli.completion import caller_names
-from app.cli.ending import FAILED, MISUSED, stop
+from app.cli.ending import FAILED, MISUSED, note, stop
 from app.cli.progress import Bar
 from app.cli.settings import ConfigFile, database_of, explained, loaded
 from app.cli.tables import Format
@@ -115,13 +115,13 @@ def export(
             _write(_counted(exported_rows(connection, period), bar, there), format)
         wrong = disagreements(connection, period) if verify else []
     if pruned:
-        typer.echo(f"audio-gateway: {pruned} rows of this period were pruned; `usage` has their sums", err=True)
+        note(f"audio-gateway: {pruned} rows of this period were pruned; `usage` has their sums")
     for line in wrong:
-        typer.echo(f"audio-gateway: {line}", err=True)
+        note(f"audio-gateway: {line}")
     if wrong:
         raise typer.Exit(FAILED)
     if verify:
-        typer.echo("audio-gateway: sums and states agree with the rows", err=True)
+        note("audio-gateway: sums and states agree with the rows")
 
 
 def _counted(rows: Iterator[Row], bar: Bar, total: int) -> Iterator[Row]:

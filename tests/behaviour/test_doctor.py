@@ -262,3 +262,14 @@ def test_a_model_that_is_not_in_the_catalogue(upstream: ScriptedUpstream, tmp_pa
     assert done.returncode == 2
     assert "gpt-9" in done.stderr
     assert upstream.journal == []
+
+
+def test_a_ledger_that_others_can_read_is_found(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    gateway = GatewayProcess(tmp_path, upstream.base_url)
+    assert gateway.command("keys", "create", "alice").returncode == 0
+    assert findings(gateway.command("doctor", "--format", "json"))["ledger"]["ok"]
+    gateway.ledger.chmod(0o644)
+    found = findings(gateway.command("doctor", "--format", "json"))["ledger"]
+    assert not found["ok"]
+    assert "mode 644" in found["told"]
+    assert "chmod 600" in found["advice"]

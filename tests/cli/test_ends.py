@@ -119,4 +119,17 @@ def test_what_is_done_at_once_shows_no_progress(tmp_path: Path) -> None:
     told = on_terminal(["ledger", "check"], {"AUDIO_GATEWAY_LEDGER__PATH": str(tmp_path / "none")}, errors=True)
     assert told.status == 1
     assert "%" not in told.output
-    assert "there is no such file" in told.output
+    assert "there is no such file" in " ".join(told.output.split())
+
+
+@pytest.mark.parametrize("line", ["usage --caller nobody", "keys create a/b", "keys create --rmp 5", "reload"])
+def test_an_error_is_folded_between_words_on_a_terminal_and_whole_elsewhere(tmp_path: Path, line: str) -> None:
+    ledger = tmp_path / "ledger.db"
+    Database(ledger).connect().close()
+    environment = {"AUDIO_GATEWAY_LEDGER__PATH": str(ledger)}
+    whole = on_terminal(line.split(), environment, 40, output=False, errors=False)
+    folded = on_terminal(line.split(), environment, 40, output=False, errors=True)
+    assert whole.status == folded.status != 0
+    assert whole.errors.count("\n") == 1
+    assert folded.errors.split() == whole.errors.split()
+    assert all(len(each) <= 40 or " " not in each.strip() for each in folded.errors.splitlines())

@@ -27,9 +27,13 @@ def ledger(database: Database) -> Finding:
             fault = _fault(connection)
             requests = connection.execute("SELECT count(*) FROM requests").get
     except LedgerUnusable as error:
-        return Finding("ledger", str(error), "mend what this line says, as the user that the gateway runs as")
+        return Finding("ledger", str(error), "fix what this line says, as the user that the gateway runs as")
     if fault is not None:
         return Finding("ledger", f"{path}: {fault}", "stop the gateway, and restore a backup")
+    if (mode := path.stat().st_mode & 0o777) & 0o007:
+        return Finding(
+            "ledger", f"{path}: other users of this machine can read it (mode {mode:o})", f"chmod 600 {path}*"
+        )
     return Finding("ledger", f"{path}: whole, can be written, {requests} requests")
 
 

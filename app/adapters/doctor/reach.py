@@ -1,6 +1,7 @@
 """The provider as seen from here, without a key: its name, its certificate, its clock."""
 
 import asyncio
+import re
 import ssl
 import time
 from email.utils import parsedate_to_datetime
@@ -101,4 +102,5 @@ def _port(url: SplitResult) -> int:
 def _words(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {TIMEOUT_SECONDS} s"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return re.sub(r"^\[Errno -?\d+\] ", "", text)

@@ -8,7 +8,7 @@ import typer
 
 from app.adapters.ledger.pruning import Prunable, prunable
 from app.adapters.ledger.pruning import prune as prune_rows
-from app.cli.ending import MISUSED, stop
+from app.cli.ending import MISUSED, say, stop
 from app.cli.progress import Bar
 from app.cli.settings import ConfigFile, actor, database_of, explained, loaded, name_ledger
 from app.cli.times import DAY_MS, length_ms
@@ -40,7 +40,7 @@ def prune(
             entry = AuditEntry(now_ms(), actor(), "prune", f"rows before {before}", _before(plan), None)
             with Bar("prune") as bar:
                 prune_rows(connection, before_ms, entry, bar)
-    typer.echo(_told(plan, before, dry_run))
+    say(_told(plan, before, dry_run))
     if plan.rows and not dry_run:
         name_ledger(settings)
 
