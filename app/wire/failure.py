@@ -12,7 +12,7 @@ that is not known yet, counts as a transcript: it may have been paid for.
 import re
 
 from app.wire.sse import Event
-from app.wire.usage import NotJson, document
+from app.wire.usage import NotJson, document_of
 
 _TRANSCRIPTS = (
     "text",
@@ -47,7 +47,7 @@ _ERRORS = (
 _FAILED = frozenset({"error", "failed", "failure"})
 
 _PART_OF_A_TRANSCRIPT = re.compile(rb'"type": ?"transcript\.text\.(?:delta|segment|done)"')
-_NAME = re.compile(rb"(?:^|[\r\n])event: ?([^\r\n]*)")
+_NAME = re.compile(rb"(?:^|[\r\n])event: ?([^\r\n]{0,256})")
 _NAME_OF_A_FAILURE = re.compile(r"(?:.*[._-])?(?:error|failed|failure)", re.IGNORECASE)
 
 
@@ -76,7 +76,7 @@ def is_failure_event(event: Event) -> bool:
     if b"{" not in raw:
         return False
     try:
-        told = document(event.data)
+        told = document_of(event)
     except NotJson:
         return False
     if not isinstance(told, dict):
@@ -92,7 +92,7 @@ def is_error_event(event: Event) -> bool:
     if b'"error"' not in event.raw:
         return False
     try:
-        told = document(event.data)
+        told = document_of(event)
     except NotJson:
         return False
     return isinstance(told, dict) and bool(told.get("error"))

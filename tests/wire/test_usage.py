@@ -289,3 +289,19 @@ def test_any_bytes_are_a_document_that_can_be_asked_for_its_usage_or_none(words:
         return
     usage = usage_of(told)
     assert usage is None or isinstance(told, dict)
+
+
+def test_an_event_of_too_many_parts_is_not_read() -> None:
+    """On the event loop, where 8 MB of brackets take half a second; the length alone says little."""
+    start = f'data: {{"type": "{DONE_TYPE}", "text": '.encode()
+    parts = Event(start + b"[" + b"[]," * 600_000 + b"[]]}\n\n")
+    lines = Event(start + b'""}\n' + b"data:\n" * 600_000 + b"\n")
+    text = Event(start + b'"' + b"hello, " * 300_000 + b'"}\n\n')
+    assert closing_answer(parts) is None
+    assert closing_answer(lines) is None
+    assert closing_answer(text) is not None
+
+
+def test_an_end_marker_is_a_short_event() -> None:
+    assert is_end_marker(Event(b": ping\nid: 1\ndata: [DONE]\n\n"))
+    assert not is_end_marker(Event(b"data: [DONE]\n" + b"data:\n" * 1_000 + b"\n"))
