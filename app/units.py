@@ -41,6 +41,12 @@ class Usage(NamedTuple):
     audio: AudioMs | None = None
     tokens: Tokens | None = None
 
+    def document(self) -> dict[str, int | float | None]:
+        """What there is of it, as JSON has it."""
+        if self.tokens is None:
+            return {"seconds": None if self.audio is None else seconds_of(self.audio)}
+        return {f"{name}_tokens": count for name, count in self.tokens._asdict().items() if count is not None}
+
 
 def to_nano(usd: Decimal) -> NanoUSD:
     """Nano-dollars of a decimal number of dollars; a finer fraction is rounded up."""

@@ -90,7 +90,7 @@ class RequestBody:
             if message["type"] == "http.disconnect":
                 raise errors.caller_gone()
             if not message.get("more_body", False):
-                self.complete = True
+                self.complete = self._arrival.complete = True
                 self._deadline.close()
             body: bytes = message.get("body", b"")
             if body:

@@ -3,9 +3,12 @@
 held ─┬─ settled    the answer came: real usage, else what the file measured, else an estimate from its bytes
       ├─ released   the provider did no work
       └─ unknown    it may have: charged at the hold until someone resolves it
+
+Usage that the audio cannot come to is not believed (`policy.plausibility`): it is settled as if there were none.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable
 from enum import StrEnum
@@ -18,6 +21,7 @@ from app.gateway.budgets import Notice
 from app.gateway.exchange import Failed, Stream, Whole
 from app.gateway.intake import Upload
 from app.gateway.outbound import OutboundForm
+from app.policy import plausibility
 from app.policy.budget import NOTHING, Amounts
 from app.units import Tokens, Usage, UsageSource, to_ms
 from app.wire.failure import is_error_event, is_failure_event
@@ -25,6 +29,8 @@ from app.wire.headers import towards_caller, upstream_request_id
 from app.wire.usage import closing_answer, is_end_marker, usage_of
 
 RESPONSE_FORMATS = frozenset({"json", "text", "srt", "verbose_json", "vtt", "diarized_json"})
+
+_log = logging.getLogger("audio_gateway.accounting")
 
 
 class State(StrEnum):
@@ -35,12 +41,16 @@ class State(StrEnum):
 
 
 class Outcome(NamedTuple):
-    """How a request ended: what its row says from then on. Times are milliseconds since the epoch, UTC."""
+    """How a request ended: what its row says from then on. Times are milliseconds since the epoch, UTC.
+
+    `bound` is the hold as it was last, `implausible` the usage that the provider reported where it is not believed.
+    """
 
     id: str
     state: State
     status: int
     error: str | None
+    bound: Amounts
     charge: Amounts
     tokens: Tokens | None
     source: UsageSource | None
@@ -52,6 +62,12 @@ class Outcome(NamedTuple):
     answered_ms: int | None
     done_ms: int
     notices: tuple[Notice, ...] = ()
+    implausible: Usage | None = None
+
+    @property
+    def charged(self) -> bool:
+        """Whether the provider has billed the request, or may have: a repeat would pay twice."""
+        return self.state in (State.SETTLED, State.UNKNOWN)
 
 
 class OutcomeBook(Protocol):
@@ -75,11 +91,12 @@ class AnswerCut(Exception):
 class Account:
     """One admitted request's row, closed on every way out of its `with`; a failed exchange leaves as its Refusal.
 
-    `outcome` is None while it is held; `closed` is when it was fixed, in seconds of the monotonic clock. `answer_bytes`
-    is how much of the provider's answer has gone to the caller.
+    `outcome` is None while it is held; `closed` is when it was fixed, and `began` when the request began, in seconds of
+    the monotonic clock. `answer_bytes` is how much of the provider's answer has gone to the caller.
     """
 
-    def __init__(self, permit: Permit, upload: Upload, form: OutboundForm, book: OutcomeBook) -> None:
+    def __init__(self, permit: Permit, upload: Upload, form: OutboundForm, book: OutcomeBook, began: float) -> None:
+        self._began = began
         self._permit = permit
         self._upload = upload
         self.form = form
@@ -101,7 +118,7 @@ class Account:
 
     async def answer(self, reply: Whole | Stream) -> Answer:
         """The caller's answer: a whole one after its settlement, a stream with its settlement inside."""
-        headers = _headers(self._permit, reply)
+        headers = _headers(reply, (self.form.answered or time.monotonic()) - self._began)
         if isinstance(reply, Stream):
             return Answer(reply.status, headers, self._relayed(reply))
         await self._settle(reply, reply.usage)
@@ -124,21 +141,30 @@ class Account:
         """Close the row of a request that was cut off from within: at a shutdown, or by an error of ours."""
         if self.outcome is None:
             state = State.UNKNOWN if self.form.closing_released else State.RELEASED
-            asyncio.ensure_future(self._close(state, 500, "interrupted", None, None, None)).add_done_callback(_ignore)
+            self._close(state, 500, "interrupted", None, None, None)
 
     async def _relayed(self, stream: Stream) -> AsyncIterator[bytes]:
-        """Events as they come; the one that ends the transcript, and all behind it, after the settlement."""
-        ended, failed, error_told = False, False, False
+        """Events as they come; the one that ends the transcript, and all behind it, after the settlement.
+
+        A stream that fails behind that event has nothing more to give: it ends as a whole one, because an error would
+        have the caller's SDK raise, and the caller pay for the same transcript again.
+        """
+        ended, settled, failed, error_told = False, False, False, False
         try:
             async for event in stream.events:
                 done = closing_answer(event)
                 if is_failure_event(event):
-                    failed, error_told = True, error_told or is_error_event(event)
+                    failed = True
+                    if is_error_event(event):
+                        if settled:
+                            raise Failed(errors.upstream_error(), may_have_billed=True)
+                        error_told = True
                 if not ended and (done is not None or is_end_marker(event)):
                     if failed and done is None:
                         continue  # the end marker of a stream that has failed
                     ended = True
                     await self._settle(stream, usage_of(done))
+                    settled = True
                 self.answer_bytes += len(event.raw)
                 yield event.raw
             if error_told and not ended:
@@ -150,6 +176,9 @@ class Account:
                 yield _frame(errors.shutting_down())
             raise
         except (Failed, Refusal) as error:
+            if settled:
+                _log.info("the provider's stream failed behind the event that ends the transcript")
+                return
             if isinstance(error, Failed) and self.outcome is None:
                 await self.fail(error, stream.status)
             if not error_told:
@@ -175,13 +204,15 @@ class Account:
     ) -> Awaitable[None]:
         """Fix the outcome and write it; the awaitable ends with the commit."""
         assert self.outcome is None
-        charge, tokens, source = self._charge(state, told)
+        doubt = self._doubt(told)
+        charge, tokens, source = self._charge(state, told if doubt is None else None)
         done_ms, self.closed = time.time_ns() // 1_000_000, time.monotonic()
         self.outcome = Outcome(
             id=self._permit.hold.id,
             state=state,
             status=status,
             error=error,
+            bound=self._permit.reservation.bound,
             charge=charge,
             tokens=tokens,
             source=source,
@@ -193,15 +224,31 @@ class Account:
             answered_ms=answered_ms,
             done_ms=done_ms,
             notices=self._permit.reservation.close(charge, done_ms),
+            implausible=None if doubt is None else told,
         )
         return self._book.close(self.outcome)
+
+    def _doubt(self, told: Usage | None) -> str | None:
+        """Why the usage that the provider reported is not believed."""
+        if told is None:
+            return None
+        length, hold = self._upload.tally.length(), self._permit.reservation.bound
+        doubt = plausibility.doubt(told, to_ms(length.seconds), length.measured, hold, self.form.text_bytes)
+        if doubt is not None:
+            _log.warning(
+                "the provider reports usage that is %s: %s for %.3f s; the measured length is charged",
+                doubt,
+                told.document(),
+                length.seconds,
+            )
+        return doubt
 
     def _charge(self, state: State, told: Usage | None) -> tuple[Amounts, Tokens | None, UsageSource | None]:
         """What the request is charged: the real usage if it is settled, its bound if that is unknown."""
         if state is State.RELEASED:
             return NOTHING, None, None
         if state is State.UNKNOWN:
-            return self._permit.hold.bound, None, UsageSource.ESTIMATED
+            return self._permit.reservation.bound, None, UsageSource.ESTIMATED
         length, price = self._upload.tally.length(), self._permit.model.price
         audio = told.audio if told is not None and told.audio is not None else to_ms(length.seconds)
         tokens = told.tokens if told is not None else None
@@ -211,7 +258,7 @@ class Account:
         return charge, tokens, UsageSource.UPSTREAM if told else measured
 
 
-def _headers(permit: Permit, reply: Whole | Stream) -> tuple[Header, ...]:
+def _headers(reply: Whole | Stream, seconds: float) -> tuple[Header, ...]:
     """The provider's headers that cross, with our own time, and the type of a whole answer, where it told none."""
     headers = towards_caller(reply.headers)
     told = dict(headers)
@@ -220,8 +267,7 @@ def _headers(permit: Permit, reply: Whole | Stream) -> tuple[Header, ...]:
         headers = ((b"content-type", kind), *headers)
     if b"openai-processing-ms" in told:
         return headers
-    elapsed = max(0, reply.answered_ms - permit.hold.received_ms)
-    return (*headers, (b"openai-processing-ms", b"%d" % elapsed))
+    return (*headers, (b"openai-processing-ms", b"%d" % round(seconds * 1000)))
 
 
 def _known_format(asked: str) -> str:
@@ -231,9 +277,3 @@ def _known_format(asked: str) -> str:
 
 def _frame(refusal: Refusal) -> bytes:
     return b"data: %b\n\n" % refusal.envelope()
-
-
-def _ignore(future: "asyncio.Future[None]") -> None:
-    """The ledger itself tells of a row that it could not write."""
-    if not future.cancelled():
-        future.exception()

@@ -1,10 +1,12 @@
 """Admitting: the hold on what a request may cost, decided in memory, its commit left running while the file streams.
 
-`relay` takes a `Permit` and cannot be called without one; it awaits `committed` before it releases the closing
-boundary, so that no provider can act on a request whose hold is not on disk.
+`relay` takes a `Permit` and cannot be called without one. Before it releases the closing boundary it revises the hold
+to the length that was measured while the file passed, up or down, and awaits `durable`. So no provider can act on a
+request whose hold is not on disk, or is less than what the audio costs.
 """
 
 from collections.abc import Awaitable
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from app.config import Model, Task
@@ -20,7 +22,7 @@ from app.units import to_ms
 
 
 class Hold(NamedTuple):
-    """A request's row as it begins: state `held`, charged at the bound until it ends."""
+    """A request's row as it begins: state `held`, charged at the bound, as it is revised, until it ends."""
 
     id: str
     caller: str
@@ -36,30 +38,56 @@ class Hold(NamedTuple):
     tags: Tags
 
 
-class Permit(NamedTuple):
-    """Leave to send one request upstream. `committed` ends when the hold is durable, or raises LedgerUnavailable."""
-
-    hold: Hold
-    model: Model
-    reservation: Reservation
-    committed: Awaitable[None]
-
-
 class LedgerUnavailable(Exception):
     """The ledger could not make a row durable."""
 
 
 class HoldBook(Protocol):
-    """Where holds are written. The call takes the hold at once; the awaitable ends with its commit."""
+    """Where holds are written. Each call takes effect at once; its awaitable ends with its commit."""
 
     def hold(self, hold: Hold) -> Awaitable[None]: ...
+    def raise_hold(self, request_id: str, bound: Amounts) -> Awaitable[None]: ...
+    def lower_hold(self, request_id: str, bound: Amounts) -> None: ...
+
+
+@dataclass(slots=True)
+class Permit:
+    """Leave to send one request upstream. What is held for it now is in `reservation`."""
+
+    hold: Hold
+    model: Model
+    reservation: Reservation
+    book: HoldBook
+    written: list[Awaitable[None]]
+
+    def revise(self, upload: Upload, now_ms: int) -> None:
+        """Hold what the complete file may cost by its measured length; Refusal 429 if that is more and has no room."""
+        bound = _amounts(upload, upload.tally.held_seconds())
+        if bound == self.reservation.bound:
+            return
+        if self.reservation.revise(bound, now_ms):
+            self.written.append(self.book.raise_hold(self.hold.id, bound))
+        else:
+            self.book.lower_hold(self.hold.id, bound)
+
+    async def durable(self) -> None:
+        """Wait until the hold is on disk, as high as it is; LedgerUnavailable.
+
+        A raise that is handed in before the hold's own commit begins shares it.
+        """
+        for each in self.written:
+            await each
 
 
 def admit(
     call: Call, caller: Caller, slot: Slot, upload: Upload, upstream: str, budgets: Budgets, book: HoldBook, now_ms: int
 ) -> Permit:
-    """A permit for this upload, held at the bound of what its file can cost; Refusal if a budget has no room for it."""
-    bound = _bound(upload)
+    """A permit for this upload, held at the bound of what its file can cost; Refusal if a budget has no room for it.
+
+    A file that is there to its end already is held at its measured length.
+    """
+    tally = upload.tally
+    bound = _amounts(upload, tally.held_seconds() if upload.complete else tally.bound_seconds(upload.max_file_bytes))
     try:
         reservation = budgets.reserve(caller, bound, now_ms)
     except Refusal as refusal:
@@ -79,10 +107,10 @@ def admit(
         bound=bound,
         tags=slot.tags,
     )
-    return Permit(hold, upload.model, reservation, book.hold(hold))
+    return Permit(hold, upload.model, reservation, book, [book.hold(hold)])
 
 
-def _bound(upload: Upload) -> Amounts:
-    price = upload.model.price
-    audio = to_ms(upload.tally.bound_seconds(upload.max_file_bytes))
+def _amounts(upload: Upload, seconds: float) -> Amounts:
+    """The most that so much audio may cost."""
+    price, audio = upload.model.price, to_ms(seconds)
     return Amounts(cost=price.bound(audio), audio=audio, tokens=price.most_tokens(audio))

@@ -13,10 +13,13 @@ ALIASES: dict[Task, str] = {"transcribe": "/v1/speech/transcriptions", "translat
 
 @dataclass(slots=True)
 class Arrival:
-    """How many bytes of a body have come so far, and how long the caller was waited for, in seconds."""
+    """How many bytes of a body have come so far, whether they are all of it, and how long the caller was waited for, in
+    seconds.
+    """
 
     received: int = 0
     waited: float = 0.0
+    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)

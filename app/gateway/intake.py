@@ -8,7 +8,7 @@ Either way what leaves here is an `Upload` whose model and container are good, w
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from functools import partial
 from typing import NamedTuple, Protocol, Self
 
@@ -61,10 +61,19 @@ class AudioTally:
         """What was measured, once the file is complete."""
         return self._meter.finish()
 
+    def held_seconds(self) -> float:
+        """The length to hold a budget for, once the file is complete: what was measured.
+
+        An estimate holds no less than the bound of a file of this size, for the provider may find all of that in it.
+        """
+        length = self.length()
+        return length.seconds if length.measured else max(length.seconds, self.bound_seconds(self.file_bytes))
+
 
 class Upload(NamedTuple):
     """A request that may be made: `fields` came before the file, `body` is the file from its first byte and then the
     fields behind it. `body` ends only if the form proved complete; otherwise it raises the Refusal. To be closed.
+    `complete` says that the file has been measured to its end.
     """
 
     model: Model
@@ -74,6 +83,7 @@ class Upload(NamedTuple):
     max_file_bytes: int
     body: AsyncIterator[bytes | Field]
     spool: Spool | None = None
+    complete: bool = False
 
     def close(self) -> None:
         if self.spool is not None:
@@ -101,7 +111,10 @@ class Intake:
         if model is None:
             return await self._kept(call, caller, fields, file, items)
         bound = min(self._max_file_bytes, call.declared_bytes or self._max_file_bytes)
-        return Upload(model, fields, file.container, file.tally, bound, _Live(file, items), file.head.spool)
+        body = _Live(file, items)
+        if call.arrival.complete:
+            body.measure()
+        return Upload(model, fields, file.container, file.tally, bound, body, file.head.spool, call.arrival.complete)
 
     async def _kept(
         self, call: Call, caller: Caller, fields: tuple[Field, ...], file: "_BegunFile", items: "_Items"
@@ -116,7 +129,8 @@ class Intake:
         except BaseException:
             spool.close()
             raise
-        return Upload(model, fields, file.container, file.tally, spool.size, _replayed(spool, behind), spool)
+        body = _replayed(spool, behind)
+        return Upload(model, fields, file.container, file.tally, spool.size, body, spool, complete=True)
 
     def _model_in(self, fields: tuple[Field, ...], call: Call, caller: Caller) -> Model | None:
         """The model that these fields name, checked; None if none of them is `model`."""
@@ -157,6 +171,11 @@ class _Items:
         self._body = body
         self._form = form
         self._waiting: deque[Item] = deque()
+
+    @property
+    def waiting(self) -> Iterable[Item]:
+        """What has been read and not been taken yet."""
+        return self._waiting
 
     def __aiter__(self) -> Self:
         return self
@@ -272,6 +291,14 @@ class _Live:
             self._kept.append(file.head.taken())
         self._items = items
         self._tally = file.tally
+        self._measured = False
+
+    def measure(self) -> None:
+        """Measure the file, all of which has been read, before it is taken."""
+        self._measured = True
+        for item in self._items.waiting:
+            if isinstance(item, bytes):
+                self._tally.feed(item)
 
     def __aiter__(self) -> Self:
         return self
@@ -285,7 +312,7 @@ class _Live:
         if self._kept:
             return self._kept.pop()
         item = await anext(self._items)
-        if isinstance(item, bytes):
+        if isinstance(item, bytes) and not self._measured:
             self._tally.feed(item)
         assert not isinstance(item, FileBegin)
         return item

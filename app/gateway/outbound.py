@@ -1,7 +1,8 @@
 """The form as the provider gets it: our boundary, the checked fields in the caller's order, the file under our name.
 
 The tail is held: the file goes out as it comes in, what is behind it and the closing boundary only when the caller's
-form has proved complete and the hold is durable. Until then no provider can act on the request.
+form has proved complete, the hold is what the measured audio may cost, and it is durable. Until then no provider can
+act on the request.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from app import errors
+from app.clock import now_ms
 from app.config import TimeoutSettings
 from app.errors import Refusal
 from app.gateway.admission import LedgerUnavailable, Permit
@@ -20,6 +22,7 @@ from app.wire.multipart import FormWriter
 
 class OutboundForm:
     """One request's body on its way upstream, and the marks it leaves: what was sent, when, and why it broke off.
+    `text_bytes` is the size of the text fields.
 
     `began`, `asked`, `connected`, `released` (the closing boundary) and `answered` are moments on the monotonic clock;
     `pushed` is how long the provider took to take the bytes in. All in seconds.
@@ -40,6 +43,7 @@ class OutboundForm:
         self.refusal: Refusal | None = None
         self.sent_ms: int | None = None
         self.sent_bytes = 0
+        self.text_bytes = 0
         self.began = time.monotonic()
         self.asked: float | None = None
         self.connected: float | None = None
@@ -73,6 +77,7 @@ class OutboundForm:
             else:
                 yield item
         self._tail = b"".join([*pending, end_of_file])
+        self._permit.revise(self._upload, now_ms())
 
     async def body(self, content: AsyncIterator[bytes], deadline: Deadline) -> AsyncGenerator[bytes, None]:
         """The content and its tail. A Refusal that ends it is kept: the HTTP client wraps what a body raises.
@@ -106,6 +111,7 @@ class OutboundForm:
 
     def _field(self, field: Field) -> bytes:
         self._fields[field.name] = field.value
+        self.text_bytes += len(field.value)
         value = self._permit.model.name_upstream.encode() if field.name == "model" else field.value
         return self._writer.field(field.name, value)
 
@@ -115,6 +121,6 @@ class OutboundForm:
 
     async def _committed(self) -> None:
         try:
-            await self._permit.committed
+            await self._permit.durable()
         except LedgerUnavailable as error:
             raise errors.ledger_unavailable() from error

@@ -1,6 +1,7 @@
 """The way of a request, from its head to its settled row. Read `_answer` from top to bottom."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
@@ -11,7 +12,7 @@ from app import errors
 from app.clock import now_ms
 from app.errors import Header, Refusal
 from app.gateway import admission, auth
-from app.gateway.accounting import Account, Answer, OutcomeBook, State
+from app.gateway.accounting import Account, Answer, AnswerCut, OutcomeBook
 from app.gateway.admission import HoldBook, Permit
 from app.gateway.auth import Caller, KeyDirectory
 from app.gateway.budgets import Budgets
@@ -20,6 +21,8 @@ from app.gateway.entry import Entrance
 from app.gateway.intake import Intake
 from app.gateway.relay import Relay
 from app.gateway.throttle import Throttle
+
+_log = logging.getLogger("audio_gateway.pipeline")
 
 Deliver = Callable[[Answer], Awaitable[None]]
 
@@ -92,23 +95,27 @@ class Pipeline:
         trail = Trail(call)
         try:
             await self._answer(call, trail, deliver)
-        except asyncio.CancelledError:
-            raise self._interrupted(trail) from None
+        except asyncio.CancelledError:  # the gateway stops and its grace is over
+            raise self._refused(trail, errors.shutting_down()) from None
         except Refusal as refusal:
-            trail.status, trail.error, trail.model = refusal.status, refusal.code, refusal.model
+            trail.model = refusal.model
             if trail.caller is not None and trail.permit is None:
                 self._ledger.refuse(trail.caller, call, refusal)
             refusal.headers = (*refusal.headers, *trail.limits)
+            raise self._refused(trail, refusal) from refusal.__cause__
+        except AnswerCut:
             raise
+        except Exception:
+            _log.exception("request %s ended in an error of the gateway", call.id)
+            raise self._refused(trail, errors.internal_error()) from None
         finally:
             self._journal.request(trail)
 
-    def _interrupted(self, trail: Trail) -> Refusal:
-        """The gateway stops and its grace is over: say so, and whether the provider may have billed."""
-        refusal = errors.shutting_down()
+    def _refused(self, trail: Trail, refusal: Refusal) -> Refusal:
+        """The refusal with which a request ends; whatever it is, nobody repeats what is charged already."""
         trail.status, trail.error = refusal.status, refusal.code
         outcome = trail.account.outcome if trail.account is not None else None
-        return refusal.without_retry() if outcome is not None and outcome.state is State.UNKNOWN else refusal
+        return refusal.without_retry() if outcome is not None and outcome.charged else refusal
 
     async def _answer(self, call: Call, trail: Trail, deliver: Deliver) -> None:
         with self._throttle.watching(call.id, call.address, time.monotonic_ns()):
@@ -120,7 +127,7 @@ class Pipeline:
                 call, caller, slot, upload, self._upstream, self._budgets, self._ledger, now_ms()
             )
             form = self._relay.form(upload, permit)
-            async with Account(permit, upload, form, self._ledger) as account:
+            async with Account(permit, upload, form, self._ledger, call.began) as account:
                 trail.account = account
                 async with self._relay.exchange(form, call.task, self._onward(call)) as reply:
                     answer = await account.answer(reply)

@@ -255,7 +255,7 @@ def worked(meter: GatewayProcess, shared_upstream: ScriptedUpstream, second_key:
         ("tokens", transcript),
         ("tokens", sse_answer([SECRETS[0]], TOKENS)),
         ("tokens", json_answer(SECRETS[0])),
-        ("minutes", verbose_answer(SECRETS[0], 61.5)),
+        ("minutes", verbose_answer(SECRETS[0], 6.5)),
         ("minutes", no_answer()),
         ("minutes", error_answer(500, "x", SECRETS[0])),
         ("gratis", text_answer(SECRETS[0])),
@@ -392,6 +392,8 @@ def test_refusals_are_counted_by_model_where_it_was_known(meter: GatewayProcess,
 
 def test_every_admitted_request_has_one_row_and_every_request_one_line(worked: GatewayProcess) -> None:
     rows = {row["id"]: row for row in worked.rows()}
+    for row_id in rows:
+        worked.wait_for_log(row_id)
     lines = worked.log_lines()
     assert max(Counter(line["request_id"] for line in lines).values()) == 1
     admitted = {line["request_id"]: line for line in lines if "state" in line}

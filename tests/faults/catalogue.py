@@ -106,7 +106,7 @@ ROWS: dict[str, str] = {
     # I: limits and budgets
     "I137": "Many at once never pass a budget together",
     "I138": "A cost that is not known is held at its bound",
-    "I139": "An answer that costs more than its hold is charged in full, and stops what follows",
+    "I139": "A plausible answer that costs more than its hold is charged in full, and stops what follows",
     "I140": "A hold that a killed process left becomes unknown at the next start",
     "I142": "Requests at once are bounded by key, and every way out frees its slot",
     "I144": "No answer is given whose settlement was lost",
@@ -126,6 +126,11 @@ ROWS: dict[str, str] = {
     "K158": "WAV is charged for what its bytes play in its codec, whatever rates and further formats its header states",
     "K159": "MP3 is charged for its frames, wherever they stand and whatever the first of them states",
     "K160": "An MPEG program stream is charged for the frames of its audio",
+    "K170": "The hold is the measured length before the form is complete upstream, whatever a header claims",
+    "K171": "Many files with lying headers at once never pass a budget together",
+    "K172": "A file whose head says too much locks its caller out no longer than it takes to pass",
+    "K173": "A form that is complete at admission is held at its measured length at once",
+    "K174": "A request that may have been billed is charged at its revised hold",
     # L: hostile callers: bytes that cost far more than they should
     "L180": "A byte of a file costs at most four times a byte of speech in small packets, or the length is estimated",
     "L181": "A file of the smallest packets that encoders make is measured",
@@ -152,6 +157,12 @@ ROWS: dict[str, str] = {
     "N225": "What may be a transcript is passed on and settled; an error under 200 is none, in whatever shape",
     "N226": "An event of failure ends no transcript, nor does the end marker behind it",
     "N227": "The provider's key is in no success and in no event, however it is written",
+    "N240": "Usage beyond what the audio can come to is settled as measured, flagged, logged and counted",
+    "N241": "Usage of nothing, or far below what was measured, does not make audio free",
+    "N242": "A request that the gateway breaks off is not to be repeated once it may have been billed",
+    "N243": "An error of the gateway behind the closing boundary is not to be repeated",
+    "N244": "A stream that fails behind the event that ends its transcript is whole for the caller",
+    "N245": "A hold that could not be written leaves no error behind when its upload failed before",
     # P: what real clients and providers send
     "P265": "A form may begin with a line break or another short preamble (Unity)",
     "P266": "The bytes of a file name, or of any other value that is never used, refuse no form",

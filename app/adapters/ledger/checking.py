@@ -77,7 +77,7 @@ def examined(connection: apsw.Connection, served: bool, quick: bool, told: Told)
     steps: tuple[tuple[str, Callable[[], Finding]], ...] = (
         ("file", lambda: Finding("file", tuple(_wrong_pages(connection, quick)))),
         ("tables", lambda: _tables(connection)),
-        ("rows", lambda: Finding("rows", tuple(_wrong_rows(connection)), tuple(_left_held(connection, served)))),
+        ("rows", lambda: Finding("rows", tuple(_wrong_rows(connection)), tuple(_remarks(connection, served)))),
         ("sums", lambda: Finding("sums", tuple(_wrong_sums(connection)))),
         ("callers", lambda: Finding("callers", tuple(_wrong_callers(connection)))),
         ("audit", lambda: _audit(connection)),
@@ -127,7 +127,10 @@ def _wrong_rows(connection: apsw.Connection) -> Iterator[str]:
             yield f"{count} rows {words}: {named}{' ...' if count > EXAMPLES else ''}"
 
 
-def _left_held(connection: apsw.Connection, served: bool) -> Iterator[str]:
+def _remarks(connection: apsw.Connection, served: bool) -> Iterator[str]:
+    count = connection.execute("SELECT count(*) FROM requests WHERE implausible_usage IS NOT NULL").get
+    if count:
+        yield f"{count} rows were settled as measured, because the provider's usage is not believed (implausible_usage)"
     count = connection.execute("SELECT count(*) FROM requests WHERE state = 'held'").get
     if count and not served:
         yield f"{count} rows are held and no gateway serves from this file; the next that does makes them unknown"

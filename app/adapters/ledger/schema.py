@@ -182,6 +182,29 @@ CREATE TABLE pruned (
 ) STRICT, WITHOUT ROWID;
 """
 
+# What a provider reported where it was not believed, as JSON. The sums are kept at changes of what they count only, so
+# that a revision of a hold costs no look at them.
+_REVISIONS = """
+ALTER TABLE requests ADD COLUMN implausible_usage TEXT;
+DROP TRIGGER daily_sums_usage;
+CREATE TRIGGER daily_sums_usage AFTER UPDATE OF state, input_tokens, audio_tokens, text_tokens, output_tokens,
+    total_tokens, charged_tokens, audio_ms, cost_nano_usd ON requests BEGIN
+    UPDATE daily SET
+        settled = settled + (NEW.state = 'settled') - (OLD.state = 'settled'),
+        unknown = unknown + (NEW.state = 'unknown') - (OLD.state = 'unknown'),
+        input_tokens = input_tokens + ifnull(NEW.input_tokens, 0) - ifnull(OLD.input_tokens, 0),
+        audio_tokens = audio_tokens + ifnull(NEW.audio_tokens, 0) - ifnull(OLD.audio_tokens, 0),
+        text_tokens = text_tokens + ifnull(NEW.text_tokens, 0) - ifnull(OLD.text_tokens, 0),
+        output_tokens = output_tokens + ifnull(NEW.output_tokens, 0) - ifnull(OLD.output_tokens, 0),
+        total_tokens = total_tokens + ifnull(NEW.total_tokens, 0) - ifnull(OLD.total_tokens, 0),
+        charged_tokens = charged_tokens + NEW.charged_tokens - OLD.charged_tokens,
+        audio_ms = audio_ms + NEW.audio_ms - OLD.audio_ms,
+        cost_nano_usd = cost_nano_usd + NEW.cost_nano_usd - OLD.cost_nano_usd
+    WHERE caller = NEW.caller AND day = date(NEW.admitted_ms / 1000, 'unixepoch') AND key_id = NEW.key_id
+        AND task = NEW.task AND model = NEW.model;
+END;
+"""
+
 # From each version to the next, beginning with 1. A step that has been released is never changed.
-STEPS: tuple[str, ...] = (_PRUNED,)
+STEPS: tuple[str, ...] = (_PRUNED, _REVISIONS)
 VERSION = 1 + len(STEPS)

@@ -17,6 +17,7 @@ from app.gateway.admission import Hold
 from app.gateway.auth import Caller
 from app.gateway.budgets import Notice
 from app.gateway.call import Call
+from app.policy.budget import Amounts
 
 Value = str | int | None
 Row = tuple[Value, ...]
@@ -25,18 +26,19 @@ Statement = tuple[str, Row]
 # So many rows are one statement at the most; each number of them is a statement of its own, compiled once.
 MAX_ROWS = 32
 
-# The columns of a row as it begins, and as it ends, in the order of `held` and `closed`.
+# The columns of a row as it begins, as its hold is revised, and as it ends: those of `held`, `revised` and `closed`.
 _HELD = """
 id, caller, key_id, task, model, upstream, upstream_model, container, received_ms, admitted_ms,
 bound_nano_usd, bound_audio_ms, bound_tokens, tags, held_seq
 """
 _CLOSED = """
 id, state, status, error, source, file_bytes, response_format, stream, upstream_request_id, sent_ms, answered_ms,
-done_ms, cost_nano_usd, audio_ms, charged_tokens, input_tokens, output_tokens, total_tokens, audio_tokens, text_tokens,
-closed_seq
+done_ms, cost_nano_usd, audio_ms, charged_tokens, bound_nano_usd, bound_audio_ms, bound_tokens, input_tokens,
+output_tokens, total_tokens, audio_tokens, text_tokens, implausible_usage, closed_seq
 """
+_REVISED = "id, bound_nano_usd, bound_audio_ms, bound_tokens"
 _BEGIN = "INSERT INTO requests ({columns}, state) VALUES {rows}"
-_END = """
+_CHANGE = """
 WITH new ({columns}) AS (VALUES {rows})
 UPDATE requests SET {changes} FROM new WHERE requests.id = new.id AND requests.state = 'held'
 """
@@ -71,7 +73,14 @@ def closing(rows: Sequence[Row]) -> Iterator[Statement]:
     """What ends these rows, each of them made by `closed`; those that are not held stay as they are."""
     for start in range(0, len(rows), MAX_ROWS):
         some = rows[start : start + MAX_ROWS]
-        yield _end(len(some)), tuple(chain.from_iterable(some))
+        yield _change(_CLOSED, len(some)), tuple(chain.from_iterable(some))
+
+
+def revising(rows: Sequence[Row]) -> Iterator[Statement]:
+    """What gives these rows another hold, each of them made by `revised`; those that have ended stay as they are."""
+    for start in range(0, len(rows), MAX_ROWS):
+        some = rows[start : start + MAX_ROWS]
+        yield _change(_REVISED, len(some)), tuple(chain.from_iterable(some))
 
 
 def held(hold: Hold, seq: int) -> Row:
@@ -92,6 +101,10 @@ def held(hold: Hold, seq: int) -> Row:
     )
 
 
+def revised(request_id: str, bound: Amounts) -> Row:
+    return (request_id, *bound)
+
+
 def closed(outcome: Outcome, seq: int) -> Row:
     tokens = outcome.tokens
     counts = (tokens.input, tokens.output, tokens.total, tokens.audio, tokens.text) if tokens else _NO_COUNTS
@@ -109,7 +122,9 @@ def closed(outcome: Outcome, seq: int) -> Row:
         outcome.answered_ms,
         outcome.done_ms,
         *outcome.charge,
+        *outcome.bound,
         *counts,
+        None if outcome.implausible is None else json.dumps(outcome.implausible.document()),
         seq,
     )
 
@@ -146,10 +161,10 @@ def _begin(rows: int) -> str:
     return _BEGIN.format(columns=_HELD, rows=_places(_HELD, rows, last=", 'held'"))
 
 
-@lru_cache(MAX_ROWS)
-def _end(rows: int) -> str:
-    changes = ", ".join(f"{column} = new.{column}" for column in _names(_CLOSED) if column != "id")
-    return _END.format(columns=_CLOSED, rows=_places(_CLOSED, rows), changes=changes)
+@lru_cache(2 * MAX_ROWS)
+def _change(columns: str, rows: int) -> str:
+    changes = ", ".join(f"{column} = new.{column}" for column in _names(columns) if column != "id")
+    return _CHANGE.format(columns=columns, rows=_places(columns, rows), changes=changes)
 
 
 def _places(columns: str, rows: int, last: str = "") -> str:

@@ -11,6 +11,7 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, NamedTuple
 
@@ -27,6 +28,8 @@ from app.adapters.ledger.statements import (
     marked,
     noticed,
     refused,
+    revised,
+    revising,
 )
 from app.clock import now_ms
 from app.errors import Refusal
@@ -34,6 +37,7 @@ from app.gateway.accounting import Outcome
 from app.gateway.admission import Hold, LedgerUnavailable
 from app.gateway.auth import Caller
 from app.gateway.call import Call
+from app.policy.budget import Amounts
 
 RETRY_SECONDS = 1.0
 # While so many writes wait for the disk, refusals are not counted: nobody waits for them, so nothing else bounds them.
@@ -51,12 +55,13 @@ Committed = Callable[[int, float], None]
 
 
 class _Write(NamedTuple):
-    """What belongs together: a row that begins or ends, and other statements. `lasting` is what must be tried until it
-    is written; `waiter` is who waits for it.
+    """What belongs together: a row that begins, is revised or ends, and other statements. `lasting` is what must be
+    tried until it is written; `waiter` is who waits for it.
     """
 
     subject: str
     held: Row | None = None
+    revised: Row | None = None
     closed: Row | None = None
     others: tuple[Statement, ...] = ()
     lasting: bool = False
@@ -81,6 +86,7 @@ class LedgerWriter:
         self._unwritten: list[_Write] = []
         self._dropped_holds: set[object] = set()
         self._uncounted = 0
+        self._lowered: deque[_Write] = deque()
         self._seq = 0
         self._crowded = False
         self.writable = True
@@ -110,11 +116,26 @@ class LedgerWriter:
         self._queue.put(_Write(f"the hold of {hold.id}", held=held(hold, self._next_seq()), waiter=waiter))
         return waiter
 
+    def raise_hold(self, request_id: str, bound: Amounts) -> Awaitable[None]:
+        """Write that a held request may cost more than its row says."""
+        waiter = self._waiter()
+        row = revised(request_id, bound)
+        self._queue.put(_Write(f"the higher hold of {request_id}", revised=row, waiter=waiter))
+        return waiter
+
+    def lower_hold(self, request_id: str, bound: Amounts) -> None:
+        """Write, with whatever is written next, that a held request may cost less than its row says.
+
+        A transaction of its own would be worth nothing: the row's end brings its hold too, and only a killed process
+        leaves the higher one.
+        """
+        self._lowered.append(_Write(f"the lower hold of {request_id}", revised=revised(request_id, bound)))
+
     def close(self, outcome: Outcome) -> Awaitable[None]:
         """Write how a held request ended, with the notices of its charge. A row that is closed stays as it is."""
         waiter = self._waiter()
         row, notices = closed(outcome, self._next_seq()), tuple(map(noticed, outcome.notices))
-        self._queue.put(_Write(f"the outcome of {outcome.id}", None, row, notices, lasting=True, waiter=waiter))
+        self._queue.put(_Write(f"the outcome of {outcome.id}", closed=row, others=notices, lasting=True, waiter=waiter))
         return waiter
 
     def refuse(self, caller: Caller, call: Call, refusal: Refusal) -> None:
@@ -156,7 +177,7 @@ class LedgerWriter:
             writes = [write for write in batch if write is not None and not (kept and self._is_void(write))]
             if writes or self._unwritten:
                 try:
-                    self._commit([*self._unwritten, *writes])
+                    self._commit([*self._unwritten, *self._take_lowered(), *writes])
                 except Exception:
                     _log.exception("the ledger's writer made an error")
 
@@ -180,6 +201,10 @@ class LedgerWriter:
         except queue.Empty:
             self._crowded = len(batch) >= CROWD
             return batch
+
+    def _take_lowered(self) -> Iterator[_Write]:
+        while self._lowered:
+            yield self._lowered.popleft()
 
     def _commit(self, writes: list[_Write]) -> None:
         """Write all of these in one transaction, or one by one where one of them would spoil it for the others."""
@@ -247,8 +272,11 @@ class LedgerWriter:
 
 def _statements(writes: list[_Write]) -> Iterator[Statement]:
     """What these writes come to. Within a transaction a row is begun before it is closed."""
+    ends = [write.closed for write in writes if write.closed is not None]
+    ended = {row[0] for row in ends}  # an end brings the hold with it
     yield from holding([write.held for write in writes if write.held is not None])
-    yield from closing([write.closed for write in writes if write.closed is not None])
+    yield from revising([each.revised for each in writes if each.revised is not None and each.revised[0] not in ended])
+    yield from closing(ends)
     for write in writes:
         yield from write.others
 
@@ -261,3 +289,4 @@ def _resolve(waiters: "list[asyncio.Future[None]]", error: LedgerUnavailable | N
             waiter.set_result(None)
         else:
             waiter.set_exception(error)
+            waiter.exception()  # a request that came to nothing before has no use for it, and the log has it already

@@ -4,13 +4,14 @@ No line holds audio, a transcript, a prompt or a key.
 """
 
 import logging
+import time
 
 from app.adapters.telemetry.formats import Line
 from app.adapters.telemetry.lines import LineWriter
-from app.clock import now_ms
-from app.gateway.accounting import Outcome
-from app.gateway.admission import Hold
+from app.gateway.accounting import Outcome, State
+from app.gateway.admission import Permit
 from app.gateway.call import ENDPOINTS
+from app.gateway.outbound import OutboundForm
 from app.gateway.pipeline import Journal, Trail
 from app.units import seconds_of, usd_text
 
@@ -40,10 +41,10 @@ class RequestJournal:
         self._level = level
 
     def request(self, trail: Trail) -> None:
-        failed = (trail.status or 500) >= 500
+        outcome = trail.account.outcome if trail.account is not None else None
+        failed = (trail.status or 500) >= 500 or (outcome is not None and outcome.state is State.UNKNOWN)
         if self._level > (logging.WARNING if failed else logging.INFO):
             return
-        outcome = trail.account.outcome if trail.account is not None else None
         line: Line = {
             "level": "warning" if failed else "info",
             "event": "request",
@@ -55,28 +56,29 @@ class RequestJournal:
         if trail.caller is not None:
             line["caller"], line["key_id"] = trail.caller.name, trail.caller.key_id
         if trail.permit is not None:
-            line.update(_admitted(trail.permit.hold))
+            line.update(_admitted(trail.permit, trail))
         elif trail.model:
             line["model"] = trail.model
-        if outcome is not None:
-            line.update(_ended(outcome))
-        line["total_ms"] = now_ms() - trail.call.received_ms
+        if outcome is not None and trail.account is not None:
+            line.update(_ended(outcome, trail.account.form))
+        line["total_ms"] = _ms(trail.call.began, time.monotonic())
         self._lines.write(line)
 
 
-def _admitted(hold: Hold) -> Line:
+def _admitted(permit: Permit, trail: Trail) -> Line:
+    hold = permit.hold
     return {
         "model": hold.model,
         "upstream": hold.upstream,
         "container": hold.container,
-        "hold_usd": usd_text(hold.bound.cost),
-        "admitted_ms": hold.admitted_ms - hold.received_ms,
+        "hold_usd": usd_text(permit.reservation.bound.cost),
+        "admitted_ms": _ms(trail.call.began, trail.read),
     }
 
 
-def _ended(outcome: Outcome) -> Line:
+def _ended(outcome: Outcome, form: OutboundForm) -> Line:
     tokens = outcome.tokens
-    return {
+    line: Line = {
         "state": outcome.state,
         "source": outcome.source,
         "audio_seconds": seconds_of(outcome.charge.audio),
@@ -88,5 +90,13 @@ def _ended(outcome: Outcome) -> Line:
         "response_format": outcome.response_format,
         "stream": outcome.stream,
         "upstream_request_id": outcome.upstream_request_id,
-        "upstream_ms": outcome.answered_ms - outcome.sent_ms if outcome.answered_ms and outcome.sent_ms else None,
+        "upstream_ms": _ms(form.connected, form.answered),
     }
+    if outcome.implausible is not None:
+        line["implausible_usage"] = outcome.implausible.document()
+    return line
+
+
+def _ms(begin: float | None, end: float | None) -> int | None:
+    """Milliseconds between two moments of the monotonic clock."""
+    return None if begin is None or end is None else round((end - begin) * 1000)

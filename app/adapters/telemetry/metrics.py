@@ -80,6 +80,7 @@ class RequestMetrics(Collector):
         self._charged: defaultdict[tuple[str, str], Charged] = defaultdict(Charged)
         self._outcomes: dict[State, int] = {state: 0 for state in State if state is not State.HELD}
         self._failures = dict.fromkeys(_FAILURES, 0)
+        self._implausible = 0
         self._key_trouble: set[str] = set()
         self._durations = {task: Distribution(*_LONG) for task in ENDPOINTS}
         self._upload, self._wait, self._download = Distribution(*_LONG), Distribution(*_LONG), Distribution(*_LONG)
@@ -103,6 +104,7 @@ class RequestMetrics(Collector):
             self._observe_upstream(error, status)
         if outcome is not None:
             self._outcomes[outcome.state] += 1
+            self._implausible += outcome.implausible is not None
             if outcome.state is not State.RELEASED:
                 self._charged[caller, model].add(outcome)
 
@@ -174,6 +176,8 @@ class RequestMetrics(Collector):
         told = "1 since the provider refused our key, until its next success"
         yield counter("upstream_failures", "Requests that the provider failed", ("upstream", "error"), failures)
         yield gauge("upstream_key_trouble", told, ("upstream", "reason"), trouble)
+        implausible = {(self._upstream,): float(self._implausible)}
+        yield counter("upstream_implausible_usage", "Answers whose usage is not believed", ("upstream",), implausible)
 
 
 class LedgerMetrics(Collector):

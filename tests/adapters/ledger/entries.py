@@ -37,6 +37,7 @@ def outcome(held: Hold, state: State = State.SETTLED, **changes: Any) -> Outcome
         state=state,
         status=200 if settled else 502,
         error=None if settled else "upstream_error",
+        bound=held.bound,
         charge={State.SETTLED: CHARGE, State.UNKNOWN: held.bound}.get(state, NOTHING),
         tokens=Tokens(14, 45, 59, 14, 0) if settled else None,
         source={State.SETTLED: UsageSource.UPSTREAM, State.UNKNOWN: UsageSource.ESTIMATED}.get(state),

@@ -66,6 +66,7 @@ def settled(tokens: Tokens) -> Outcome:
         state=State.SETTLED,
         status=200,
         error=None,
+        bound=Amounts(cost=7, audio=8, tokens=tokens.total),
         charge=Amounts(cost=7, audio=8, tokens=tokens.total),
         tokens=tokens,
         source=UsageSource.UPSTREAM,

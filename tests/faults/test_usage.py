@@ -1,0 +1,263 @@
+"""N: usage that a provider cannot mean, and requests that nobody may send again because they are charged already."""
+
+import asyncio
+import gc
+import json
+import logging
+import signal
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app import config
+from app.adapters.ledger import Database, LedgerReader, LedgerWriter
+from app.adapters.spool import SpoolFolder
+from app.adapters.upstream import HttpProvider
+from app.callers import configured_keys
+from app.errors import Refusal
+from app.gateway.accounting import Answer
+from app.gateway.auth import KeyDirectory
+from app.gateway.budgets import Budgets
+from app.gateway.call import Call
+from app.gateway.entry import Entrance
+from app.gateway.intake import Intake
+from app.gateway.limits import Limits
+from app.gateway.pipeline import Pipeline, Trail
+from app.gateway.relay import Relay
+from app.gateway.throttle import Throttle
+from app.policy.quota import Quota
+from app.policy.terms import Terms
+from app.wire.headers import Headers
+from tests.adapters.ledger.entries import BOUND, hold, writing
+from tests.audio import make
+from tests.behaviour.caller import CLIP, FORM, error_of, form, post, request_id
+from tests.faults.asking import STREAM, Asking
+from tests.stubs.gateway import GatewayProcess
+from tests.stubs.raw import multipart
+from tests.stubs.scrape import Scrape, wait_for_scrape
+from tests.stubs.upstream import Reply, ScriptedUpstream, duration_usage, json_answer, sse_answer, verbose_answer
+
+
+def tokens(made: int, taken: int = 0) -> dict[str, Any]:
+    return {"type": "tokens", "input_tokens": made, "output_tokens": taken, "total_tokens": made + taken}
+
+
+MINUTE = make("wav", "pcm_s16le", 60)
+YEAR = 364 * 86_400
+COUNTER = "audio_gateway_upstream_implausible_usage_total"
+
+# By the row of the catalogue: the file, the model, the answer.
+NOT_BELIEVED: dict[str, tuple[bytes, str, Reply]] = {
+    "N240-364-days": (CLIP, "whisper-1", json_answer("a", duration_usage(YEAR))),
+    "N240-364-days-of-duration": (CLIP, "whisper-1", verbose_answer("a", YEAR)),
+    "N240-milliseconds": (MINUTE, "whisper-1", json_answer("a", duration_usage(60_000))),
+    "N240-ten-thousand-million-tokens": (CLIP, "gpt-4o-transcribe", json_answer("a", tokens(9_900_000_000))),
+    "N240-tokens-of-a-long-prompt-that-was-not-sent": (CLIP, "gpt-4o-transcribe", json_answer("a", tokens(9_000))),
+    "N240-a-total-without-its-parts": (
+        CLIP,
+        "gpt-4o-transcribe",
+        json_answer("a", {**tokens(14, 45), "total_tokens": 9_900_000_000}),
+    ),
+    "N240-in-a-stream": (CLIP, "gpt-4o-transcribe", sse_answer(["a"], tokens(9_900_000_000))),
+    "N241-no-seconds": (MINUTE, "whisper-1", json_answer("a", duration_usage(0))),
+    "N241-no-duration": (MINUTE, "whisper-1", verbose_answer("a", 0.0)),
+    "N241-minutes-for-seconds": (MINUTE, "whisper-1", json_answer("a", duration_usage(1))),
+    "N241-no-tokens": (MINUTE, "gpt-4o-transcribe", json_answer("a", tokens(0))),
+    "N241-no-tokens-of-a-short-clip": (CLIP, "gpt-4o-transcribe", json_answer("a", tokens(0))),
+    "N241-no-tokens-in-a-stream": (MINUTE, "gpt-4o-transcribe", sse_answer(["a"], tokens(0))),
+    "N241-hardly-any-tokens": (MINUTE, "gpt-4o-transcribe", json_answer("a", tokens(3, 2))),
+}
+
+
+def warnings(gateway: GatewayProcess, row_id: str) -> list[str]:
+    lines = [line for line in gateway.log_lines("log") if line.get("request_id") == row_id]
+    return [str(line["message"]) for line in lines if line["logger"] == "audio_gateway.accounting"]
+
+
+@pytest.mark.parametrize("case", NOT_BELIEVED)
+def test_usage_that_the_audio_cannot_come_to_is_settled_as_measured_and_flagged(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, case: str
+) -> None:
+    audio, model, reply = NOT_BELIEVED[case]
+    before = Scrape.of(gateway).value(COUNTER)
+    upstream.reply(reply)
+    fields = [("stream", "true")] if reply.framing == "chunked" else []
+    answer = post(gateway, form(model, audio, fields=fields))
+    assert answer.status == 200
+    row = gateway.wait_for_row(request_id(answer), "settled")
+    assert (row["source"], row["audio_ms"]) == ("measured", 60_000 if audio is MINUTE else 500)
+    assert row["total_tokens"] is None
+    assert 0 < row["cost_nano_usd"] <= row["bound_nano_usd"]
+    assert 0 < row["charged_tokens"] <= row["bound_tokens"]
+    assert json.loads(row["implausible_usage"])
+    gateway.wait_for_log(row["id"])
+    words = "less than the audio comes to" if case.startswith("N241") else "more than the audio can come to"
+    (warning,) = warnings(gateway, row["id"])
+    assert words in warning
+    wait_for_scrape(gateway, lambda scrape: scrape.value(COUNTER) == before + 1)
+
+
+@pytest.mark.parametrize(
+    ("audio", "model", "reply"),
+    [
+        (MINUTE, "whisper-1", json_answer("a", duration_usage(6))),  # silence left out
+        (CLIP, "whisper-1", json_answer("a", duration_usage(30))),  # a whole window
+        (CLIP, "gpt-4o-transcribe", json_answer("a", tokens(14, 1_999))),  # a phrase over and over
+    ],
+)
+def test_N240_N241_what_a_provider_may_mean_is_charged_as_it_says(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, audio: bytes, model: str, reply: Reply
+) -> None:
+    upstream.reply(reply)
+    row = gateway.wait_for_row(request_id(post(gateway, form(model, audio))), "settled")
+    assert (row["source"], row["implausible_usage"]) == ("upstream", None)
+
+
+def test_N240_the_tokens_of_a_long_prompt_are_charged(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    upstream.reply(json_answer("a", tokens(9_000)))
+    parts = form("gpt-4o-transcribe", fields=[("prompt", "word " * 2_000)])
+    row = gateway.wait_for_row(request_id(post(gateway, parts)), "settled")
+    assert (row["source"], row["charged_tokens"]) == ("upstream", 9_000)
+
+
+def test_N240_the_rows_and_the_check_show_what_was_not_believed(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    upstream.reply(json_answer("a", duration_usage(YEAR)))
+    row_id = request_id(post(gateway, form()))
+    exported = [json.loads(line) for line in gateway.invoke("usage", "export").stdout.splitlines()]
+    (row,) = [each for each in exported if each["id"] == row_id]
+    assert row["implausible_usage"] == '{"seconds": 31449600.0}'
+    assert (
+        "were settled as measured, because the provider's usage is not believed"
+        in gateway.invoke("ledger", "check").stdout
+    )
+
+
+# -- what is charged is never sent again ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
+def test_N242_a_request_cut_off_while_its_settlement_is_written_is_not_to_be_repeated(
+    tmp_path: Path, streamed: bool
+) -> None:
+    gate = threading.Event()
+    with (
+        ScriptedUpstream() as upstream,
+        GatewayProcess(tmp_path, upstream.base_url, "[timeouts]\ngrace = 1") as gateway,
+    ):
+        reply = sse_answer(["a"]) if streamed else json_answer("late")
+        upstream.default = reply.but(gate=gate)
+        with (
+            Asking(gateway, STREAM if streamed else ()) as asking,
+            closing(sqlite3.connect(gateway.ledger, isolation_level=None, timeout=30)) as other,
+        ):
+            exchange = upstream.wait_for(1)
+            upstream.wait_until(lambda: exchange.complete)
+            other.execute("BEGIN IMMEDIATE")
+            gate.set()
+            upstream.wait_until(lambda: exchange.answered_at is not None)
+            gateway.signal(signal.SIGTERM)
+            answer = asking.answer
+            other.execute("ROLLBACK")
+        assert gateway.process is not None
+        assert gateway.process.wait(60) == 0
+        (row,) = gateway.rows()
+        assert row["state"] == "settled"
+        if streamed:
+            assert b"shutting_down" not in answer.body
+        else:
+            assert (answer.status, error_of(answer)["code"]) == (503, "shutting_down")
+            assert answer.header("x-should-retry") == "false"
+
+
+class NoJournal:
+    def request(self, trail: Trail) -> None:
+        pass
+
+
+@asynccontextmanager
+async def running_pipeline(gateway: GatewayProcess) -> AsyncIterator[Pipeline]:
+    """The stages of a gateway with these settings, in this process."""
+    settings = config.load(gateway.config, gateway.environment)
+    reader = LedgerReader(database := Database(gateway.ledger))
+    ledger, budgets, spools = (
+        LedgerWriter(database),
+        Budgets(reader),
+        SpoolFolder(gateway.folder, 1 << 20, 1 << 20, 1 << 20),
+    )
+    provider = HttpProvider(settings.upstream, settings.upstream.api_key(gateway.environment), settings.timeouts)
+    ledger.open()
+    ledger.start()
+    await provider.open()
+    try:
+        yield Pipeline(
+            KeyDirectory(configured_keys(settings, gateway.environment), reader, Terms()),
+            Throttle(10),
+            Entrance(10, 1 << 20, Limits(), budgets, Quota(1 << 20, "text")),
+            budgets,
+            Intake(settings.models, 1 << 20, spools),
+            Relay(provider, "chunked", settings.timeouts, spools, Quota(1 << 20, "answers")),
+            ledger,
+            NoJournal(),
+            "scripted",
+        )
+    finally:
+        await provider.close()
+        await ledger.stop()
+        reader.close()
+
+
+async def failing_delivery(_: Answer) -> None:
+    raise RuntimeError("as an error of the gateway's own would")
+
+
+def test_N243_an_error_of_the_gateway_once_the_request_may_have_been_billed_is_not_to_be_repeated(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield multipart(form())
+
+    async def refused(gateway: GatewayProcess) -> Refusal:
+        headers = Headers([(b"authorization", gateway.key.encode()), (b"content-type", FORM[1].encode())])
+        async with running_pipeline(gateway) as pipeline:
+            with pytest.raises(Refusal) as caught:
+                await pipeline.handle(Call("req_1", "transcribe", headers, body(), 0), failing_delivery)
+        return caught.value
+
+    with ScriptedUpstream() as upstream:
+        gateway = GatewayProcess(tmp_path, upstream.base_url)
+        refusal = asyncio.run(refused(gateway))
+        (row,) = gateway.rows()
+    assert row["state"] == "settled"
+    assert (refusal.status, refusal.code, refusal.retry) == (500, "internal_error", False)
+    assert "as an error of the gateway's own would" in caplog.text
+
+
+def test_N245_a_hold_that_cannot_be_written_leaves_no_error_behind_when_its_upload_fails_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing awaits the hold then, and the ledger's writer has logged what is wrong with it."""
+    caplog.set_level(logging.CRITICAL, "audio_gateway.ledger")  # a record that is kept would keep the hold with it
+    errors: list[dict[str, Any]] = []
+
+    async def write_in_vain() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+        database = Database(tmp_path / "ledger.db")
+        async with writing(database) as writer:
+            database.path.rename(tmp_path / "kept.db")
+            held, raised = writer.hold(hold()), writer.raise_hold("req_1", BOUND)
+            while not (isinstance(raised, asyncio.Future) and raised.done()):
+                await asyncio.sleep(0.01)
+            (tmp_path / "kept.db").rename(database.path)
+            del held, raised
+            await writer.hold(hold())  # the writer has let go of what it wrote before
+            gc.collect()
+
+    asyncio.run(write_in_vain())
+    assert errors == []
