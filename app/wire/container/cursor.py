@@ -133,6 +133,24 @@ class Cursor:
         self.at = found.start()
         return True
 
+    def pass_until(self, mark: bytes, count: int) -> Reading[bool]:
+        """Pass `count` bytes, or those before `mark` where it begins among them; returns whether it does.
+
+        The bytes passed pay for the search.
+        """
+        left, more = count, len(mark) - 1
+        while left > 0:
+            size = min(left, max(1, len(self.window) - self.at - more))
+            data = yield size + more
+            found = data.find(mark)
+            if 0 <= found < size:
+                self.at += found
+                return True
+            size = left if len(data) < size + more else size
+            self.at += size
+            left -= size
+        return False
+
     def confine(self, count: int) -> None:
         """Let the file end for the reader behind the next `count` bytes."""
         self._limit = min(self._limit, self._before + self.at + count)

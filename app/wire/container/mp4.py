@@ -3,8 +3,9 @@
     size(4) type(4) [size(8) where size is 1] payload, or boxes; size 0: to the end of the file
 
 The boxes on the way to a duration are walked as a flat row: a box of `_OPENED` is not passed but entered, its first
-child being what comes next. So no stack is kept that a hostile file could pile up, and where `moov` stands makes no
-difference. `mdat` is passed by its size.
+child being what comes next. Where `moov` stands makes no difference. A box ends with the one that it is in at the
+latest, and what is none ends that one: decoders go on behind it. Of the ends as many are kept as honest files have.
+`mdat` is passed by its size.
 
 Sources of the length, best first: the sum of the `trun` samples of the sound track (a fragmented file; the headers of a
 live one state nothing), the longest sound track's `mdhd` as cut by its edit list, `mehd`, `mvhd`, and for fragments
@@ -27,6 +28,7 @@ from app.wire.container.sample_entry import ENTRY_BYTES
 
 _OPENED: Final = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"mvex", b"moof", b"traf"})
 _TO_THE_END: Final = 1 << 62
+_MOST_DEPTH: Final = 16
 _ENTRIES_AT_ONCE: Final = 256
 _MOST_INDEXES: Final = 32
 _HAS_DATA_OFFSET: Final = 0x1
@@ -58,16 +60,24 @@ class Mp4Reader:
         }
 
     def read(self, cursor: Cursor) -> Reading[None]:
+        ends: list[int] = []
         while len(head := (yield 16 + FIELD_BYTES)) >= 8:
+            while ends and ends[-1] <= cursor.position:
+                ends.pop()
+            room = ends[-1] - cursor.position if ends else _TO_THE_END
             size, kind, header = number(head, 0), head[4:8], 8
             if size == 1:
                 size, header = number(head, 8, 8), 16
-            payload = size - header if size else _TO_THE_END
-            if payload < 0:
+            payload = min(size or _TO_THE_END, room) - header
+            if payload < 0 and not ends:
                 return
-            if kind in _OPENED:
+            if payload < 0:
+                cursor.skip(room)
+            elif kind in _OPENED:
                 self._movie.open(kind)
                 cursor.skip(header)
+                if len(ends) < _MOST_DEPTH and size:
+                    ends.append(cursor.position + payload)
             elif walk := self._walks.get(kind):
                 cursor.skip(header)
                 cursor.skip(payload - (yield from walk(cursor, payload)))
@@ -80,7 +90,7 @@ class Mp4Reader:
     def _media(self, cursor: Cursor, size: int) -> Reading[int]:
         there = yield from cursor.skipped(size)
         self._media_there += there
-        self._media_announced += there if size == _TO_THE_END else size
+        self._media_announced += there if size >= _TO_THE_END - 16 else size
         return there
 
     def _description(self, cursor: Cursor, size: int) -> Reading[int]:

@@ -10,12 +10,14 @@ All of these are claims. What a decoder plays is in the packets: their first byt
 codecs that WebM has (see `packets`). A packet of another codec counts 20 ms, and so does one that is compressed, or
 laced together with others in a block.
 
-A second `Segment` (recordings set one behind the other) starts again, and both add up.
+A second `Segment` (recordings set one behind the other) starts again when it has tracks, and both add up.
+
+Decoders go on at the next cluster where an element is broken or does not fit; so does the reader.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from struct import unpack
 from typing import Final
 
@@ -25,10 +27,12 @@ from app.wire.container.evidence import Evidence
 from app.wire.container.packets import OPUS_FRAMES, OPUS_RATE, OPUS_SAMPLES, opus_samples, vorbis_samples
 
 _SEGMENT: Final = 0x18538067
+_CLUSTER_ID: Final = 0x1F43B675
+_CLUSTER: Final = _CLUSTER_ID.to_bytes(4, "big")
 _TRACK_ENTRY: Final = 0xAE
 _BLOCK_GROUP: Final = 0xA0
 _SIMPLE_BLOCK: Final = 0xA3
-_OPENED: Final = frozenset({_SEGMENT, 0x1549A966, 0x1654AE6B, _TRACK_ENTRY, 0x1F43B675, _BLOCK_GROUP})
+_OPENED: Final = frozenset({_SEGMENT, 0x1549A966, 0x1654AE6B, _TRACK_ENTRY, _CLUSTER_ID, _BLOCK_GROUP})
 _LEAST_BODY: Final = 5  # of a block with a packet of one byte, as Opus has them in silence
 _BLOCK_BYTES: Final = 9  # of a block with a size of two bytes, up to its packet's second byte
 _BLOCK_WORK: Final = 6  # below its length
@@ -38,6 +42,9 @@ _MOST_TRACKS: Final = 32
 _LONGEST_STEP: Final = 1.0  # seconds; Opus packets last 120 ms, and in silence come every 400 ms
 _NANOSECONDS: Final = 1_000_000_000
 _CODEC_PRIVATE: Final = 0x63A2
+_OF_TRACK: Final = frozenset({0xD7, 0x83, 0x86, _CODEC_PRIVATE, 0x6D80, 0x23E383})  # mean nothing elsewhere
+_LARGE: Final = 2_048  # bytes, of an element
+_NO_END: Final = 1 << 62
 _PRIVATE_BYTES: Final = 64  # as far as a Vorbis identification header goes
 _LACING: Final = 0x06  # in a block's flags
 _PACKETS_A_SECOND: Final = 50  # of other codecs
@@ -123,6 +130,9 @@ class WebmReader:
         self._earlier = 0.0
         self._earlier_blocks = 0
         self._earlier_needed = 0.0
+        self._former: dict[int, _Track] = {}
+        self._segment_begins = False
+        self._cluster_end = self._track_end = 0
         self._leaves: dict[int, Callable[[bytes], None]] = {
             0x2AD7B1: self._timestamp_scale,
             0x4489: self._stated,
@@ -139,32 +149,60 @@ class WebmReader:
         }
 
     def read(self, cursor: Cursor) -> Reading[None]:
+        while True:
+            yield from self._elements(cursor)
+            cursor.skip(1)
+            if not (yield from cursor.pass_until(_CLUSTER, _NO_END)):
+                return
+
+    def _elements(self, cursor: Cursor) -> Reading[None]:
+        """Walk the elements, up to what is none or does not fit into its cluster."""
         while found := element(head := (yield _HEAD_BYTES)):
             kind, size, header = found
+            end = cursor.position + header + (size or 0)
             if kind in _OPENED:
-                self._open(kind)
+                self._open(kind, _NO_END if size is None else end)
                 cursor.skip(header, 2 * STEP if kind == _TRACK_ENTRY else STEP)
-            elif size is None:
+            elif size is None or cursor.position < self._cluster_end < end:
                 return
             elif kind == _SIMPLE_BLOCK and self._passing and self._pass_blocks(cursor, self._passing):
                 continue
-            elif leaf := self._leaves.get(kind):
-                if kind == _CODEC_PRIVATE:
-                    head = yield header + min(size, _PRIVATE_BYTES)
-                leaf(head[header : header + size])
-                cursor.skip(header + size, 2 * STEP)
             else:
-                cursor.skip(header + size)
+                if leaf := self._leaves.get(kind):
+                    if kind == _CODEC_PRIVATE:
+                        head = yield header + min(size, _PRIVATE_BYTES)
+                    if kind not in _OF_TRACK or cursor.position < self._track_end:
+                        leaf(head[header : header + size])
+                cursor.skip(header, 2 * STEP if leaf else STEP)
+                yield from self._pass(cursor, size)
 
-    def _open(self, kind: int) -> None:
+    def _pass(self, cursor: Cursor, size: int) -> Reading[None]:
+        """Pass a payload; a large one up to a cluster in it, as decoders do where it does not fit into the file."""
+        if size > _LARGE:
+            yield from cursor.pass_until(_CLUSTER, size)
+        else:
+            cursor.skip(size, 0)
+
+    def _open(self, kind: int, end: int) -> None:
         if kind == _SEGMENT:
-            self._earlier, self._earlier_blocks = self._earlier + self._link(), self._blocks()
-            self._earlier_needed += self._needed()
-            self._tracks, self._by_number, self._passing = [], {}, None
-        if kind == _TRACK_ENTRY:
-            self._track = _Track()
+            self._segment_begins = True
+        elif kind == _CLUSTER_ID:
+            self._cluster_end, self._track_end = end, 0
+        elif kind == _TRACK_ENTRY:
+            if self._segment_begins:
+                self._next_segment()
+            self._track, self._track_end = _Track(), end
             if len(self._tracks) < _MOST_TRACKS:
                 self._tracks.append(self._track)
+
+    def _next_segment(self) -> None:
+        """Begin with other tracks. Blocks of a number that was sound before, and no longer is, still count."""
+        self._earlier, self._earlier_blocks = self._earlier + self._link(), self._blocks()
+        self._earlier_needed += self._needed()
+        for track in self._sound()[:_MOST_TRACKS]:
+            if len(self._former) < _MOST_TRACKS:
+                self._former.setdefault(track.number, replace(track, samples=0, blocks=0))
+        self._tracks, self._by_number, self._passing, self._segment_begins = [], {}, None, False
 
     def _timestamp_scale(self, value: bytes) -> None:
         self._scale = int.from_bytes(value, "big") or self._scale
@@ -203,7 +241,8 @@ class WebmReader:
             return
         number = int.from_bytes(value[:width], "big") ^ 1 << 7 * width
         offset = int.from_bytes(value[width : width + 2], "big", signed=True)
-        self._passing = self._by_number.get(number)
+        track = self._by_number.get(number)
+        self._passing = track if track and track.kind == _SOUND else self._former.get(number, track)
         if self._passing:
             self._passing.block(self._cluster + offset)
             self._passing.packet(value[width + 2 : width + 5])
@@ -216,6 +255,8 @@ class WebmReader:
         """
         window, at, number = cursor.window, cursor.at, track.number + 0x80  # above 255: no byte is like it
         end = len(window) - _BLOCK_BYTES
+        place = cursor.position
+        limit = at + self._cluster_end - place if place < self._cluster_end else _NO_END
         last, step, blocks = track.last - self._cluster, track.step, 0
         table, samples, opus = track.table, 0, track.opus
         while at <= end and window[at] == _SIMPLE_BLOCK:
@@ -230,7 +271,8 @@ class WebmReader:
             if not packet and opus:
                 packet = OPUS_FRAMES[window[body + 4]] * (window[body + 5] & 0x3F)
             if (
-                size < _LEAST_BODY
+                not _LEAST_BODY <= size <= _LARGE
+                or body + size > limit
                 or window[body] != number
                 or time >= 0x8000
                 or window[body + 3] & _LACING
@@ -265,6 +307,9 @@ class WebmReader:
     def _needed(self) -> float:
         return max((track.needed for track in self._sound()), default=0.0)
 
+    def _former_needed(self) -> float:
+        return max((track.needed for track in self._former.values()), default=0.0)
+
     def _highest_bit_rate(self) -> float | None:
         """The codec's own bound, if all tracks are Opus in one or two channels."""
         alone = self._tracks and all(track.opus and 1 <= track.channels <= 2 for track in self._tracks)
@@ -274,7 +319,7 @@ class WebmReader:
         return Evidence(
             stated=self._duration * self._scale / _NANOSECONDS or None,
             counted=self._earlier + self._link() or None,
-            needed=self._earlier_needed + self._needed() or None,
+            needed=self._earlier_needed + self._needed() + self._former_needed() or None,
             highest_bit_rate=self._highest_bit_rate(),
             packets=self._blocks(),
         )

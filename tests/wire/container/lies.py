@@ -13,7 +13,7 @@ from typing import Final
 import av
 
 from tests.audio import make
-from tests.wire.container.parts import chunk, element, page
+from tests.wire.container.parts import box, chunk, element, page
 
 SECONDS: Final = 20.0
 
@@ -178,6 +178,18 @@ def aac_in_webm() -> bytes:
 _SAME_NUMBER: Final = element(0xAE, element(0xD7, b"\1") + element(0x73C5, b"\2") + element(0x83, b"\1"))
 _HEADER_STRIPPING: Final = element(0x6D80, element(0x6240, element(0x5034, element(0x4254, b"\3"))))
 
+
+def behind_the_first_cluster(piece: bytes) -> bytes:
+    """A piece at which a reader may stop, where decoders go on at the next cluster."""
+    clip = opus_in_webm(scale=1000)
+    at = clip.index(_CLUSTER, clip.index(_CLUSTER) + 4)
+    return clip[:at] + piece + clip[at:]
+
+
+_CLUSTER: Final = (0x1F43B675).to_bytes(4, "big")
+_SEGMENT: Final = (0x18538067).to_bytes(4, "big")
+_PICTURES: Final = element(0x1654AE6B, element(0xAE, element(0xD7, b"\1") + element(0x83, b"\1")))
+
 # FLAC
 
 
@@ -254,6 +266,17 @@ def repeated(clip: bytes, times: int) -> bytes:
     return bytes(changed)
 
 
+def within_edits(child: bytes) -> bytes:
+    """A box of edits before the media, with a child at which a reader may stop, or pass all that follows."""
+    clip, piece = moment(m4a()), box(b"edts", child)
+    at = clip.index(b"mdia") - 4
+    changed = bytearray(clip[:at] + piece + clip[at:])
+    for name in (b"moov", b"trak"):
+        start = changed.index(name) - 4
+        changed[start : start + 4] = (int.from_bytes(changed[start : start + 4], "big") + len(piece)).to_bytes(4, "big")
+    return bytes(changed)
+
+
 # WAV
 
 
@@ -323,7 +346,16 @@ LIES: Final[dict[str, Callable[[], bytes]]] = {
     "webm: a codec that it does not have, at one time": aac_in_webm,
     "webm: a second track of the same number": partial(opus_in_webm, scale=1000, tracks=_SAME_NUMBER),
     "webm: a compression that changes nothing": partial(opus_in_webm, scale=1000, more=_HEADER_STRIPPING),
+    "webm: a byte between clusters": lambda: behind_the_first_cluster(b"\0"),
+    "webm: an element without an end": lambda: behind_the_first_cluster(b"\xec\xff"),
+    "webm: an element that is longer than the file": lambda: behind_the_first_cluster(b"\xec\x08\x7f\xff\xff\xff"),
+    "webm: a second segment without tracks": lambda: behind_the_first_cluster(_SEGMENT + b"\x80"),
+    "webm: a second segment with other tracks": lambda: behind_the_first_cluster(_SEGMENT + b"\x80" + _PICTURES),
+    "webm: a track's kind outside of it": lambda: behind_the_first_cluster(b"\x83\x81\1"),
     "mp4: one tick in all headers": lambda: moment(m4a()),
+    "mp4: a box of four bytes": lambda: within_edits(b"\0\0\0\4free"),
+    "mp4: a box that is longer than the one around it": lambda: within_edits(b"\x7f\xff\xff\xfffree"),
+    "mp4: a box up to the end of the one around it": lambda: within_edits(b"\0\0\0\0free"),
     "mp4: one tick in all headers, moov first": lambda: moment(m4a("aac", 16_000, "ipod", _FIRST)),
     "mp4: samples of a tick": lambda: short_samples(m4a()),
     "mp4: a sample rate that the codec has not": lambda: overwritten(moment(m4a()), b"mp4a", (28, b"\xbb\x80")),

@@ -134,3 +134,24 @@ def test_bytes_after_the_reader_has_returned_are_only_counted() -> None:
     cursor.finish()
     assert cursor.size == 7
     assert cursor.window == b""
+
+
+def test_bytes_are_passed_up_to_a_mark_among_them() -> None:
+    def places(count: int, pieces: tuple[bytes, ...]) -> tuple[bool, int]:
+        seen: list[tuple[bool, int]] = []
+
+        def read(cursor: Cursor) -> Reading[None]:
+            found = yield from cursor.pass_until(b"mark", count)
+            seen.append((found, cursor.position))
+
+        cursor = Cursor(read)
+        for piece in pieces:
+            cursor.feed(piece)
+        cursor.finish()
+        return seen[0]
+
+    for pieces in ((b"..mark..",), (b"..ma", b"rk", b".."), tuple(bytes([each]) for each in b"..mark..")):
+        assert places(3, pieces) == (True, 2)
+        assert places(2, pieces) == (False, 2)
+        assert places(100, pieces) == (True, 2)
+    assert places(100, (b"..mar",)) == (False, 100)
