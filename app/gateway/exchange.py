@@ -243,7 +243,10 @@ class Exchange:
                 self._held.resize(unfinished)
                 for count, event in enumerate(splitter.feed(chunk), 1):
                     unfinished -= len(event.raw)
-                    yield verdict.event_without_key(event, redact)
+                    if len(event.raw) <= PARSED_AT_ONCE_BYTES:
+                        yield verdict.event_without_key(event, redact)
+                    else:
+                        yield await asyncio.to_thread(verdict.event_without_key, event, redact)
                     if count % EVENTS_IN_A_ROW == 0:
                         await asyncio.sleep(0)  # other connections' turn
         except Refusal as refusal:

@@ -35,8 +35,6 @@ _BEGINS_AS_JSON = re.compile(rb"(?:\xef\xbb\xbf)?\s*[{\[]")
 _PAGE = re.compile(
     rb"(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?<(?:!doctype|html|head|body|error)\b", re.IGNORECASE | re.DOTALL
 )
-_ESCAPE = re.compile(rb"\\(?:/|u00[2-7])")
-_LINE_ENDS = re.compile(rb"[\r\n]+")
 _MAY_HIDE_A_SUCCESS = frozenset({408, 504, 524})
 _ACCOUNT_TROUBLE: dict[object, Callable[[], Refusal]] = {
     401: errors.upstream_auth_failed,
@@ -98,8 +96,8 @@ def of_error(status: int, headers: Headers, body: bytes, redact: Redact, now: fl
         return errors.upstream_rate_limited(retry_after(headers, now))
     wait = retry_after(headers, now) if status >= 500 else None
     if isinstance(told, dict) and _is_envelope(told):
-        body = body if body.lstrip().startswith(b"{") else _bytes(json.dumps(told))
-        return errors.upstream_refused(status, "", _without_key(body, told, redact), retry_after=wait)
+        body = body if body.lstrip().startswith(b"{") else _bytes(json.dumps(told, ensure_ascii=False))
+        return errors.upstream_refused(status, "", body_without_key(body, told, redact), retry_after=wait)
     if status == 403 or (told is None and status < 500):
         return _unexplained(status)
     detail = redact(_bytes(_detail(told))).decode() if isinstance(told, dict) else ""
@@ -147,26 +145,14 @@ def of_success(headers: Headers, body: bytes, response_format: str) -> object:
 
 
 def body_without_key(body: bytes, told: object, redact: Redact) -> bytes:
-    """A success's body as it came; written again in UTF-8 if our key is in it, or if it is JSON in another encoding."""
-    if told is not None and not _is_utf8(body):
-        body = _bytes(json.dumps(told, ensure_ascii=False))
-    return _without_key(body, told, redact) if told is not None and _has_escapes(body) else redact(body)
+    """A body as it came; written again in UTF-8 if it is JSON in another encoding, and without our key."""
+    return redact(body if told is None or _is_utf8(body) else _bytes(json.dumps(told, ensure_ascii=False)))
 
 
 def event_without_key(event: Event, redact: Redact) -> Event:
-    """An event as it came; written again if our key is in it."""
-    raw = event.raw
-    clean = redact(raw)
-    if clean is raw and (raw.find(b"\\") < 0 or not _has_escapes(raw)):
-        return event
-    try:
-        data = _without_key(event.data, document(event.data), redact)
-    except NotJson:
-        return Event(clean)
-    if data == event.data:
-        return Event(clean)
-    kept = [line + b"\n" for line in _LINE_ENDS.split(clean) if line and not line.startswith(b"data")]
-    return Event(b"%bdata: %b\n\n" % (b"".join(kept), data))
+    """An event as it came, without our key."""
+    clean = redact(event.raw)
+    return event if clean is event.raw else Event(clean)
 
 
 def _object(body: bytes) -> dict[str, object]:
@@ -207,20 +193,8 @@ def _is_utf8(body: bytes) -> bool:
     return True
 
 
-def _has_escapes(body: bytes) -> bool:
-    """Whether JSON's escapes stand for characters that a key may have, and may hide one from a search."""
-    return b"\\" in body and _ESCAPE.search(body) is not None
-
-
 def _media_type(headers: Headers) -> str:
     return headers.text(b"content-type").partition(";")[0].strip().lower()
-
-
-def _without_key(body: bytes, told: object, redact: Redact) -> bytes:
-    """The provider's own bytes; written again if our key is in them, for JSON's escapes may hide it from a search."""
-    plain = _bytes(json.dumps(told, ensure_ascii=False))
-    clean = redact(plain)
-    return body if clean == plain and redact(body) == body else clean
 
 
 def _is_envelope(told: dict[str, object]) -> bool:

@@ -9,6 +9,7 @@ from app.errors import Refusal
 from app.gateway import verdict
 from app.gateway.verdict import MAX_DETAIL_CHARACTERS, of_error, of_success
 from app.wire.headers import Headers
+from app.wire.redaction import Redaction
 from app.wire.sse import Event
 
 KEY = b"sk-provider/0123456789"
@@ -22,8 +23,7 @@ SHAPED = b'{"error": {"message": "no", "type": "t", "param": null, "code": "c"}}
 PAGE = b"<!DOCTYPE html><title>502</title>"
 
 
-def redact(text: bytes) -> bytes:
-    return text.replace(KEY, b"[redacted]")
+redact = Redaction(KEY)
 
 
 def error(refusal: Refusal) -> dict[str, object]:
@@ -393,9 +393,9 @@ def test_our_key_is_in_no_text() -> None:
         (b": " + KEY + b"\ndata: {}\n\n", b": [redacted]\ndata: {}\n\n"),
         (
             b"event: failure\r\nid: 7\r\ndata: " + KEY.replace(b"/", b"\\/").join((b'["', b'"]')) + b"\r\n\r\n",
-            b'event: failure\nid: 7\ndata: ["[redacted]"]\n\n',
+            b'event: failure\r\nid: 7\r\ndata: ["[redacted]"]\r\n\r\n',
         ),
-        (b'data: {"a":\ndata: "\\u0073' + KEY[1:] + b'"}\n\n', b'data: {"a": "[redacted]"}\n\n'),
+        (b'data: {"a":\ndata: "\\u0073' + KEY[1:] + b'"}\n\n', b'data: {"a":\ndata: "[redacted]"}\n\n'),
     ],
 )
 def test_an_event_is_shown_as_it_came_but_for_our_key(raw: bytes, clean: bytes) -> None:

@@ -48,6 +48,40 @@ def test_base64_of_something_longer_holds_no_piece_of_it(
     assert left <= len(encode(before)) + len(encode(behind)) + 4
 
 
+def escaped(text: str, which: list[bool]) -> str:
+    """In JSON, with escapes for some characters that need none."""
+    return "".join(
+        f"\\u{ord(each):04x}" if escape and ord(each) < 0x10000 else json.dumps(each)[1:-1]
+        for each, escape in zip(text, which * len(text), strict=False)
+    )
+
+
+@given(
+    before=st.text(max_size=10),
+    behind=st.text(max_size=10),
+    which=st.lists(st.booleans(), min_size=1, max_size=40),
+)
+def test_a_secret_that_json_escapes_is_taken_out_and_the_rest_means_the_same(
+    before: str, behind: str, which: list[bool]
+) -> None:
+    text = f'{{"a": "{escaped(before, which)}{escaped(KEY.decode(), which)}{escaped(behind, which)}"}}'
+    clean = REDACT(text.encode())
+    assert json.loads(clean) == {"a": f"{before}[redacted]{behind}"}
+
+
+@given(st.text(max_size=60), st.lists(st.booleans(), min_size=1, max_size=20))
+def test_escapes_without_a_secret_stay_as_they_are(text: str, which: list[bool]) -> None:
+    body = escaped(text, which).encode()
+    assert REDACT(body) is body
+
+
+def test_an_escaped_backslash_hides_no_secret_and_is_none() -> None:
+    key = Redaction(b"sk-0123456789")
+    assert key(rb"\\u0073k-0123456789") == rb"\\u0073k-0123456789"
+    assert key(rb"\\\u0073k-0123456789\/") == rb"\\[redacted]/"
+    assert key(b"sk-0123456789 \\u0073k\\u002d0123456789\\") == b"[redacted] [redacted]\\"
+
+
 @given(st.binary(max_size=200))
 def test_what_is_no_secret_stays(text: bytes) -> None:
     assert REDACT(text) == text
