@@ -62,7 +62,7 @@ def crowd(
 
 def _wait_for_answers(gateway: GatewayProcess, upstream: ScriptedUpstream, callers: Sequence[RawConnection]) -> None:
     """Return when the provider has written all of its answers, as far as the gateway takes them."""
-    upstream.wait_until(lambda: sum(exchange.complete for exchange in upstream.journal) >= len(callers))
+    upstream.wait_until(lambda: sum(exchange.complete for exchange in upstream.journal) >= len(callers), timeout=300)
     resident, steady = 0, 0
     while steady < 20:
         fence(gateway)
