@@ -33,6 +33,7 @@ _ANY_CAPTURE: Final = re.compile(re.escape(_CAPTURE))
 _HEADER: Final = Struct("<5sBQI8xB")
 _HEADER_BYTES: Final = 27
 _PAGE_WORK: Final = 24  # below the length of every page
+_ODD_PAGE_WORK: Final = 3 * STEP  # of one packet or none, whose first bytes do not say how long it lasts
 _PACKET_WORK: Final = 2  # a lacing value and a byte, as Opus packets of silence have
 _LOOK_WORK: Final = 4 * STEP  # at a frame header of FLAC
 _BEGINNING_WORK: Final = 4 * STEP
@@ -96,6 +97,12 @@ class _Stream:
         if self.look:
             return opus_samples_of(body, starts)
         return sum(map(self.table.__getitem__, map(body.__getitem__, starts)))
+
+    def of_one(self, head: bytes, flags: int) -> float:
+        """Samples of the only packet of a page, where its first two bytes say it; 0 where more must be looked at."""
+        if self.headers or flags & _CONTINUED:
+            return 0
+        return self.table[head[0]] or (opus_samples(head) if self.look is _opus_samples else 0)
 
     @property
     def needed(self) -> float:
@@ -233,16 +240,23 @@ class OggReader:
             body = at + _HEADER_BYTES + segments
             if capture != _CAPTURE or flags & _BEGINNING or body > end:
                 break
+            stream = self._streams.get(serial)
+            behind = body + window[body - 1]
+            alone = stream is not None and segments == 1 and body < behind <= end
+            if stream and alone and (samples := stream.of_one(window[body : min(body + 2, behind)], flags)):
+                self._take(stream, granule, window[body - 1] < 0xFF, samples)
+                at, work = behind, work + _PAGE_WORK + _PACKET_WORK
+                continue
             lacing = window[at + _HEADER_BYTES : body]
-            behind = body + sum(lacing)
-            if behind > end:
+            behind, cost = body + sum(lacing), _page_work(segments)
+            if behind > end or cost > behind - at:
                 break
-            if stream := self._streams.get(serial):
-                samples = stream.samples_at_once(window[body:behind], _starts(lacing, flags))
-                if samples is None:
+            if stream:
+                of_all = stream.samples_at_once(window[body:behind], _starts(lacing, flags))
+                if of_all is None:
                     break
-                self._take(stream, granule, segments - lacing.count(0xFF), samples)
-            at, work = behind, work + _PAGE_WORK + segments * _PACKET_WORK
+                self._take(stream, granule, segments - lacing.count(0xFF), of_all)
+            at, work = behind, work + cost
         if work:
             self._audio_began = True
             cursor.skip(at - cursor.at, work)
@@ -261,7 +275,10 @@ class OggReader:
     def _pass(self, cursor: Cursor, page: _Page) -> Reading[None]:
         """Pass a page and take in what it says, if all of it is there."""
         end, stream = cursor.position + page.size, self._streams.get(page.serial)
-        work, samples = _PAGE_WORK + page.segments * _PACKET_WORK, 0.0
+        alone = page.segments == 1 and page.starts and page.body
+        plain = stream and alone and stream.of_one(page.body[: min(2, page.body_bytes)], 0)
+        work = _PAGE_WORK + _PACKET_WORK if plain else _page_work(page.segments)
+        samples = 0.0
         if stream and stream.sample_rate:
             starts = page.starts[stream.headers :]
             stream.headers -= len(page.starts) - len(starts)
@@ -291,6 +308,10 @@ class OggReader:
     def evidence(self) -> Evidence:
         needed = self._earlier_needed + self._needed()
         return Evidence(counted=self._earlier + self._link() or None, needed=needed or None, packets=self._packets)
+
+
+def _page_work(segments: int) -> int:
+    return (_PAGE_WORK if segments > 1 else _ODD_PAGE_WORK) + segments * _PACKET_WORK
 
 
 def _samples(cursor: Cursor, stream: _Stream, starts: list[int], end: int) -> Reading[tuple[float, int]]:
