@@ -105,10 +105,11 @@ class NoticeDelivery:
 
 def _log_reached(notice: dict[str, Any]) -> None:
     _log.warning(
-        "caller %s has spent %s of %s of the budget %s (%d %%)",
+        "caller %s has spent %d %% of the budget %s: %s of %s (the notice at %d %%)",
         notice["caller"],
+        notice.get("spent_percent", notice["threshold_percent"]),  # one of an older gateway has no other
+        notice["budget"],
         notice["spent"],
         notice["limit"],
-        notice["budget"],
         notice["threshold_percent"],
     )

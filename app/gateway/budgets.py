@@ -52,13 +52,17 @@ class Spending(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """That a caller has spent so much of a budget, in percent; there is one for each threshold and window."""
+    """That a caller has spent so much of a budget; there is one for each threshold and window.
+
+    `threshold` and what is really `reached` are in percent.
+    """
 
     id: str
     caller: str
     budget: str
     window: date
     threshold: int
+    reached: int
     spent: str
     limit: str
     created_ms: int
@@ -73,6 +77,7 @@ class Notice:
             "budget": self.budget,
             "window_began": self.window.isoformat(),
             "threshold_percent": self.threshold,
+            "spent_percent": self.reached,
             "spent": self.spent,
             "limit": self.limit,
         }
@@ -269,6 +274,7 @@ def _notice(caller: Caller, budget: Budget, each: Sum, threshold: int, now_ms: i
         budget=str(budget),
         window=each.begun,
         threshold=threshold,
+        reached=each.settled.of(unit) * 100 // budget.limit,
         spent=amount_text(each.settled.of(unit), unit),
         limit=amount_text(budget.limit, unit),
         created_ms=now_ms,

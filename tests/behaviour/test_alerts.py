@@ -114,12 +114,12 @@ def test_one_webhook_for_each_threshold(
     documents = receiver.wait_for("alice", 3)
     time.sleep(2.5)  # two more looks at the queue
     assert receiver.documents("alice") == documents
-    assert Counter(each["threshold_percent"] for each in documents) == {80: 1, 95: 1, 100: 1}
+    assert {each["threshold_percent"]: each["spent_percent"] for each in documents} == {80: 84, 95: 126, 100: 126}
     assert len({each["id"] for each in documents}) == 3
     assert sorted(told_in_log(gateway, "alice")) == [
-        f"caller alice has spent 0.0000992 of 0.000118 of the budget {BUDGET} (80 %)",
-        f"caller alice has spent 0.0001488 of 0.000118 of the budget {BUDGET} (100 %)",
-        f"caller alice has spent 0.0001488 of 0.000118 of the budget {BUDGET} (95 %)",
+        f"caller alice has spent 126 % of the budget {BUDGET}: 0.0001488 of 0.000118 (the notice at 100 %)",
+        f"caller alice has spent 126 % of the budget {BUDGET}: 0.0001488 of 0.000118 (the notice at 95 %)",
+        f"caller alice has spent 84 % of the budget {BUDGET}: 0.0000992 of 0.000118 (the notice at 80 %)",
     ]
 
 

@@ -33,6 +33,7 @@ def test_E80_E92_a_stream_that_breaks_off_ends_with_an_error_and_is_cut(
     assert answer.body.endswith(b'"code": "upstream_cut"}}\n\n')
     assert b"[DONE]" not in answer.body
     row = gateway.wait_for_row(request_id(answer), "unknown")
+    assert gateway.wait_for_log(row["id"])["level"] == "warning"
     assert row["error"] == "upstream_cut"
     assert is_charged_at_its_hold(row)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import io
 import json
 import logging
 import signal
@@ -17,6 +18,8 @@ import pytest
 from app import config
 from app.adapters.ledger import Database, LedgerReader, LedgerWriter
 from app.adapters.spool import SpoolFolder
+from app.adapters.telemetry import LineWriter
+from app.adapters.telemetry.journal import RequestJournal
 from app.adapters.upstream import HttpProvider
 from app.callers import configured_keys
 from app.errors import Refusal
@@ -27,7 +30,7 @@ from app.gateway.call import Call
 from app.gateway.entry import Entrance
 from app.gateway.intake import Intake
 from app.gateway.limits import Limits
-from app.gateway.pipeline import Pipeline, Trail
+from app.gateway.pipeline import Journal, Pipeline, Trail
 from app.gateway.relay import Relay
 from app.gateway.throttle import Throttle
 from app.policy.quota import Quota
@@ -182,7 +185,7 @@ class NoJournal:
 
 
 @asynccontextmanager
-async def running_pipeline(gateway: GatewayProcess) -> AsyncIterator[Pipeline]:
+async def running_pipeline(gateway: GatewayProcess, journal: Journal) -> AsyncIterator[Pipeline]:
     """The stages of a gateway with these settings, in this process."""
     settings = config.load(gateway.config, gateway.environment)
     reader = LedgerReader(database := Database(gateway.ledger))
@@ -204,7 +207,7 @@ async def running_pipeline(gateway: GatewayProcess) -> AsyncIterator[Pipeline]:
             Intake(settings.models, 1 << 20, spools),
             Relay(provider, "chunked", settings.timeouts, spools, Quota(1 << 20, "answers")),
             ledger,
-            NoJournal(),
+            journal,
             "scripted",
         )
     finally:
@@ -225,7 +228,7 @@ def test_N243_an_error_of_the_gateway_once_the_request_may_have_been_billed_is_n
 
     async def refused(gateway: GatewayProcess) -> Refusal:
         headers = Headers([(b"authorization", gateway.key.encode()), (b"content-type", FORM[1].encode())])
-        async with running_pipeline(gateway) as pipeline:
+        async with running_pipeline(gateway, NoJournal()) as pipeline:
             with pytest.raises(Refusal) as caught:
                 await pipeline.handle(Call("req_1", "transcribe", headers, body(), 0), failing_delivery)
         return caught.value
@@ -237,6 +240,35 @@ def test_N243_an_error_of_the_gateway_once_the_request_may_have_been_billed_is_n
     assert row["state"] == "settled"
     assert (refusal.status, refusal.code, refusal.retry) == (500, "internal_error", False)
     assert "as an error of the gateway's own would" in caplog.text
+
+
+@pytest.mark.parametrize("received_ms", [0, 4_102_444_800_000], ids=["clock went ahead", "clock went back"])
+def test_durations_do_not_follow_a_wall_clock_that_steps(tmp_path: Path, received_ms: int) -> None:
+    """The clock steps by decades while the request is under way."""
+    answers: list[Answer] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        yield multipart(form())
+
+    async def deliver(answer: Answer) -> None:
+        answers.append(answer)
+
+    async def answered(gateway: GatewayProcess, log: io.StringIO) -> None:
+        headers = Headers([(b"authorization", gateway.key.encode()), (b"content-type", FORM[1].encode())])
+        lines = LineWriter(log)
+        lines.start()
+        async with running_pipeline(gateway, RequestJournal(lines)) as pipeline:
+            await pipeline.handle(Call("req_1", "transcribe", headers, body(), received_ms), deliver)
+        lines.stop()
+
+    with ScriptedUpstream() as upstream:
+        log = io.StringIO()
+        asyncio.run(answered(GatewayProcess(tmp_path, upstream.base_url), log))
+    (line,) = [json.loads(text) for text in log.getvalue().splitlines()]
+    told = [line["admitted_ms"], line["upstream_ms"], line["total_ms"]]
+    told.append(int(dict(answers[0].headers)[b"openai-processing-ms"]))
+    assert all(0 <= each < 60_000 for each in told), told
+    assert line["admitted_ms"] <= line["total_ms"]
 
 
 def test_N245_a_hold_that_cannot_be_written_leaves_no_error_behind_when_its_upload_fails_before(

@@ -351,6 +351,7 @@ def test_a_notice_as_it_is_sent() -> None:
         "budget": "0.5min/month",
         "window_began": "2026-11-01",
         "threshold_percent": 50,
+        "spent_percent": 66,
         "spent": "0.33335",
         "limit": "0.5",
     }

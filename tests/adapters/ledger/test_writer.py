@@ -142,6 +142,58 @@ def test_writes_are_numbered_in_the_order_in_which_they_are_handed_in(database: 
     assert max(row["held_seq"] for row in found) < min(row["closed_seq"] for row in found)
 
 
+def test_a_raise_of_a_hold_shares_the_commit_that_the_hold_still_waits_for(database: Database) -> None:
+    async def scenario() -> None:
+        async with writing(database) as writer:
+            await writer.hold(hold())
+            before = transactions(database.path)
+            with closing(database.connect()) as other:
+                other.execute("BEGIN IMMEDIATE")
+                first = writer.hold(hold())  # the writer waits for the lock with this one at the least
+                held = hold()
+                waiting = [first, writer.hold(held), writer.raise_hold(held.id, Amounts(9, 8, 7))]
+                other.execute("ROLLBACK")
+            await asyncio.gather(*waiting)
+            assert transactions(database.path) - before <= 2
+            assert bound_of(database, held.id) == (9, 8, 7)
+
+    asyncio.run(scenario())
+
+
+def test_a_lower_hold_is_written_with_what_is_written_next(database: Database) -> None:
+    async def scenario() -> None:
+        async with writing(database) as writer:
+            one, other = hold(), hold()
+            await writer.hold(one)
+            before = transactions(database.path)
+            writer.lower_hold(one.id, Amounts(9, 8, 7))
+            await writer.hold(other)
+            assert transactions(database.path) == before + 1
+            assert (bound_of(database, one.id), bound_of(database, other.id)) == ((9, 8, 7), tuple(BOUND))
+
+    asyncio.run(scenario())
+
+
+def test_the_end_of_a_row_brings_its_last_hold_and_no_revision_changes_it_afterwards(database: Database) -> None:
+    async def scenario() -> None:
+        async with writing(database) as writer:
+            held = hold()
+            await writer.hold(held)
+            writer.lower_hold(held.id, Amounts(5, 5, 5))
+            await writer.close(outcome(held, State.UNKNOWN, bound=Amounts(9, 8, 7), charge=Amounts(9, 8, 7)))
+            writer.lower_hold(held.id, Amounts(1, 1, 1))
+            await writer.raise_hold(held.id, Amounts(20, 20, 20))
+            assert bound_of(database, held.id) == (9, 8, 7)
+            assert disagreements(database.connect(), Period()) == []
+
+    asyncio.run(scenario())
+
+
+def bound_of(database: Database, row_id: str) -> tuple[int, ...]:
+    (row,) = rows(database.path, "SELECT * FROM requests WHERE id = ?", row_id)
+    return row["bound_nano_usd"], row["bound_audio_ms"], row["bound_tokens"]
+
+
 def test_a_row_that_is_closed_stays_as_it_is(database: Database) -> None:
     async def scenario() -> None:
         async with writing(database) as writer:
@@ -335,4 +387,4 @@ def test_a_notice_is_there_once_for_each_threshold_and_window(database: Database
 
 
 def notice(notice_id: str, threshold: int) -> Notice:
-    return Notice(notice_id, "alice", "1usd/day", date(2026, 11, 24), threshold, "0.8", "1", NOON_MS)
+    return Notice(notice_id, "alice", "1usd/day", date(2026, 11, 24), threshold, threshold, "0.8", "1", NOON_MS)
