@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app import errors
 from app.wire import apikey
 from tests.behaviour.caller import CLIP, TRANSCRIPTIONS, connect, error_of, fence, form, post, request_id
 from tests.stubs.gateway import ADMIN_KEY, NO_TLS, PROVIDER_KEY, GatewayProcess
@@ -18,6 +19,7 @@ from tests.stubs.upstream import ScriptedUpstream
 UNKNOWN_KEY = apikey.mint(bytes(range(24)))
 MISSPELT_KEY = UNKNOWN_KEY[:-1] + ("0" if UNKNOWN_KEY[-1] != "0" else "1")
 TEXT = "Missing or invalid API key. Send a key of this gateway as 'Authorization: Bearer sk-agw-...'."
+ADMIN_TEXT = errors.invalid_admin_key("").message
 
 ROUTES = [
     ("POST", TRANSCRIPTIONS),
@@ -43,10 +45,15 @@ def bearer(key: str) -> list[tuple[str, str]]:
     return [("Authorization", f"Bearer {key}")]
 
 
-def is_the_one_refusal(answer: RawResponse) -> None:
+def text_at(path: str) -> str:
+    """What an answer at this path says about the key, which the admin API takes of another kind."""
+    return ADMIN_TEXT if path.startswith("/admin/") else TEXT
+
+
+def is_the_one_refusal(answer: RawResponse, message: str = TEXT) -> None:
     error = error_of(answer)
     assert (answer.status, error["code"], error["type"]) == (401, "invalid_api_key", "invalid_request_error")
-    assert (error["message"], error["param"]) == (TEXT, None)
+    assert (error["message"], error["param"]) == (message, None)
     assert (answer.header("www-authenticate"), answer.interim) == ("Bearer", [])
 
 
@@ -88,7 +95,7 @@ MALFORMED: dict[str, list[tuple[str, str]]] = {
 def test_H125_no_key_and_every_malformed_one_have_the_same_answer_before_the_body(
     gateway: GatewayProcess, kind: str, method: str, path: str
 ) -> None:
-    is_the_one_refusal(ask(gateway, method, path, MALFORMED[kind]))
+    is_the_one_refusal(ask(gateway, method, path, MALFORMED[kind]), text_at(path))
 
 
 @pytest.mark.parametrize("dress", ["Bearer {}", "bearer {}", "BEARER   {}", "{}"])
@@ -118,7 +125,7 @@ def test_H126_H127_unknown_revoked_and_expired_keys_have_the_same_answer_before_
     gateway: GatewayProcess, ended_keys: dict[str, str], kind: str, method: str, path: str
 ) -> None:
     keys = {"unknown": UNKNOWN_KEY, "misspelt": MISSPELT_KEY, **ended_keys}
-    is_the_one_refusal(ask(gateway, method, path, bearer(keys[kind])))
+    is_the_one_refusal(ask(gateway, method, path, bearer(keys[kind])), text_at(path))
 
 
 def test_H126_the_reason_is_in_the_log_alone(gateway: GatewayProcess, ended_keys: dict[str, str]) -> None:

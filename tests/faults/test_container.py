@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def test_J152_it_runs_as_a_user_with_a_number_and_no_rights() -> None:
 
 def test_J152_nothing_at_run_time_needs_a_shell() -> None:
     assert FINAL.one("ENTRYPOINT").array + FINAL.one("CMD").array == ["audio-gateway", "serve"]
-    assert FINAL.healthcheck[:3] == ["/opt/venv/bin/python", "-I", "-c"]
+    assert FINAL.healthcheck[:3] == ["/opt/venv/bin/python", "-I", "-m"]
     assert [each.array[0] for each in FINAL.all("RUN")] == ["install"]
 
 
@@ -77,9 +78,8 @@ def test_J152_its_command_serves_without_rights_over_code_that_cannot_be_written
 
 
 def test_J152_its_healthcheck_fails_when_nothing_answers(container: Container) -> None:
-    status, told = container.run(FINAL.healthcheck)
+    status, _ = container.run(FINAL.healthcheck)
     assert status == 1
-    assert "ConnectionRefusedError" in told
 
 
 def test_J152_it_holds_no_capability_and_can_gain_none(container: Container) -> None:
@@ -112,7 +112,8 @@ def test_J152_it_serves_over_a_root_that_cannot_be_written(container: Container)
 
 
 def test_J153_what_is_installed_is_pinned_by_hash_and_never_built() -> None:
-    (install,) = (each.array for each in BUILDER.all("RUN") if "install" in each.value)
+    (install,) = (shlex.split(each.value) for each in BUILDER.all("RUN") if "install" in each.value)
     assert {"--require-hashes", "--only-binary", "-r"} <= set(install)
-    assert install[-1] == "/build/requirements.lock"
+    assert install[-1] == "/build/${LOCK}"
+    assert BUILDER.one("ARG").value == "LOCK=requirements.lock"
     assert "requirements.lock" in BUILDER.all("COPY")[0].value

@@ -345,10 +345,10 @@ def whole(key: str) -> bytes:
 
 MODEL = '[[models]]\nid = "x"\ntasks = ["transcribe"]\n'
 NO_PRICES = {
-    "I146-none": (MODEL, "models.0.price: Field required"),
+    "I146-none": (MODEL, "models.0.price: is required"),
     "I146-zero": (MODEL + "price = { per_minute = 0 }", 'says price = "free"'),
     "I146-half": (MODEL + "price = { input = 1 }", "both input and output"),
-    "I146-no-model": ("models = []", "at least 1 item"),
+    "I146-no-model": ("models = []", "must have 1 or more entries"),
 }
 
 
