@@ -118,7 +118,7 @@ class GatewayProtocol(HttpToolsProtocol):
             size = len(data) - at
             if size > HEAD_BYTES_AT_ONCE:
                 size = self._bytes_at_once()
-            part = memoryview(data)[at : at + size]
+            part = data if at == 0 and size >= len(data) else memoryview(data)[at : at + size]
             try:
                 self.parser.feed_data(part)
                 at += len(part)
@@ -135,7 +135,7 @@ class GatewayProtocol(HttpToolsProtocol):
             return HEAD_BYTES_AT_ONCE
         for name, value in self.headers:
             if name == b"content-length":
-                return int(value) - self._body_bytes - sum(map(len, self._pieces))
+                return max(1, int(value) - self._body_bytes - sum(map(len, self._pieces)))
         return CHUNKED_BYTES_AT_ONCE
 
     def _parse_without_upgrade(self) -> None:
