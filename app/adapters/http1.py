@@ -29,8 +29,8 @@ from app.wire import framing
 LOWEST_READ_RATE = 100
 MAX_DROPPED_BYTES = 1024 * 1024
 
-# A read may hold thousands of small heads: they are parsed in parts, and no further while a parsed request waits.
-HEAD_BYTES_AT_ONCE = 1024
+# A read may hold thousands of small requests: they are parsed in parts, and no further while a parsed one waits.
+BYTES_AT_ONCE = 1024
 CHUNKED_BYTES_AT_ONCE = 16 * 1024
 MAX_WAITING = 64
 
@@ -115,13 +115,13 @@ class GatewayProtocol(HttpToolsProtocol):
         """Feed the parser until a request has to wait for the one before it; what is left is parsed after that one."""
         at = 0
         while at < len(data):
-            size = len(data) - at
-            if size > HEAD_BYTES_AT_ONCE:
-                size = self._bytes_at_once()
-            part = data if at == 0 and size >= len(data) else memoryview(data)[at : at + size]
+            end = len(data)
+            if end - at > BYTES_AT_ONCE:
+                end = min(end, self._end_of_part(data, at))
+            part = data if end - at == len(data) else memoryview(data)[at:end]
             try:
                 self.parser.feed_data(part)
-                at += len(part)
+                at = end
             except HttpParserUpgrade as upgrade:
                 at += upgrade.args[0]
                 self._parse_without_upgrade()
@@ -129,14 +129,15 @@ class GatewayProtocol(HttpToolsProtocol):
                 self._unparsed = data[at:]
                 return
 
-    def _bytes_at_once(self) -> int:
-        """How much to parse: a body of known length to its end, of anything else so much as holds few requests."""
+    def _end_of_part(self, data: bytes, at: int) -> int:
+        """Up to where to parse from here: one head, one body of known length, or some chunks."""
         if not self._in_message or self._in_head:
-            return HEAD_BYTES_AT_ONCE
+            end = data.find(b"\r\n\r\n", at)
+            return len(data) if end < 0 else end + 4
         for name, value in self.headers:
             if name == b"content-length":
-                return max(1, int(value) - self._body_bytes - sum(map(len, self._pieces)))
-        return CHUNKED_BYTES_AT_ONCE
+                return at + max(1, int(value) - self._body_bytes - sum(map(len, self._pieces)))
+        return at + CHUNKED_BYTES_AT_ONCE
 
     def _parse_without_upgrade(self) -> None:
         """Parse the head once more, with a new parser and without `Upgrade`: the first one takes the body for another
