@@ -344,7 +344,7 @@ def test_a_wrong_admin_key_is_answered_about_the_admin_key(gateway: GatewayProce
     [
         ({"release": True}, {"state": "released", "cost_usd": "0", "audio_seconds": 0}),
         ({"seconds": 0.1}, {"state": "settled", "cost_usd": "0.00001", "audio_seconds": 0.1}),
-        ({"cost_usd": "0.5"}, {"state": "settled", "cost_usd": "0.5", "audio_seconds": 0.506}),
+        ({"cost_usd": "0.5"}, {"state": "settled", "cost_usd": "0.5", "audio_seconds": 0.496}),
     ],
     ids=["released", "seconds", "cost"],
 )

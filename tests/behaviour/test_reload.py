@@ -133,7 +133,7 @@ def test_a_rate_is_not_forgotten(gateway: ReloadableGateway) -> None:
 
 @pytest.mark.parametrize(
     ("terms", "code"),
-    [("concurrency = 1", "rate_limit_exceeded"), ("budgets = ['0.0001usd']", "budget_reserved")],
+    [("concurrency = 1", "rate_limit_exceeded"), ("budgets = ['0.00009usd']", "budget_reserved")],
     ids=["concurrency", "hold"],
 )
 def test_what_is_in_flight_is_still_counted(
