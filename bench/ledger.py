@@ -29,6 +29,8 @@ from bench.install import LEDGERS, emptied
 
 MONTH = Period(date(2026, 2, 1), date(2026, 2, 28))
 
+_BOUND = Amounts(6_000_000, 60_000, 2_000)
+
 Work = Callable[[Database], float]
 
 
@@ -89,11 +91,12 @@ async def _hold_and_settle(database: Database, requests: int, together: int) -> 
     writer.start()
     names = iter(range(requests))
     stamp = time.time_ns()
-    began = time.perf_counter()
-    await asyncio.gather(*(_one_after_another(writer, names, stamp) for _ in range(together)))
-    taken = time.perf_counter() - began
-    await writer.stop()
-    return taken / requests * 1000
+    try:
+        began = time.perf_counter()
+        await asyncio.gather(*(_one_after_another(writer, names, stamp) for _ in range(together)))
+        return (time.perf_counter() - began) / requests * 1000
+    finally:
+        await writer.stop()
 
 
 async def _one_after_another(writer: LedgerWriter, names: Iterator[int], stamp: int) -> None:
@@ -105,9 +108,8 @@ async def _one_after_another(writer: LedgerWriter, names: Iterator[int], stamp: 
 
 def _hold(request_id: str) -> Hold:
     now = time.time_ns() // 1_000_000
-    bound = Amounts(6_000_000, 60_000, 2_000)
     return Hold(
-        request_id, "caller-1", "key-1", "transcribe", "model-1", "upstream", "model", "wav", now, now, bound, ()
+        request_id, "caller-1", "key-1", "transcribe", "model-1", "upstream", "model", "wav", now, now, _BOUND, ()
     )
 
 
@@ -118,6 +120,7 @@ def _outcome(request_id: str) -> Outcome:
         state=State.SETTLED,
         status=200,
         error=None,
+        bound=_BOUND,
         charge=Amounts(3_000_000, 30_000, 400),
         tokens=Tokens(300, 100, 400),
         source=UsageSource.UPSTREAM,
