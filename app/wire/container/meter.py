@@ -13,7 +13,7 @@ A header that states a length is a claim by its writer, and so is a time stamp. 
   that they add at both ends, which is why a claim may be a tenth and a quarter of a second shorter.
 
 A claim outside of these bounds is dropped. Where no claim is left, the length is an estimate: what the packets need, or
-else the bytes at the container's nominal bit rate.
+else the bytes at the container's nominal bit rate; at 16 kbit/s where the reader had to give up.
 """
 
 from collections.abc import Callable
@@ -32,6 +32,7 @@ from app.wire.container.wav import WavReader
 from app.wire.container.webm import WebmReader
 
 _LONGEST_PACKET: Final = 1.5  # seconds; a FLAC block of 65,535 samples at 44.1 kHz, and more than a pause of DTX
+_HIDDEN_BIT_RATE: Final = 16_000  # of speech, where a reader was cut short by a file made to cost much
 _LEAST_SHARE: Final = 0.9  # of what the packets need: for padding, and packets that a decoder drops
 _LEAST_SHARE_OF_SHORT: Final = 0.25  # of what the packets need where that is less than the padding alone
 _PADDING: Final = 0.25  # seconds that encoders put before and behind the sound: LAME 2,257 samples, HE-AAC 5,186
@@ -100,7 +101,9 @@ class AudioMeter:
             seconds = (claim or 0.0) * evidence.share
             if claim is not None and shortest <= seconds <= longest:
                 return AudioLength(seconds, evidence.exact and evidence.share == 1.0)
-        by_packets = evidence.needed is not None and not self._cursor.exhausted
+        if self._cursor.exhausted:
+            return AudioLength(max(needed, min(bits / _HIDDEN_BIT_RATE, longest)), False)
+        by_packets = evidence.needed is not None
         return AudioLength(needed if by_packets else max(needed, bits / self._container.nominal_bit_rate), False)
 
     def _needed(self, evidence: Evidence, longest: float) -> float:

@@ -21,6 +21,7 @@ from itertools import accumulate, compress
 from operator import and_
 from struct import Struct
 from typing import Final, NamedTuple
+from zlib import crc32
 
 from app.wire.container.cursor import STEP, Cursor, Reading
 from app.wire.container.evidence import Evidence
@@ -29,7 +30,10 @@ from app.wire.container.formats import Container, Headless, Recognised
 from app.wire.container.packets import OPUS_RATE, OPUS_SAMPLES, opus_samples, opus_samples_of, vorbis_samples
 
 _CAPTURE: Final = b"OggS\0"
-_ANY_CAPTURE: Final = re.compile(re.escape(_CAPTURE))
+_CAPTURE_OVERLAP: Final = len(_CAPTURE) - 1
+_REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_LARGEST_BEGINNING: Final = 4_096  # bytes, of a page with an identification header
+_TO_THE_END: Final = 1 << 62
 _HEADER: Final = Struct("<5sBQI8xB")
 _HEADER_BYTES: Final = 27
 _PAGE_WORK: Final = 24  # below the length of every page
@@ -103,6 +107,11 @@ class _Stream:
         if self.headers or flags & _CONTINUED:
             return 0
         return self.table[head[0]] or (opus_samples(head) if self.look is _opus_samples else 0)
+
+    def packet(self, head: bytes) -> float:
+        """Samples of the packet that begins with these bytes."""
+        samples = self.table[head[0]] if head else 0
+        return self.look(head, self.sample_rate) if self.look and not samples else samples
 
     @property
     def needed(self) -> float:
@@ -222,19 +231,21 @@ class OggReader:
         while True:
             self._pass_pages(cursor)
             if page := page_in((yield _HEAD_BYTES)):
-                if page.begins:
+                whole = (yield page.size) if page.begins and page.size <= _LARGEST_BEGINNING else b""
+                if page.begins and checksum(whole) == int.from_bytes(whole[22:26], "little"):
                     self._begin(page.serial, page.body)
                     cursor.spend(_BEGINNING_WORK)
-                yield from self._pass(cursor, page)
+                if (yield from self._pass(cursor, page)):
+                    continue
             else:
                 cursor.skip(1)
-                if not (yield from cursor.find(_ANY_CAPTURE, len(_CAPTURE))):
-                    return
+            if not (yield from cursor.pass_until(_CAPTURE, _TO_THE_END)):
+                return
 
     def _pass_pages(self, cursor: Cursor) -> None:
         """Pass the pages that lie whole in the window, up to one that is not plain: live Ogg has one a packet."""
         window, at = cursor.window, cursor.at
-        end, work = len(window), 0
+        end, work = len(window) - _CAPTURE_OVERLAP, 0
         while at + _HEADER_BYTES <= end:
             capture, flags, granule, serial, segments = _HEADER.unpack_from(window, at)
             body = at + _HEADER_BYTES + segments
@@ -242,14 +253,14 @@ class OggReader:
                 break
             stream = self._streams.get(serial)
             behind = body + window[body - 1]
-            alone = stream is not None and segments == 1 and body < behind <= end
+            alone = stream is not None and segments == 1 and body < behind <= end and not _encloses(window, at, behind)
             if stream and alone and (samples := stream.of_one(window[body : min(body + 2, behind)], flags)):
                 self._take(stream, granule, window[body - 1] < 0xFF, samples)
                 at, work = behind, work + _PAGE_WORK + _PACKET_WORK
                 continue
             lacing = window[at + _HEADER_BYTES : body]
             behind, cost = body + sum(lacing), _page_work(segments)
-            if behind > end or cost > behind - at:
+            if behind > end or cost > behind - at or _encloses(window, at, behind):
                 break
             if stream:
                 of_all = stream.samples_at_once(window[body:behind], _starts(lacing, flags))
@@ -272,26 +283,24 @@ class OggReader:
         if stream and len(self._streams) < _MOST_STREAMS:
             self._streams[serial] = stream
 
-    def _pass(self, cursor: Cursor, page: _Page) -> Reading[None]:
-        """Pass a page and take in what it says, if all of it is there."""
+    def _pass(self, cursor: Cursor, page: _Page) -> Reading[bool]:
+        """Pass a page and take in what it says; False where it is not whole, or encloses the beginning of another.
+
+        The checksum of the enclosing page is wrong then: decoders drop that page and go on within it.
+        """
         end, stream = cursor.position + page.size, self._streams.get(page.serial)
         alone = page.segments == 1 and page.starts and page.body
         plain = stream and alone and stream.of_one(page.body[: min(2, page.body_bytes)], 0)
-        work = _PAGE_WORK + _PACKET_WORK if plain else _page_work(page.segments)
-        samples = 0.0
-        if stream and stream.sample_rate:
-            starts = page.starts[stream.headers :]
+        starts = page.starts[stream.headers :] if stream else []
+        cursor.skip(1, _PAGE_WORK + _PACKET_WORK if plain else _page_work(page.segments))
+        samples = yield from _samples(cursor, page, stream, starts)
+        if samples is None or cursor.size < end:
+            return False
+        if stream:
             stream.headers -= len(page.starts) - len(starts)
-            cursor.skip(page.size - page.body_bytes, 0)
-            samples, looks = yield from _samples(cursor, stream, starts, page.body_bytes)
-            work += looks * _LOOK_WORK if stream.width > 2 else 0
-        elif stream:
-            samples = page.body_bytes
-        yield from cursor.skipped(end - cursor.position, work)
-        if cursor.size >= end:
-            if stream:
-                self._take(stream, page.granule, page.packets, samples)
-            self._audio_began = self._audio_began or not page.begins
+            self._take(stream, page.granule, page.packets, samples)
+        self._audio_began = self._audio_began or not page.begins
+        return True
 
     def _take(self, stream: _Stream, granule: int, packets: int, samples: float) -> None:
         stream.samples += samples
@@ -314,19 +323,34 @@ def _page_work(segments: int) -> int:
     return (_PAGE_WORK if segments > 1 else _ODD_PAGE_WORK) + segments * _PACKET_WORK
 
 
-def _samples(cursor: Cursor, stream: _Stream, starts: list[int], end: int) -> Reading[tuple[float, int]]:
-    """Samples of the packets that begin at these places behind the cursor, and how many took a closer look.
+def _encloses(window: bytes, at: int, behind: int) -> bool:
+    """Whether another page begins within the page at these places, whose checksum is wrong then."""
+    return -1 < window.find(_CAPTURE, at + 1, behind + _CAPTURE_OVERLAP) < behind
 
-    Passes the bytes before the last of them. `end` is where the page ends.
+
+def _samples(cursor: Cursor, page: _Page, stream: _Stream | None, starts: list[int]) -> Reading[float | None]:
+    """Samples of the packets that begin at these places of the body; passes the page, whose first byte is passed.
+
+    None where another page begins within this one.
     """
-    total, passed, looks = 0.0, 0, 0
-    for start in starts:
-        cursor.skip(start - passed, 0)
-        passed = start
-        head = yield min(stream.width, end - start)
-        samples = stream.table[head[0]] if head else 0
-        if stream.look and not samples:
-            looks += 1
-            total += stream.look(head, stream.sample_rate)
-        total += samples
-    return total, looks
+    total, passed = 0.0, 1 + page.body_bytes - page.size  # the place in the body
+    if stream and stream.sample_rate:
+        for start in starts:
+            if (yield from cursor.pass_until(_CAPTURE, start - passed)):
+                return None
+            passed = start
+            total += stream.packet((yield min(stream.width, page.body_bytes - start)))
+            cursor.spend(_LOOK_WORK if stream.width > 2 else 0)
+    elif stream:
+        total = page.body_bytes
+    return None if (yield from cursor.pass_until(_CAPTURE, page.body_bytes - passed)) else total
+
+
+def checksum(page: bytes) -> int:
+    """The CRC-32 of a page, its own field taken for 0 (polynomial 04C11DB7, highest bit first, no complement).
+
+    That of zlib runs the other way round: over reversed bytes its register holds the same bits in reverse.
+    """
+    reversed_page = (page[:22] + bytes(4) + page[26:]).translate(_REVERSED)
+    register = crc32(reversed_page, 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int.from_bytes(register.to_bytes(4, "little").translate(_REVERSED), "big")

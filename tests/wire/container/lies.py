@@ -13,7 +13,7 @@ from typing import Final
 import av
 
 from tests.audio import make
-from tests.wire.container.parts import box, chunk, element, page
+from tests.wire.container.parts import box, chunk, element, page, pages
 
 SECONDS: Final = 20.0
 
@@ -52,31 +52,31 @@ def overwritten(data: bytes, name: bytes, *fields: tuple[int, bytes]) -> bytes:
 # Ogg
 
 
-def _ogg_checksum(whole: bytes) -> int:
-    crc = 0
-    for byte in whole:
-        crc = (crc << 8 & 0xFFFFFFFF) ^ _OGG_CRC[crc >> 24 ^ byte]
-    return crc
-
-
-def _ogg_crc_entry(value: int) -> int:
-    crc = value << 24
-    for _ in range(8):
-        crc = (crc << 1 ^ (0x04C11DB7 if crc & 1 << 31 else 0)) & 0xFFFFFFFF
-    return crc
-
-
-_OGG_CRC: Final = tuple(_ogg_crc_entry(value) for value in range(256))
-
-
 def ogg(
     head: bytes, tags: Sequence[bytes], audio: Sequence[bytes], granule: Callable[[int], int], *, at_once: int = 50
 ) -> bytes:
     """An Ogg file with right checksums: each page has so many packets, and the position that `granule` gives it."""
-    pages = [page([head], 0, begins=True), page(tags, 0, number=1)]
+    written = [page([head], 0, begins=True), page(tags, 0, number=1)]
     for number, at in enumerate(range(0, len(audio), at_once)):
-        pages.append(page(audio[at : at + at_once], granule(at + at_once), number=2 + number))
-    return b"".join(each[:22] + _ogg_checksum(each).to_bytes(4, "little") + each[26:] for each in pages)
+        written.append(page(audio[at : at + at_once], granule(at + at_once), number=2 + number))
+    return b"".join(written)
+
+
+def false_pages(make_false: Callable[[bytes], bytes]) -> bytes:
+    """A page with a wrong checksum in front of each page of audio but the first, which decoders drop."""
+    head, tags, first, *more = pages(opus_in_ogg(lambda at: 312 + 960 * at))
+    return head + tags + first + b"".join(make_false(each) + each for each in more)
+
+
+def enclosing(real: bytes) -> bytes:
+    """A page that is as long as the one behind it, and seems to have that in its body."""
+    lacing = b"\xff" * (len(real) // 255) + bytes([len(real) % 255])
+    return b"OggS\0\0" + bytes(8) + b"\1\0\0\0" + bytes(8) + bytes([len(lacing)]) + lacing
+
+
+def beginning(_: bytes) -> bytes:
+    """A page that seems to begin a film without sound."""
+    return page([b"\x80theora" + bytes(35)], 0, serial=9, begins=True)[:22] + bytes(4) + b"\1\x2a\x80theora" + bytes(35)
 
 
 def opus_in_ogg(
@@ -338,6 +338,8 @@ LIES: Final[dict[str, Callable[[], bytes]]] = {
     "ogg: Opus packets of three frames that stand still": lambda: opus_in_ogg(lambda _: 400, options=SIXTY),
     "ogg: positions of Vorbis that stand still": lambda: vorbis_in_ogg(lambda _: 400),
     "ogg: positions of FLAC that stand still": lambda: flac_in_ogg(lambda _: 400),
+    "ogg: pages that enclose others": lambda: false_pages(enclosing),
+    "ogg: pages that begin something else": lambda: false_pages(beginning),
     "webm: a time scale divided by 1,000": lambda: opus_in_webm(scale=1000),
     "webm: a time scale of a nanosecond and packets of three frames": lambda: opus_in_webm(SIXTY, scale=1),
     "webm: all blocks at one time": opus_at_no_time,

@@ -80,11 +80,30 @@ def boxes(data: bytes) -> dict[bytes, bytes]:
 
 
 def page(packets: Sequence[bytes], granule: int, *, serial: int = 1, begins: bool = False, number: int = 0) -> bytes:
-    """An Ogg page of whole packets; the checksum is left 0, which no reader here looks at."""
+    """An Ogg page of whole packets, with its checksum."""
     lacing = b"".join(b"\xff" * (len(packet) // 255) + bytes([len(packet) % 255]) for packet in packets)
     head = b"OggS\0" + (b"\x02" if begins else b"\0") + (granule & (1 << 64) - 1).to_bytes(8, "little")
     numbers = serial.to_bytes(4, "little") + number.to_bytes(4, "little") + bytes(4)
-    return head + numbers + bytes([len(lacing)]) + lacing + b"".join(packets)
+    whole = head + numbers + bytes([len(lacing)]) + lacing + b"".join(packets)
+    return whole[:22] + _ogg_checksum(whole).to_bytes(4, "little") + whole[26:]
+
+
+def _ogg_checksum(whole: bytes) -> int:
+    """The CRC-32 as RFC 3533 has it, bit by bit."""
+    crc = 0
+    for byte in whole:
+        crc = (crc << 8 & 0xFFFFFFFF) ^ _OGG_CRC[crc >> 24 ^ byte]
+    return crc
+
+
+def _ogg_crc_entry(value: int) -> int:
+    crc = value << 24
+    for _ in range(8):
+        crc = (crc << 1 ^ (0x04C11DB7 if crc & 1 << 31 else 0)) & 0xFFFFFFFF
+    return crc
+
+
+_OGG_CRC = tuple(_ogg_crc_entry(value) for value in range(256))
 
 
 def pages(data: bytes) -> list[bytes]:
