@@ -1,18 +1,22 @@
-"""Audio containers, told by their bytes: which one a file is in, and how long its audio is.
+"""Audio containers, recognised by their bytes: which one a file is in, and how long its audio is.
 
-| container | told by | length from, best first | rate that bounds the hold |
-| --- | --- | --- | --- |
-| wav | `RIFF`, `RF64` or `BW64` with `WAVE` | bytes of `data` over the byte rate | the header's byte rate |
-| flac | `fLaC` and STREAMINFO | sum of the frames' block sizes; STREAMINFO's samples | 1 kbit/s |
-| mp3 | two MPEG audio headers that agree | sum of the frames; Xing, Info or VBRI | 8 kbit/s |
-| ogg | first packet of Vorbis, Opus, FLAC or Speex | granule positions of each link | 5 kbit/s |
-| mp4, m4a | brands of `ftyp`; or fragment boxes | `trun`; `mdhd`, edits; `mehd`, `mvhd`, `sidx` | 5 kbit/s |
-| webm | EBML with DocType `webm` | times of the blocks; `Duration` | 5 kbit/s |
-| mpeg | pack header 00 00 01 BA | estimated from the bytes | 32 kbit/s |
+| container | recognised by | claims of a length | a decoder plays | bit rates |
+| --- | --- | --- | --- | --- |
+| wav | `RIFF`, `RF64` or `BW64` with `WAVE` | byte rate | `data`, by its codec | 5 kbit/s to 49 Mbit/s |
+| flac | `fLaC` and STREAMINFO | STREAMINFO | frames | 1 kbit/s to 37 Mbit/s |
+| mp3 | two MPEG audio headers that agree | Xing, Info, VBRI | frames | 8 to 448 kbit/s |
+| ogg | first packet of Vorbis, Opus, FLAC or Speex | granule positions | packets | 5 kbit/s to 9.2 Mbit/s |
+| mp4, m4a | brands of `ftyp`; or fragment boxes | headers, `trun`, `elst`, `sidx` | samples | 5 kbit/s to 9.2 Mbit/s |
+| webm | EBML with DocType `webm` | block times, `Duration` | packets | 5 kbit/s to 9.2 Mbit/s |
+| mpeg | pack header 00 00 01 BA | | frames | 8 to 640 kbit/s |
 
-`Sniffer` is told the head of a file until it has a verdict; `AudioMeter` is told all of it. Both give the same for
-every split of the same bytes, raise for no bytes whatever, and keep a few KiB. Neither decodes anything: a file is what
-its headers say, within what its size can bear.
+What a decoder plays bounds a claim from below, and so do the bytes at the highest bit rate, which is that of the codec
+where the file says which one: 512 kbit/s for Opus in stereo, 6,144 bits a channel and frame for AAC, the uncompressed
+rate for FLAC and PCM, 320 kbit/s for layer III. `formats` gives the sources, `packets` and `sample_entry` say what a
+packet lasts.
+
+`Sniffer` is fed the head of a file until it has a verdict; `AudioMeter` is fed all of it. Both give the same for every
+split of the same bytes, raise for no bytes whatever, and keep a few KiB. Neither decodes anything.
 
 Why both are written here: libraries that read such headers seek to and fro in a file, and an upload that streams
 through has no place to seek in. See `cursor` for how the readers are driven, `evidence` for what they hand on, `meter`
