@@ -319,6 +319,8 @@ MATRIX: list[tuple[str, str, dict[str, int]]] = [
     ("GET", "/admin/v1/usage", {"alice": 401, "bob": 401, "admin": 200}),
     ("GET", "/admin/v1/usage?caller=alice", {"alice": 401, "bob": 401, "admin": 200}),
     ("GET", "/admin/v1/audit", {"alice": 401, "bob": 401, "admin": 200}),
+    ("GET", "/admin/v1/unknown", {"alice": 401, "bob": 401, "admin": 200}),
+    ("POST", "/admin/v1/unknown/req_1", {"alice": 401, "bob": 401}),
 ]
 
 
