@@ -28,7 +28,7 @@ from app.wire.container.cursor import STEP, Cursor, Reading
 from app.wire.container.evidence import Evidence
 from app.wire.container.mp3 import Mp3Reader
 
-_CHUNK: Final = re.compile(rb"[ -~]{4}.{4}", re.DOTALL)  # behind the audio, what has no name in ASCII is no chunk
+_CHUNK: Final = re.compile(rb"[ -~]{4}.{4}", re.DOTALL)  # behind the audio, what has no name in ASCII is mostly garbage
 _UNKNOWN_SIZES: Final = frozenset({0, 0xFFFFFFFF})
 _CHUNK_BYTES: Final = 8  # id and size
 _PAYLOAD_BYTES: Final = 40  # as far as `fmt ` is looked at
@@ -93,7 +93,12 @@ class WavReader:
 
     def read(self, cursor: Cursor) -> Reading[None]:
         cursor.skip(12)
-        while _CHUNK.match(head := (yield _CHUNK_BYTES)) or (self._data is None and len(head) == _CHUNK_BYTES):
+        while len(head := (yield _CHUNK_BYTES)) == _CHUNK_BYTES:
+            if self._data is not None and not _CHUNK.match(head):
+                if not (yield from cursor.pass_until(b"data", 1 << 62)):
+                    return
+                self._exact = False
+                continue
             kind, size = head[:4], int.from_bytes(head[4:], "little")
             if kind == b"data":
                 yield from self._audio(cursor, size)

@@ -328,6 +328,14 @@ def program_stream() -> bytes:
     return make("mpeg", "mp2", SECONDS, 16_000, bit_rate=8_000)
 
 
+def second_data() -> bytes:
+    """A tenth of a second, a chunk whose name is no text, and the rest."""
+    clip = wav("pcm_s16le")
+    at = clip.index(b"data")
+    audio = clip[at + 8 :]
+    return clip[:at] + chunk(b"data", audio[:1_600]) + chunk(b"\0\1\2\3", b"abcd") + chunk(b"data", audio[1_600:])
+
+
 SIXTY: Final = (("frame_duration", "60"),)
 
 LIES: Final[dict[str, Callable[[], bytes]]] = {
@@ -374,6 +382,7 @@ LIES: Final[dict[str, Callable[[], bytes]]] = {
     "mp4: MP3 of a tick": lambda: moment(m4a("libmp3lame", 16_000, "mp4")),
     "mp4: PCM of a tick": lambda: moment(m4a("pcm_s16le", 16_000, "mp4")),
     "wav: a second format of 98 Mbit/s": second_format,
+    "wav: audio behind a chunk without a name": second_data,
     "wav: a byte rate of 4 GB/s": lambda: overwritten(wav("pcm_s16le"), b"fmt ", (12, b"\xff" * 4)),
     "wav: A-law of 64 bits": lambda: overwritten(wav("pcm_alaw"), b"fmt ", (18, b"\x40")),
     "wav: samples of 64 bits, of which 8 are valid": extensible,
