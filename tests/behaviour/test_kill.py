@@ -18,13 +18,13 @@ SILENCE = b"RIFF$\x3e\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x0
 
 
 class CountingProvider:
-    """Answers each request with token counts that no other answer has."""
+    """Answers each request with token counts of its own, all of them plausible for the clip."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
 
     def __call__(self, exchange: Exchange) -> Reply:
-        number = next(self._numbers)
+        number = 1 + next(self._numbers) % 600
         usage = {"type": "tokens", "input_tokens": number, "output_tokens": 2 * number, "total_tokens": 3 * number}
         return json_answer(f"answer {number}", usage=usage)
 

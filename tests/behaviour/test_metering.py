@@ -177,14 +177,14 @@ def test_the_seconds_of_a_file_are_measured_for_every_container(
 
 
 @pytest.mark.parametrize("response_format", ["text", "srt", "vtt"])
-def test_a_program_stream_is_an_estimate_and_says_so(
+def test_a_program_stream_is_measured_by_its_frames(
     meter: GatewayProcess, upstream: ScriptedUpstream, response_format: str
 ) -> None:
     upstream.reply(text_answer("hello"))
     audio = make("mpeg", "mp2", SECONDS_MADE)
     row = row_of(meter, post(meter, form("minutes", audio, fields=[("response_format", response_format)])))
-    assert (row["source"], row["container"]) == ("estimated", "mpeg")
-    assert row["audio_ms"] > 0
+    assert (row["source"], row["container"]) == ("measured", "mpeg")
+    assert row["audio_ms"] / 1000 == pytest.approx(SECONDS_MADE, abs=0.1)
     assert row["cost_nano_usd"] == row["audio_ms"] * 100
 
 

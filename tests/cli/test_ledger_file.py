@@ -11,6 +11,7 @@ import pytest
 
 from app.adapters.ledger import Database
 from app.adapters.ledger.migration import migrate
+from app.adapters.ledger.schema import VERSION
 from tests.adapters.ledger.entries import rows
 from tests.adapters.ledger.older import old_ledger
 from tests.behaviour.test_keys import wait_for_more
@@ -131,7 +132,7 @@ def test_a_ledger_of_an_older_gateway_waits_for_the_next(tmp_path: Path, line: s
     database = old_ledger(tmp_path / "ledger.db", 1)
     done = run(tmp_path, *line.split())
     assert (done.exit_code, done.stdout) == (1, "")
-    assert "made by an older gateway (schema 1); `audio-gateway serve` brings it to schema 2" in done.stderr
+    assert f"made by an older gateway (schema 1); `audio-gateway serve` brings it to schema {VERSION}" in done.stderr
     assert database.version() == 1
 
 

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from app.adapters.ledger.schema import APPLICATION_ID, VERSION
-from tests.behaviour.caller import CLIP, connect, error_of, fence, form, post, post_bytes, request_id
+from tests.behaviour.caller import CLIP, connect, error_of, fence, form, post, post_bytes, request_id, wait_for_text
 from tests.faults.asking import PATIENCE, STREAM, Asking
 from tests.faults.disks import Disk, FailingCalls, FullFileSystem, LimitedFiles, small_file_system
 from tests.stubs.gateway import ADMIN_KEY, NO_TLS, GatewayProcess
@@ -413,7 +413,7 @@ def test_G113_a_ledger_that_is_damaged_under_a_running_gateway_is_a_503(tmp_path
         assert readiness(gateway) == 503
         assert httpx.get(f"{gateway.host}/healthz", timeout=30, **NO_TLS).status_code == 200
         assert not [each for each in upstream.journal if each.complete]
-        assert any("malformed" in str(line["message"]) for line in gateway.log_lines("log"))
+        wait_for_text(gateway.log, "malformed")
         assert "Traceback" not in gateway.log.read_text()
 
 
