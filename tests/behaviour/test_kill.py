@@ -18,14 +18,15 @@ SILENCE = b"RIFF$\x3e\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x0
 
 
 class CountingProvider:
-    """Answers each request with token counts of its own, all of them plausible for the clip."""
+    """Answers each request with token counts that no other answer has, all of them plausible for the clip."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
 
     def __call__(self, exchange: Exchange) -> Reply:
-        number = 1 + next(self._numbers) % 600
-        usage = {"type": "tokens", "input_tokens": number, "output_tokens": 2 * number, "total_tokens": 3 * number}
+        number = next(self._numbers)
+        read, written = 1 + number % 600, 1 + number // 600
+        usage = {"type": "tokens", "input_tokens": read, "output_tokens": written, "total_tokens": read + written}
         return json_answer(f"answer {number}", usage=usage)
 
 
@@ -62,7 +63,7 @@ def check_nothing_lost(gateway: GatewayProcess, seen: list[tuple[str, dict[str, 
         assert row["state"] == "settled"
         assert row["input_tokens"] == answer["usage"]["input_tokens"]
         assert row["output_tokens"] == answer["usage"]["output_tokens"]
-    settled = [row["input_tokens"] for row in rows.values() if row["state"] == "settled"]
+    settled = [(row["input_tokens"], row["output_tokens"]) for row in rows.values() if row["state"] == "settled"]
     assert len(settled) == len(set(settled))
     assert {row["state"] for row in rows.values()} <= {"settled", "unknown", "released"}
 
