@@ -1,16 +1,16 @@
-"""audio-gateway: the way of a request, stage by stage. This module imports nothing.
+"""audio-gateway: the request path, stage by stage. This module imports nothing.
 
-    receive             app.api.audio           a Call: the headers, and a body not yet read
-    identify            app.gateway.auth        a Caller, known by a key of its own
-    let in              app.gateway.entry       a Slot: `limits`, declared size, tags, `budgets` spent already
-    read the form       app.gateway.intake      an Upload: model and container checked, the file still streaming
-    admit               app.gateway.admission   a Permit: the hold on what it may cost, in all `budgets`
-    relay               app.gateway.relay       `exchange`: the form up (`outbound`), the answer down (`verdict`)
-    account             app.gateway.accounting  an Outcome: usage read, the row settled exactly once
-    record              app.adapters.ledger     a durable row
-    report              app.api.usage, app.cli  sums over the rows, and how budgets stand
+    receive              app.api.audio                    the inbound request: headers, and a body not yet read
+    authenticate         app.gateway.authentication       the caller, identified by its key
+    admission control    app.gateway.admission_control    a concurrency lease; limits, declared size, spent budgets
+    parse the upload     app.gateway.upload               model and container checked, the file still streaming
+    reserve              app.gateway.reservation          an admission: a hold on the most that the request may cost
+    attempt              app.gateway.attempt              the form up (`upstream_body`), the answer down
+    settle               app.gateway.settlement           usage read, the row settled exactly once, durably
+    deliver              app.api.audio                    the answer
+    report               app.api.usage, app.cli           sums over the rows, and what is left of budgets
 
-`app.gateway.pipeline` is this table as code. `app.main` puts the parts together.
+`app.gateway.pipeline` is this table as code. `app.main` composes the parts.
 """
 
 __version__ = "0.1.0"

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 from apsw import Connection
 
-from app.adapters.ledger import Database, LedgerCallers, LedgerUnknown
+from app.adapters.sqlite import Database, LedgerCallers, LedgerUnknown
 from app.config import Config, InvalidConfig
-from app.gateway.administration import Administration
-from app.gateway.auth import Key
-from app.gateway.reconciliation import Reconciliation
+from app.gateway.authentication import Key
+from app.services.administration import Administration
+from app.services.reconciliation import Reconciliation
 
 
 def configured_keys(settings: Config, environ: Mapping[str, str]) -> tuple[Key, ...]:
@@ -18,7 +18,7 @@ def configured_keys(settings: Config, environ: Mapping[str, str]) -> tuple[Key, 
         sha256 = caller.sha256(environ)
         if sha256 in keys:
             raise InvalidConfig(f"callers.{caller.name}: has the same key as callers.{keys[sha256].caller}")
-        keys[sha256] = Key(f"config_{sha256[:8]}", caller.name, sha256, caller.terms)
+        keys[sha256] = Key(f"config_{sha256[:8]}", caller.name, sha256, caller.policy)
     return tuple(keys.values())
 
 
@@ -34,7 +34,7 @@ def refuse_names_in_both(settings: Config, database: Database) -> None:
 def administration(settings: Config, connection: Connection, actor: str) -> Administration:
     """What can be changed about callers, by this actor."""
     models = frozenset(model.id for model in settings.models)
-    configured = {each.name: each.terms for each in settings.callers}
+    configured = {each.name: each.policy for each in settings.callers}
     return Administration(LedgerCallers(connection), models, configured, actor)
 
 

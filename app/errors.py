@@ -1,6 +1,6 @@
 """Every refusal that a client can see, and OpenAI's envelope around it.
 
-    Refusal
+    APIError
     ├── the caller's fault        4xx, type `invalid_request_error`: `invalid_api_key()` .. `request_timeout()`
     ├── ours                      5xx, type `server_error`: `overloaded()` .. `internal_error()`
     └── the provider's            `upstream_*()`: 502, 504, 429, or the provider's own status and body
@@ -21,7 +21,7 @@ from decimal import Decimal
 Header = tuple[bytes, bytes]
 
 
-class Refusal(Exception):
+class APIError(Exception):
     """An answer that is no success: HTTP status, code and message, as the SDK will show them."""
 
     def __init__(
@@ -68,7 +68,7 @@ class Refusal(Exception):
             headers.append((b"retry-after-ms", b"%d" % milliseconds))
         return tuple(headers)
 
-    def without_retry(self) -> "Refusal":
+    def without_retry(self) -> "APIError":
         """The same refusal, telling the SDK not to send the file again."""
         self.retry = False
         return self
@@ -77,12 +77,12 @@ class Refusal(Exception):
 # -- the caller -------------------------------------------------------------------------------------------------------
 
 
-def invalid_api_key(reason: str) -> Refusal:
+def invalid_api_key(reason: str) -> APIError:
     """One text for a key that is missing, malformed, unknown, revoked or expired, so that nothing can be probed.
 
     The reason is for the log alone.
     """
-    refusal = Refusal(
+    refusal = APIError(
         401,
         "invalid_api_key",
         "Missing or invalid API key. Send a key of this gateway as 'Authorization: Bearer sk-agw-...'.",
@@ -92,7 +92,7 @@ def invalid_api_key(reason: str) -> Refusal:
     return refusal
 
 
-def invalid_admin_key(reason: str) -> Refusal:
+def invalid_admin_key(reason: str) -> APIError:
     """The same for the admin API, whose key is another."""
     refusal = invalid_api_key(reason)
     refusal.message = (
@@ -102,7 +102,7 @@ def invalid_admin_key(reason: str) -> Refusal:
     return refusal
 
 
-def invalid_metrics_key() -> Refusal:
+def invalid_metrics_key() -> APIError:
     """As above, for `/metrics`: a caller's key does not open it."""
     refusal = invalid_api_key("no key for /metrics")
     refusal.message = (
@@ -112,9 +112,9 @@ def invalid_metrics_key() -> Refusal:
     return refusal
 
 
-def too_many_bad_keys(retry_after: float) -> Refusal:
+def too_many_bad_keys(retry_after: float) -> APIError:
     """In place of the 401: a repeat with the same key cannot help, whenever it comes."""
-    return Refusal(
+    return APIError(
         429,
         "too_many_bad_keys",
         "Too many requests without a good API key came from your address. Send a key of this gateway.",
@@ -124,27 +124,27 @@ def too_many_bad_keys(retry_after: float) -> Refusal:
     )
 
 
-def bad_request(message: str, code: str = "bad_request") -> Refusal:
-    return Refusal(400, code, message)
+def bad_request(message: str, code: str = "bad_request") -> APIError:
+    return APIError(400, code, message)
 
 
-def unsupported_transfer_encoding() -> Refusal:
-    return Refusal(501, "unsupported_transfer_encoding", "The only Transfer-Encoding is chunked.")
+def unsupported_transfer_encoding() -> APIError:
+    return APIError(501, "unsupported_transfer_encoding", "The only Transfer-Encoding is chunked.")
 
 
-def head_too_large(limit: int, fields: int) -> Refusal:
-    return Refusal(
+def head_too_large(limit: int, fields: int) -> APIError:
+    return APIError(
         431, "request_headers_too_large", f"The head of the request has more than {limit} bytes or {fields} fields."
     )
 
 
-def unknown_url(method: str, path: str, advice: str) -> Refusal:
-    return Refusal(404, "unknown_url", f"Unknown request URL: {method} {path}. {advice}")
+def unknown_url(method: str, path: str, advice: str) -> APIError:
+    return APIError(404, "unknown_url", f"Unknown request URL: {method} {path}. {advice}")
 
 
-def method_not_allowed(method: str, allowed: Iterable[str]) -> Refusal:
+def method_not_allowed(method: str, allowed: Iterable[str]) -> APIError:
     methods = ", ".join(sorted(allowed))
-    return Refusal(
+    return APIError(
         405,
         "method_not_allowed",
         f"Not allowed to {method} on this URL; it takes {methods}.",
@@ -152,52 +152,54 @@ def method_not_allowed(method: str, allowed: Iterable[str]) -> Refusal:
     )
 
 
-def invalid_content_type() -> Refusal:
-    return Refusal(415, "invalid_content_type", "Send the audio as multipart/form-data with the fields file and model.")
+def invalid_content_type() -> APIError:
+    return APIError(
+        415, "invalid_content_type", "Send the audio as multipart/form-data with the fields file and model."
+    )
 
 
-def unsupported_content_encoding() -> Refusal:
-    return Refusal(415, "unsupported_content_encoding", "Send the body without Content-Encoding.")
+def unsupported_content_encoding() -> APIError:
+    return APIError(415, "unsupported_content_encoding", "Send the body without Content-Encoding.")
 
 
-def invalid_multipart(reason: str, param: str | None = None) -> Refusal:
-    return Refusal(400, "invalid_multipart", f"The multipart body is not well formed: {reason}.", param=param)
+def invalid_multipart(reason: str, param: str | None = None) -> APIError:
+    return APIError(400, "invalid_multipart", f"The multipart body is not well formed: {reason}.", param=param)
 
 
-def invalid_field(param: str, reason: str) -> Refusal:
-    return Refusal(400, "invalid_field", f"The field {param!r} {reason}.", param=param)
+def invalid_field(param: str, reason: str) -> APIError:
+    return APIError(400, "invalid_field", f"The field {param!r} {reason}.", param=param)
 
 
-def duplicate_parameter(param: str) -> Refusal:
-    return Refusal(400, "duplicate_parameter", f"The field {param!r} may be sent once only.", param=param)
+def duplicate_parameter(param: str) -> APIError:
+    return APIError(400, "duplicate_parameter", f"The field {param!r} may be sent once only.", param=param)
 
 
-def missing_parameter(param: str) -> Refusal:
-    return Refusal(400, "missing_required_parameter", f"You must provide the field {param!r}.", param=param)
+def missing_parameter(param: str) -> APIError:
+    return APIError(400, "missing_required_parameter", f"You must provide the field {param!r}.", param=param)
 
 
-def unexpected_file(param: str) -> Refusal:
-    return Refusal(400, "invalid_field", f"The field {param!r} may not be a file; only 'file' is one.", param=param)
+def unexpected_file(param: str) -> APIError:
+    return APIError(400, "invalid_field", f"The field {param!r} may not be a file; only 'file' is one.", param=param)
 
 
-def empty_file() -> Refusal:
-    return Refusal(400, "empty_file", "The audio file is empty.", param="file")
+def empty_file() -> APIError:
+    return APIError(400, "empty_file", "The audio file is empty.", param="file")
 
 
-def invalid_file_format(formats: Iterable[str], kind: str, headless: bool = False) -> Refusal:
+def invalid_file_format(formats: Iterable[str], kind: str, headless: bool = False) -> APIError:
     """`kind` names what the bytes look like instead, where that is known; `headless`: but for its beginning."""
     if headless:
         reason = f"the file is {kind} without its header, and cannot be played: it begins in the middle of a recording"
         advice = "Send the parts of the recording joined to one file, from the first part on, which has the header."
-        return Refusal(400, "invalid_file_format", f"Invalid file format: {reason}. {advice}", param="file")
+        return APIError(400, "invalid_file_format", f"Invalid file format: {reason}. {advice}", param="file")
     told = f"the file looks like {kind}, and is none of" if kind else "the bytes are none of"
-    return Refusal(
+    return APIError(
         400, "invalid_file_format", f"Invalid file format: {told} these formats: {', '.join(formats)}.", param="file"
     )
 
 
-def request_too_large(limit: int) -> Refusal:
-    return Refusal(
+def request_too_large(limit: int) -> APIError:
+    return APIError(
         413,
         "request_too_large",
         f"The audio file is larger than the limit of {limit} bytes ({limit / 1048576:g} MiB).",
@@ -205,44 +207,46 @@ def request_too_large(limit: int) -> Refusal:
     )
 
 
-def request_timeout(reason: str) -> Refusal:
-    return Refusal(408, "request_timeout", f"The request came too slowly: {reason}.")
+def request_timeout(reason: str) -> APIError:
+    return APIError(408, "request_timeout", f"The request came too slowly: {reason}.")
 
 
-def caller_gone() -> Refusal:
+def caller_gone() -> APIError:
     """Nobody reads this one, for the caller left during the upload; it stands in the log and the ledger."""
-    return Refusal(499, "client_closed_request", "The caller closed the connection before the upload was complete.")
+    return APIError(499, "client_closed_request", "The caller closed the connection before the upload was complete.")
 
 
-def model_not_found(model: str, known: Iterable[str]) -> Refusal:
+def model_not_found(model: str, known: Iterable[str]) -> APIError:
     names = ", ".join(known) or "none"
-    return Refusal(404, "model_not_found", f"The model {model[:100]!r} does not exist. Models: {names}.", param="model")
+    return APIError(
+        404, "model_not_found", f"The model {model[:100]!r} does not exist. Models: {names}.", param="model"
+    )
 
 
-def model_not_allowed(model: str, allowed: Iterable[str]) -> Refusal:
+def model_not_allowed(model: str, allowed: Iterable[str]) -> APIError:
     names = ", ".join(allowed) or "none"
-    return Refusal(
+    return APIError(
         403, "model_not_allowed", f"Your key may not use the model {model!r}; it may use: {names}.", param="model"
     )
 
 
-def unsupported_model(model: str, task: str, able: Iterable[str]) -> Refusal:
+def unsupported_model(model: str, task: str, able: Iterable[str]) -> APIError:
     names = ", ".join(able) or "none"
-    return Refusal(
+    return APIError(
         400, "unsupported_model", f"The model {model!r} does not {task}. Models that do: {names}.", param="model"
     )
 
 
-def task_not_allowed(task: str, allowed: Iterable[str]) -> Refusal:
-    return Refusal(403, "task_not_allowed", f"Your key may not {task}; it may: {', '.join(allowed)}.")
+def task_not_allowed(task: str, allowed: Iterable[str]) -> APIError:
+    return APIError(403, "task_not_allowed", f"Your key may not {task}; it may: {', '.join(allowed)}.")
 
 
-def invalid_tag(reason: str) -> Refusal:
-    return Refusal(400, "invalid_tag", f"The header x-gateway-tag cannot be used: {reason}.")
+def invalid_tag(reason: str) -> APIError:
+    return APIError(400, "invalid_tag", f"The header x-gateway-tag cannot be used: {reason}.")
 
 
-def rate_limit_exceeded(limit: str, retry_after: float, headers: tuple[Header, ...] = ()) -> Refusal:
-    return Refusal(
+def rate_limit_exceeded(limit: str, retry_after: float, headers: tuple[Header, ...] = ()) -> APIError:
+    return APIError(
         429,
         "rate_limit_exceeded",
         f"Your key is limited to {limit}.",
@@ -252,17 +256,17 @@ def rate_limit_exceeded(limit: str, retry_after: float, headers: tuple[Header, .
     )
 
 
-def insufficient_quota(budget: str, resets: date | None) -> Refusal:
+def insufficient_quota(budget: str, resets: date | None) -> APIError:
     """The budget is spent: no repeat helps before it begins anew."""
     until = f" It begins anew on {resets.isoformat()} (UTC)." if resets else ""
-    return Refusal(
+    return APIError(
         429, "insufficient_quota", f"Your budget of {budget} is spent.{until}", kind="insufficient_quota", retry=False
     )
 
 
-def budget_reserved(budget: str, retry_after: float) -> Refusal:
+def budget_reserved(budget: str, retry_after: float) -> APIError:
     """Only requests in flight stand in the way, and what they hold may be released."""
-    return Refusal(
+    return APIError(
         429,
         "budget_reserved",
         f"What is left of your budget of {budget} is held by your requests in flight. Try again shortly.",
@@ -274,65 +278,67 @@ def budget_reserved(budget: str, retry_after: float) -> Refusal:
 # -- the gateway ------------------------------------------------------------------------------------------------------
 
 
-def overloaded(reason: str) -> Refusal:
-    return Refusal(503, "overloaded", f"The gateway is at its limit: {reason}. Try again shortly.", retry_after=1)
+def overloaded(reason: str) -> APIError:
+    return APIError(503, "overloaded", f"The gateway is at its limit: {reason}. Try again shortly.", retry_after=1)
 
 
-def shutting_down() -> Refusal:
-    return Refusal(503, "shutting_down", "The gateway is restarting. Try again shortly.", retry_after=1)
+def shutting_down() -> APIError:
+    return APIError(503, "shutting_down", "The gateway is restarting. Try again shortly.", retry_after=1)
 
 
-def ledger_unavailable() -> Refusal:
+def ledger_unavailable() -> APIError:
     """Before anything complete went upstream: the request cannot be accounted for, so it is not made."""
-    return Refusal(
+    return APIError(
         503, "ledger_unavailable", "The usage ledger cannot be written, so no request is passed on.", retry_after=5
     )
 
 
-def settlement_failed() -> Refusal:
+def settlement_failed() -> APIError:
     """The provider has answered (and billed), but its usage could not be made durable: the answer is withheld."""
-    return Refusal(
+    return APIError(
         500, "ledger_unavailable", "The usage of this answer could not be recorded, so it is withheld.", retry=False
     )
 
 
-def internal_error() -> Refusal:
-    return Refusal(500, "internal_error", "The gateway made an error. Name the request id when you report it.")
+def internal_error() -> APIError:
+    return APIError(500, "internal_error", "The gateway made an error. Name the request id when you report it.")
 
 
 # -- the provider -----------------------------------------------------------------------------------------------------
 
 
-def upstream_unreachable() -> Refusal:
-    return Refusal(502, "upstream_unreachable", "The speech provider cannot be reached. Nothing was sent to it.")
+def upstream_unreachable() -> APIError:
+    return APIError(502, "upstream_unreachable", "The speech provider cannot be reached. Nothing was sent to it.")
 
 
-def upstream_timeout() -> Refusal:
-    return Refusal(504, "upstream_timeout", "The speech provider did not answer in time.")
+def upstream_timeout() -> APIError:
+    return APIError(504, "upstream_timeout", "The speech provider did not answer in time.")
 
 
 def upstream_error(
     message: str = "The connection to the speech provider broke before its answer was complete.",
-) -> Refusal:
-    return Refusal(502, "upstream_error", message)
+) -> APIError:
+    return APIError(502, "upstream_error", message)
 
 
-def upstream_failed() -> Refusal:
+def upstream_failed() -> APIError:
     """The last event of a stream in which the provider has said in words of its own that it failed."""
     return upstream_error("The speech provider reported an error instead of the end of the transcript.")
 
 
-def upstream_cut() -> Refusal:
+def upstream_cut() -> APIError:
     """The last frame of a stream that broke off: the SDK raises on it, where a mere cut would end in silence."""
-    return Refusal(502, "upstream_cut", "The speech provider's stream broke off before the transcript was complete.")
+    return APIError(502, "upstream_cut", "The speech provider's stream broke off before the transcript was complete.")
 
 
-def upstream_bad_response(reason: str, *, retry: bool | None = None) -> Refusal:
-    return Refusal(502, "upstream_bad_response", f"The speech provider's answer cannot be used: {reason}.", retry=retry)
+def upstream_bad_response(reason: str, *, retry: bool | None = None) -> APIError:
+    return APIError(
+        502, "upstream_bad_response", f"The speech provider's answer cannot be used: {reason}.", retry=retry
+    )
 
 
-def upstream_auth_failed() -> Refusal:
-    return Refusal(
+def upstream_auth_failed() -> APIError:
+    return APIError(
         502,
         "upstream_auth_failed",
         "The speech provider refused the gateway's own key. Tell whoever runs this gateway.",
@@ -340,8 +346,8 @@ def upstream_auth_failed() -> Refusal:
     )
 
 
-def upstream_out_of_credit() -> Refusal:
-    return Refusal(
+def upstream_out_of_credit() -> APIError:
+    return APIError(
         502,
         "upstream_out_of_credit",
         "The gateway's account at the speech provider is out of credit. Tell whoever runs this gateway.",
@@ -349,14 +355,14 @@ def upstream_out_of_credit() -> Refusal:
     )
 
 
-def upstream_redirect() -> Refusal:
-    return Refusal(
+def upstream_redirect() -> APIError:
+    return APIError(
         502, "upstream_redirect", "The speech provider answered with a redirect, which is never followed.", retry=False
     )
 
 
-def upstream_rate_limited(retry_after: float | None) -> Refusal:
-    return Refusal(
+def upstream_rate_limited(retry_after: float | None) -> APIError:
+    return APIError(
         429,
         "upstream_rate_limited",
         "The speech provider limits the gateway's requests. Try again later.",
@@ -367,9 +373,9 @@ def upstream_rate_limited(retry_after: float | None) -> Refusal:
 
 def upstream_refused(
     status: int, detail: str, body: bytes | None, *, retry: bool | None = None, retry_after: float | None = None
-) -> Refusal:
+) -> APIError:
     """A complete error answer of the provider, under its own status; with its own body where that is OpenAI-shaped."""
     message = f"The speech provider refused the request with status {status}."
-    return Refusal(
+    return APIError(
         status, "upstream_error", f"{message} {detail}".strip(), body=body, retry=retry, retry_after=retry_after
     )

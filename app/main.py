@@ -15,23 +15,23 @@ from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from app import config
-from app.adapters import certificate
-from app.adapters.certificate import ServerCertificate
-from app.adapters.ledger import Database, LedgerDesk, LedgerReader, LedgerUnusable, LedgerWriter
-from app.adapters.ledger.migration import migrate
-from app.adapters.notices import NoticeDelivery
-from app.adapters.reloading import Hangups, Outcome, OutcomeFile
-from app.adapters.server import Serving
+from app.adapters.server import certificate
+from app.adapters.server.certificate import ServerCertificate
+from app.adapters.server.reload import ReloadResult, ReloadResultFile, SighupWatcher
+from app.adapters.server.uvicorn_server import ServerStatus
 from app.adapters.spool import SpoolFolder
+from app.adapters.sqlite import Database, LedgerExecutor, LedgerReader, LedgerUnusable, LedgerWriter
+from app.adapters.sqlite.migration import migrate
 from app.adapters.telemetry import LineWriter, observing
-from app.api.current import Current
+from app.adapters.webhook import WebhookDelivery
+from app.api.swappable_app import SwappableApp
 from app.config import Config, InvalidConfig
+from app.gateway.admission_control import AdmissionControl
+from app.gateway.auth_failures import AuthFailureLimiter
 from app.gateway.budgets import Budgets
-from app.gateway.entry import Entrance
-from app.gateway.limits import Limits
-from app.gateway.throttle import Throttle
-from app.generation import Generation, Lasting, checked, generation
+from app.gateway.rate_limiter import RateLimiter
 from app.policy.quota import Quota
+from app.snapshot import ConfigSnapshot, ProcessState, build_snapshot, check_settings
 
 LAST_SECONDS = 2.0
 
@@ -57,84 +57,86 @@ class Source:
 
 
 def create_app(
-    settings: Config, source: Source, lines: LineWriter, serving: Serving, shown: ServerCertificate | None = None
+    settings: Config, source: Source, lines: LineWriter, serving: ServerStatus, shown: ServerCertificate | None = None
 ) -> ASGIApp:
     """The gateway as an ASGI application; InvalidConfig or LedgerUnusable if it cannot be set up."""
-    return _Gateway(settings, source, _Outlet(lines, serving), shown).current
+    return _Gateway(settings, source, _ProcessIO(lines, serving), shown).current
 
 
 @dataclass(frozen=True, slots=True)
-class _Outlet:
+class _ProcessIO:
     """What the process has around the application: its log, and the server that serves it."""
 
     lines: LineWriter
-    serving: Serving
+    serving: ServerStatus
 
 
 class _Gateway:
     """What lasts, and the generation that is at work now. `shown` is the certificate of the server, under TLS."""
 
-    def __init__(self, settings: Config, source: Source, outlet: _Outlet, shown: ServerCertificate | None) -> None:
-        checked(settings, source.environ)
+    def __init__(
+        self, settings: Config, source: Source, process_io: _ProcessIO, shown: ServerCertificate | None
+    ) -> None:
+        check_settings(settings, source.environ)
         database = Database(settings.ledger.path, settings.ledger.synchronous)
         self._lock: IO[str] = database.lock()
-        _bring_up_to_date(database)
+        _migrate(database)
         self._source = source
         self._shown = shown
-        self._lasting = _lasting(settings, database, outlet)
-        self._now = generation(settings, source.environ, self._lasting)
-        self._delivery = NoticeDelivery(self._lasting.reader, self._lasting.ledger, self._now.webhook)
+        self._state = _process_state(settings, database, process_io)
+        self._now = build_snapshot(settings, source.environ, self._state)
+        self._delivery = WebhookDelivery(self._state.reader, self._state.ledger, self._now.webhook)
         self._retiring: set[asyncio.Task[None]] = set()
-        self._outcomes = OutcomeFile(settings.ledger.path)
-        self.current = Current(self._now.application, Router(lifespan=self._running).lifespan)
+        self._outcomes = ReloadResultFile(settings.ledger.path)
+        self.current = SwappableApp(self._now.application, Router(lifespan=self._running).lifespan)
 
     @asynccontextmanager
     async def _running(self, _: Starlette) -> AsyncIterator[None]:
         """Everything open; in the end closed in the reverse order, whatever happens."""
-        lasting = self._lasting
+        state = self._state
         async with AsyncExitStack() as stack:
             stack.enter_context(self._lock)
-            lasting.ledger.start()
-            stack.callback(lasting.reader.close)
-            stack.push_async_callback(lasting.ledger.stop)
+            state.ledger.start()
+            stack.callback(state.reader.close)
+            stack.push_async_callback(state.ledger.stop)
             await self._now.provider.open()
             stack.push_async_callback(self._close_providers)
-            stack.push_async_callback(lasting.observers.close)
+            stack.push_async_callback(state.observers.close)
             # Requests that were cancelled at the end of the grace still close their rows.
-            stack.push_async_callback(lasting.entrance.emptied, LAST_SECONDS)
-            stack.push_async_callback(lasting.changes.close)
-            stack.push_async_callback(lasting.reports.close)
-            for work in (self._delivery.deliver, partial(_take_in_resolutions, lasting.reader, lasting.budgets)):
-                stack.push_async_callback(_ended, asyncio.create_task(_every_second(work)))
+            stack.push_async_callback(state.admission_control.emptied, LAST_SECONDS)
+            stack.push_async_callback(state.changes.close)
+            stack.push_async_callback(state.reports.close)
+            for work in (self._delivery.deliver, partial(_take_in_resolutions, state.reader, state.budgets)):
+                stack.push_async_callback(_cancel, asyncio.create_task(_every_second(work)))
             self._listen(stack)
             yield
 
     def _listen(self, stack: AsyncExitStack) -> None:
         """Reload at every SIGHUP from here on."""
         self._outcomes.clear()
-        hangups = Hangups()
-        hangups.listen()
-        stack.callback(hangups.close)
-        stack.push_async_callback(_ended, asyncio.create_task(self._reload_at(hangups)))
+        sighup = SighupWatcher()
+        sighup.listen()
+        stack.callback(sighup.close)
+        stack.push_async_callback(_cancel, asyncio.create_task(self._reload_at(sighup)))
 
-    async def _reload_at(self, hangups: Hangups) -> None:
+    async def _reload_at(self, sighup: SighupWatcher) -> None:
         while True:
-            await hangups.next()
-            outcome = await self._reloaded(time.monotonic_ns())
-            await asyncio.to_thread(self._outcomes.tell, outcome)
+            await sighup.next()
+            result = await self._reloaded(time.monotonic_ns())
+            await asyncio.to_thread(self._outcomes.tell, result)
 
-    async def _reloaded(self, began_ns: int) -> Outcome:
+    async def _reloaded(self, began_ns: int) -> ReloadResult:
         """Take in the settings as they are now, all of them or none, and say once what came of it."""
         try:
-            outcome = Outcome(began_ns, changed=await self._reload())
-            _log.info("%s", outcome.summary)
+            result = ReloadResult(began_ns, changed=await self._reload())
+            _log.info("%s", result.summary)
         except (InvalidConfig, LedgerUnusable) as error:
-            outcome = Outcome(began_ns, str(error))
-            _log.error("%s", outcome.summary)
+            result = ReloadResult(began_ns, str(error))
+            _log.error("%s", result.summary)
         except Exception:
-            outcome = Outcome(began_ns, "an error of the gateway, which its log tells of")
-            _log.exception("%s", outcome.summary)
-        return outcome
+            result = ReloadResult(began_ns, "an error of the gateway, which its log tells of")
+            _log.exception("%s", result.summary)
+        return result
 
     async def _reload(self) -> tuple[str, ...]:
         settings = await asyncio.to_thread(self._source.read_again)
@@ -145,16 +147,16 @@ class _Gateway:
         self._now, self.current.application, self._delivery.webhook = after, after.application, after.webhook
         if self._shown is not None and shown is not None:
             self._shown.renew(shown)
-        retired = asyncio.create_task(_retired(before))
+        retired = asyncio.create_task(_retire(before))
         self._retiring.add(retired)
         retired.add_done_callback(self._retiring.discard)
         return config.changed(before.settings, settings)
 
-    def _prepared(self, settings: Config) -> Generation:
+    def _prepared(self, settings: Config) -> ConfigSnapshot:
         held = config.needing_restart(self._now.settings, settings)
         if held:
             raise InvalidConfig(f"{', '.join(held)}: cannot change while the gateway runs; restart it")
-        return generation(settings, self._source.environ, self._lasting)
+        return build_snapshot(settings, self._source.environ, self._state)
 
     async def _close_providers(self) -> None:
         for task in self._retiring:
@@ -162,8 +164,8 @@ class _Gateway:
         await asyncio.gather(self._now.provider.close(), *self._retiring, return_exceptions=True)
 
 
-def _lasting(settings: Config, database: Database, outlet: _Outlet) -> Lasting:
-    observers = observing(settings, outlet.lines)
+def _process_state(settings: Config, database: Database, process_io: _ProcessIO) -> ProcessState:
+    observers = observing(settings, process_io.lines)
     server, reader, ledger = (
         settings.server,
         LedgerReader(database),
@@ -173,24 +175,24 @@ def _lasting(settings: Config, database: Database, outlet: _Outlet) -> Lasting:
         _log.warning("%d requests were left held by a gateway that was stopped; now unknown", orphans)
     budgets, memory = Budgets(reader), server.max_buffer_bytes
     text = Quota(memory, "the memory for text fields")
-    return Lasting(
+    return ProcessState(
         database=database,
         reader=reader,
         ledger=ledger,
-        reports=LedgerDesk(database, "reports"),
-        changes=LedgerDesk(database, "changes"),
-        throttle=Throttle(server.max_bad_keys),
+        reports=LedgerExecutor(database, "reports"),
+        changes=LedgerExecutor(database, "changes"),
+        auth_failures=AuthFailureLimiter(server.max_bad_keys),
         budgets=budgets,
-        entrance=Entrance(server.max_requests, server.max_file_bytes, Limits(), budgets, text),
+        admission_control=AdmissionControl(server.max_requests, server.max_file_bytes, RateLimiter(), budgets, text),
         spools=SpoolFolder(settings.ledger.path.parent, server.spool_memory_bytes, memory, server.spool_total_bytes),
         answers=Quota(memory, "the memory for answers"),
         observers=observers,
-        lines=outlet.lines,
-        serving=outlet.serving,
+        lines=process_io.lines,
+        serving=process_io.serving,
     )
 
 
-def _bring_up_to_date(database: Database) -> None:
+def _migrate(database: Database) -> None:
     if (done := migrate(database)) is not None:
         _log.warning(
             "the ledger was brought from schema %d to %d; as it was before, it is in %s",
@@ -200,12 +202,12 @@ def _bring_up_to_date(database: Database) -> None:
         )
 
 
-async def _retired(generation: Generation) -> None:
+async def _retire(build_snapshot: ConfigSnapshot) -> None:
     """Close what a generation had open, when its last request has left it."""
     try:
-        await generation.application.emptied()
+        await build_snapshot.application.emptied()
     finally:
-        await generation.provider.close()
+        await build_snapshot.provider.close()
 
 
 async def _take_in_resolutions(reader: LedgerReader, budgets: Budgets) -> None:
@@ -223,6 +225,6 @@ async def _every_second(work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(1)
 
 
-async def _ended(task: asyncio.Task[None]) -> None:
+async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

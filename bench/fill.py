@@ -4,8 +4,8 @@ from contextlib import closing
 
 import apsw
 
-from app.adapters.ledger import Database
-from app.adapters.ledger.database import immediate
+from app.adapters.sqlite import Database
+from app.adapters.sqlite.database import immediate
 
 CALLERS, MODELS, DAYS = 40, 4, 90
 FIRST_MS = 1_767_225_600_000

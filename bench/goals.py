@@ -63,7 +63,7 @@ GOALS = (
 )
 
 
-def standing(figures: Figures) -> list[Row]:
+def status(figures: Figures) -> list[Row]:
     """A row for each goal: what was reached, what was to be, and whether it was met."""
     rows: list[Row] = [("goal", "reached", "bound", "")]
     for goal in GOALS:

@@ -16,11 +16,11 @@ from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
-from app.adapters.ledger import Database, LedgerWriter, usage_sums
-from app.gateway.accounting import Outcome, State
-from app.gateway.admission import Hold
-from app.gateway.report import Grouping, Period
+from app.adapters.sqlite import Database, LedgerWriter, usage_totals
+from app.gateway.reservation import Hold
+from app.gateway.settlement import SettlementResult, State
 from app.policy.budget import Amounts
+from app.services.usage import Grouping, Period
 from app.units import Tokens, UsageSource
 from bench import table
 from bench.figures import Comparison, LedgerFigures
@@ -74,7 +74,7 @@ def _compared(what: str, rounds: int, empty: Database, full: Database, work: Wor
 def _report(database: Database) -> float:
     with closing(database.connect()) as connection:
         began = time.perf_counter()
-        usage_sums(connection, Grouping.CALLER, MONTH)
+        usage_totals(connection, Grouping.CALLER, MONTH)
         return (time.perf_counter() - began) * 1000
 
 
@@ -113,9 +113,9 @@ def _hold(request_id: str) -> Hold:
     )
 
 
-def _outcome(request_id: str) -> Outcome:
+def _outcome(request_id: str) -> SettlementResult:
     now = time.time_ns() // 1_000_000
-    return Outcome(
+    return SettlementResult(
         id=request_id,
         state=State.SETTLED,
         status=200,

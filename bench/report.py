@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench import documents, table
 from bench.figures import Figures
-from bench.goals import standing
+from bench.goals import status
 from bench.plot import svg
 from bench.scenarios import Scenario
 
@@ -25,7 +25,7 @@ class Report:
         parts = [table.text(rows) for rows in self._details()]
         parts += [table.text(rows) for rows in self._ledger()]
         parts += [table.text(table.summary(self.figures, self.scenarios, self.subjects))]
-        parts += [table.text(standing(self.figures)), "\n".join(self._left_out())]
+        parts += [table.text(status(self.figures)), "\n".join(self._left_out())]
         return "\n\n".join(part for part in parts if part)
 
     def write(self, folder: Path) -> None:
@@ -47,7 +47,7 @@ class Report:
             "Medians; the last columns are ours as a multiple of the peer's.",
             table.markdown(table.summary(self.figures, self.scenarios, self.subjects)),
             "### Goals",
-            table.markdown(standing(self.figures)),
+            table.markdown(status(self.figures)),
             "### Every figure, median (min-max)",
             "Behind a peer's figure: ours as a multiple of it.",
             *(table.markdown(rows) for rows in [*self._details(), *self._ledger()]),

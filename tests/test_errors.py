@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app import errors
-from app.errors import Refusal
+from app.errors import APIError
 
-Made = tuple[Callable[[], Refusal], int, str, str | None, bool | None]
+Made = tuple[Callable[[], APIError], int, str, str | None, bool | None]
 
 CALLERS_FAULT: list[Made] = [
     (lambda: errors.invalid_api_key("no key"), 401, "invalid_api_key", None, None),
@@ -51,7 +51,7 @@ PROVIDERS: list[Made] = [
 ]
 
 
-def told(refusal: Refusal) -> dict[str, object]:
+def told(refusal: APIError) -> dict[str, object]:
     document = json.loads(refusal.envelope())
     assert list(document) == ["error"]
     error = document["error"]
@@ -66,7 +66,7 @@ def told(refusal: Refusal) -> dict[str, object]:
     + [(*made, "server_error") for made in OURS + PROVIDERS],
 )
 def test_every_refusal_has_its_status_code_param_and_type(
-    make: Callable[[], Refusal], status: int, code: str, param: str | None, retry: bool | None, kind: str
+    make: Callable[[], APIError], status: int, code: str, param: str | None, retry: bool | None, kind: str
 ) -> None:
     refusal = make()
     error = told(refusal)
@@ -106,7 +106,7 @@ def test_an_error_of_the_provider_keeps_its_status_and_its_own_body() -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_words_survive_the_envelope(message: str, param: str) -> None:
-    error = told(Refusal(400, "bad_request", message, param=param))
+    error = told(APIError(400, "bad_request", message, param=param))
     assert (error["message"], error["param"]) == (message, param)
 
 
@@ -122,13 +122,13 @@ def test_any_words_survive_the_envelope(message: str, param: str) -> None:
     ],
 )
 def test_the_time_to_wait_is_rounded_up(seconds: float, whole: bytes, milliseconds: bytes) -> None:
-    headers = dict(Refusal(429, "x", "x", retry_after=seconds).all_headers())
+    headers = dict(APIError(429, "x", "x", retry_after=seconds).all_headers())
     assert (headers[b"retry-after"], headers[b"retry-after-ms"]) == (whole, milliseconds)
 
 
 @given(st.floats(0, 1e6))
 def test_no_one_is_asked_to_come_back_too_early(seconds: float) -> None:
-    headers = dict(Refusal(429, "x", "x", retry_after=seconds).all_headers())
+    headers = dict(APIError(429, "x", "x", retry_after=seconds).all_headers())
     assert seconds <= int(headers[b"retry-after"]) < seconds + 1 or headers[b"retry-after"] == b"1"
     told = int(headers[b"retry-after-ms"])
     assert told - 1 < Decimal(repr(seconds)) * 1000 <= told
@@ -136,7 +136,7 @@ def test_no_one_is_asked_to_come_back_too_early(seconds: float) -> None:
 
 @pytest.mark.parametrize(("retry", "value"), [(True, b"true"), (False, b"false"), (None, None)])
 def test_whether_to_repeat_is_said_only_where_it_is_decided(retry: bool | None, value: bytes | None) -> None:
-    headers = dict(Refusal(500, "x", "x", retry=retry).all_headers())
+    headers = dict(APIError(500, "x", "x", retry=retry).all_headers())
     assert headers.get(b"x-should-retry") == value
     assert b"retry-after" not in headers
 

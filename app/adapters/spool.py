@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from app import errors
-from app.gateway.intake import Spool
-from app.policy.quota import Held, Quota
+from app.gateway.upload import Spool
+from app.policy.quota import Quota, QuotaShare
 
 CHUNK_BYTES = 256 * 1024
 # What a chunk in memory takes beside its bytes: a caller may send them one by one.
@@ -42,7 +42,7 @@ class SpoolFolder:
         return self._quota.used
 
     def open(self, caller: str) -> Spool:
-        return FileSpool(self, Held(self._quota, caller))
+        return FileSpool(self, QuotaShare(self._quota, caller))
 
 
 class FileSpool:
@@ -52,7 +52,7 @@ class FileSpool:
     the last to use the file closes it.
     """
 
-    def __init__(self, folder: SpoolFolder, held: Held) -> None:
+    def __init__(self, folder: SpoolFolder, held: QuotaShare) -> None:
         self._folder = folder
         self._held = held
         self._memory: list[bytes] = []
@@ -64,7 +64,7 @@ class FileSpool:
         self.size = 0
 
     async def write(self, data: bytes) -> None:
-        """Keep these bytes; Refusal 503 when all spools together, or the caller's share of them, are full."""
+        """Keep these bytes; APIError 503 when all spools together, or the caller's share of them, are full."""
         folder = self._folder
         self._held.resize(self.size + len(data))
         self.size += len(data)
@@ -75,7 +75,7 @@ class FileSpool:
             await self._move_to_file()
 
     async def replay(self) -> AsyncIterator[bytes]:
-        """The kept bytes from the first; Refusal 503 if they cannot be had back."""
+        """The kept bytes from the first; APIError 503 if they cannot be had back."""
         if self._file is not None:
             if self._memory:
                 await self._move_to_file()

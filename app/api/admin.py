@@ -14,18 +14,24 @@ from fastapi.routing import APIRoute
 from pydantic import SecretStr
 
 from app import errors
-from app.api import administered
-from app.api.access import watching
-from app.api.administered import NewCaller, ResolutionBody, Rotation, TermsBody
+from app.api import admin_bodies
+from app.api.admin_bodies import NewCaller, PolicyBody, ResolutionBody, Rotation
+from app.api.authentication import auth_failure_watch
 from app.api.usage import UsageList, period_of
 from app.clock import now_ms
-from app.errors import Refusal
-from app.gateway import auth
-from app.gateway.administration import Administration, AuditEntry, CallerRecord, Fault, Impossible
-from app.gateway.presentation import audit_document, caller_document, unknown_document
-from app.gateway.reconciliation import Billed, Reconciliation
-from app.gateway.report import Grouping, Period, UsageSum
-from app.gateway.throttle import Throttle
+from app.errors import APIError
+from app.gateway import authentication
+from app.gateway.auth_failures import AuthFailureLimiter
+from app.services.administration import (
+    Administration,
+    AdministrationError,
+    AdministrationFault,
+    AuditEntry,
+    CallerRecord,
+)
+from app.services.documents import audit_document, caller_document, unknown_document
+from app.services.reconciliation import Billed, Reconciliation
+from app.services.usage import Grouping, Period, UsageTotals
 from app.wire.headers import Headers
 
 T = TypeVar("T")
@@ -33,27 +39,31 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 Administer = Callable[[Callable[[Administration], T]], Awaitable[T]]
 Reconcile = Callable[[Callable[[Reconciliation], T]], Awaitable[T]]
 Done = Callable[[Callable[[Any], Any]], Awaitable[Any]]
-Sums = Callable[[Grouping, Period, str | None], Awaitable[list[UsageSum]]]
+Sums = Callable[[Grouping, Period, str | None], Awaitable[list[UsageTotals]]]
 Audit = Callable[[int], Awaitable[list[AuditEntry]]]
 
 MS_PER_HOUR = 3_600_000
 
 # What a request without a body asks for.
-_NO_CHANGE, _USUAL_ROTATION = TermsBody(), Rotation()
+_NO_CHANGE, _USUAL_ROTATION = PolicyBody(), Rotation()
 
-_CODES = {Fault.INVALID: "invalid_value", Fault.MISSING: "not_found", Fault.CONFLICT: "conflict"}
+_CODES = {
+    AdministrationFault.INVALID: "invalid_value",
+    AdministrationFault.MISSING: "not_found",
+    AdministrationFault.CONFLICT: "conflict",
+}
 
 
 def admin_router(
     admin_key: SecretStr,
-    throttle: Throttle,
+    auth_failures: AuthFailureLimiter,
     administer: Administer[Any],
     reconcile: Reconcile[Any],
     sums: Sums,
     audit: Audit,
 ) -> APIRouter:
     """The routes, behind the admin key."""
-    router = APIRouter(prefix="/admin/v1", tags=["admin"], route_class=_behind(admin_key, throttle))
+    router = APIRouter(prefix="/admin/v1", tags=["admin"], route_class=_behind(admin_key, auth_failures))
     done = partial(_done, administer)
     _add_callers(router, done)
     _add_keys(router, done)
@@ -62,7 +72,7 @@ def admin_router(
     return router
 
 
-def _behind(admin_key: SecretStr, throttle: Throttle) -> type[APIRoute]:
+def _behind(admin_key: SecretStr, auth_failures: AuthFailureLimiter) -> type[APIRoute]:
     class AdminRoute(APIRoute):
         """Looks at the key before anything else: FastAPI would read and check the body before any dependency."""
 
@@ -70,7 +80,7 @@ def _behind(admin_key: SecretStr, throttle: Throttle) -> type[APIRoute]:
             handle = super().get_route_handler()
 
             async def handle_admitted(request: Request) -> Response:
-                with watching(throttle, request.scope):
+                with auth_failure_watch(auth_failures, request.scope):
                     _refuse_strangers(Headers(request.scope["headers"]), admin_key)
                 return await handle(request)
 
@@ -81,8 +91,8 @@ def _behind(admin_key: SecretStr, throttle: Throttle) -> type[APIRoute]:
 
 def _refuse_strangers(headers: Headers, admin_key: SecretStr) -> None:
     try:
-        secret = auth.secret_in(headers)
-    except Refusal as refusal:
+        secret = authentication.secret_in(headers)
+    except APIError as refusal:
         if refusal.status != 401:
             raise
         raise errors.invalid_admin_key(refusal.reason or "no key") from None
@@ -93,12 +103,12 @@ def _refuse_strangers(headers: Headers, admin_key: SecretStr) -> None:
 async def _done(run: Callable[[Callable[[Any], T]], Awaitable[T]], work: Callable[[Any], T]) -> T:
     try:
         return await run(work)
-    except Impossible as error:
-        raise Refusal(error.fault.value, _CODES[error.fault], str(error)) from error
+    except AdministrationError as error:
+        raise APIError(error.fault.value, _CODES[error.fault], str(error)) from error
 
 
 def _add_callers(router: APIRouter, done: Done) -> None:
-    @router.get("/callers", summary="All callers", response_model=administered.CallerList)
+    @router.get("/callers", summary="All callers", response_model=admin_bodies.CallerList)
     async def list_callers() -> dict[str, Any]:
         return {
             "data": await done(
@@ -110,29 +120,29 @@ def _add_callers(router: APIRouter, done: Done) -> None:
         "/callers",
         status_code=201,
         summary="Create a caller; its key is in this answer only",
-        response_model=administered.CallerWithKey,
+        response_model=admin_bodies.CallerWithKey,
     )
     async def create_caller(body: NewCaller) -> dict[str, Any]:
-        terms = {part: value for part, value in body.document().items() if part not in ("caller", "expires_in_hours")}
+        policy = {part: value for part, value in body.document().items() if part not in ("caller", "expires_in_hours")}
         expires_ms = _from_now(body.expires_in_hours)
 
         def create(administration: Administration) -> dict[str, Any]:
-            secret = administration.create(body.caller, terms, expires_ms)
+            secret = administration.create(body.caller, policy, expires_ms)
             return {**_shown(administration, administration.caller(body.caller)), "key": secret}
 
         created: dict[str, Any] = await done(create)
         return created
 
-    @router.get("/callers/{caller}", summary="One caller", response_model=administered.Caller)
+    @router.get("/callers/{caller}", summary="One caller", response_model=admin_bodies.Caller)
     async def get_caller(caller: str) -> Any:
         return await done(lambda administration: _shown(administration, administration.caller(caller)))
 
     @router.patch(
         "/callers/{caller}",
         summary="Change parts of a caller's terms; null takes one out",
-        response_model=administered.Caller,
+        response_model=admin_bodies.Caller,
     )
-    async def update_caller(caller: str, body: TermsBody = _NO_CHANGE) -> Any:
+    async def update_caller(caller: str, body: PolicyBody = _NO_CHANGE) -> Any:
         changes = body.document()
         return await done(lambda administration: _shown(administration, administration.update(caller, changes)))
 
@@ -142,7 +152,7 @@ def _add_keys(router: APIRouter, done: Done) -> None:
         "/callers/{caller}/keys",
         status_code=201,
         summary="Rotate: a new key, the others end after the overlap",
-        response_model=administered.CallerWithKey,
+        response_model=admin_bodies.CallerWithKey,
     )
     async def rotate_key(caller: str, body: Rotation = _USUAL_ROTATION) -> Any:
         overlap_ms, expires_ms = round(body.overlap_hours * MS_PER_HOUR), _from_now(body.expires_in_hours)
@@ -153,16 +163,16 @@ def _add_keys(router: APIRouter, done: Done) -> None:
 
         return await done(rotate)
 
-    @router.delete("/callers/{caller}/keys", summary="Revoke all keys of a caller", response_model=administered.Revoked)
+    @router.delete("/callers/{caller}/keys", summary="Revoke all keys of a caller", response_model=admin_bodies.Revoked)
     async def revoke_all(caller: str) -> dict[str, Any]:
         await done(lambda administration: administration.caller(caller))
         return {"revoked": await done(lambda administration: administration.revoke(caller))}
 
-    @router.delete("/callers/{caller}/keys/{key_id}", summary="Revoke one key", response_model=administered.Revoked)
+    @router.delete("/callers/{caller}/keys/{key_id}", summary="Revoke one key", response_model=admin_bodies.Revoked)
     async def revoke_one(caller: str, key_id: str) -> dict[str, Any]:
         record = await done(lambda administration: administration.caller(caller))
         if key_id not in {key.id for key in record.keys}:
-            raise Refusal(404, "not_found", f"{caller} has no key {key_id}")
+            raise APIError(404, "not_found", f"{caller} has no key {key_id}")
         return {"revoked": await done(lambda administration: administration.revoke(key_id))}
 
 
@@ -170,7 +180,7 @@ def _add_unknown(router: APIRouter, done: Done) -> None:
     @router.get(
         "/unknown",
         summary="Requests that the provider may have billed, oldest first",
-        response_model=administered.UnknownList,
+        response_model=admin_bodies.UnknownList,
     )
     async def list_unknown() -> dict[str, Any]:
         rows = await done(lambda reconciliation: reconciliation.unknown())
@@ -179,12 +189,12 @@ def _add_unknown(router: APIRouter, done: Done) -> None:
     @router.post(
         "/unknown/{request_id}",
         summary="Close an unknown row with what the provider billed",
-        response_model=administered.Resolution,
+        response_model=admin_bodies.Resolution,
     )
     async def resolve_unknown(request_id: str, body: ResolutionBody) -> Any:
         billed = Billed(body.release is True, body.seconds, body.cost_usd)
         if not billed.one:
-            raise Refusal(400, "invalid_value", "name exactly one of release, seconds and cost_usd")
+            raise APIError(400, "invalid_value", "name exactly one of release, seconds and cost_usd")
         resolved = await done(lambda reconciliation: reconciliation.resolve(request_id, billed))
         return resolved.document()
 
@@ -203,14 +213,14 @@ def _add_reports(router: APIRouter, done: Done, sums: Sums, audit: Audit) -> Non
         return UsageList(data=[each.as_json(by) for each in found])
 
     @router.get(
-        "/audit", summary="The latest administrative changes, newest first", response_model=administered.AuditList
+        "/audit", summary="The latest administrative changes, newest first", response_model=admin_bodies.AuditList
     )
     async def entries(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
         return {"data": [audit_document(entry) for entry in await audit(limit)]}
 
 
 def _shown(administration: Administration, record: CallerRecord) -> dict[str, Any]:
-    return caller_document(record, administration.standings(record), now_ms())
+    return caller_document(record, administration.budget_statuses(record), now_ms())
 
 
 def _from_now(hours: float | None) -> int | None:

@@ -10,15 +10,15 @@ from typing import Self
 from starlette.types import Message, Receive, Scope, Send
 
 from app import errors
-from app.api.access import address_of
-from app.api.edge import send_refusal
+from app.api.authentication import address_of
+from app.api.request_id import send_error
 from app.config import Task, TimeoutSettings
-from app.errors import Refusal
-from app.gateway.accounting import Answer, AnswerCut
-from app.gateway.call import Arrival, Call
+from app.errors import APIError
 from app.gateway.deadline import Deadline
+from app.gateway.inbound_request import InboundRequest, UploadProgress
 from app.gateway.pipeline import Pipeline
-from app.policy.uploadrate import UploadRate
+from app.gateway.settlement import CallerResponse, StreamAborted
+from app.policy.upload_rate import UploadRate
 from app.wire.headers import Headers
 
 
@@ -31,38 +31,38 @@ class AudioEndpoint:
         self._timeouts = timeouts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        arrival = Arrival()
-        body = RequestBody(receive, self._timeouts, arrival)
+        progress = UploadProgress()
+        body = RequestBody(receive, self._timeouts, progress)
         headers = Headers(scope["headers"])
         request_id, received_ms = scope["state"]["request_id"], time.time_ns() // 1_000_000
-        call = Call(request_id, self._task, headers, body, received_ms, address_of(scope), arrival)
+        call = InboundRequest(request_id, self._task, headers, body, received_ms, address_of(scope), progress)
         caller = CallerSide(send)
         refusal = await self._handled(call, caller)
         if refusal is not None and not caller.answered:
             await self._refuse(refusal, body, headers, send)
 
-    async def _handled(self, call: Call, caller: "CallerSide") -> Refusal | None:
+    async def _handled(self, call: InboundRequest, caller: "CallerSide") -> APIError | None:
         """The refusal of this request, None if it was answered. What the request held in memory is free by then: the
         traceback would keep all of it for as long as the rest of the body is dropped.
         """
         try:
             await self._pipeline.handle(call, caller.send_answer)
-        except Refusal as refusal:
+        except APIError as refusal:
             refusal.__traceback__ = refusal.__cause__ = refusal.__context__ = None
             return refusal
-        except AnswerCut:
+        except StreamAborted:
             return None
         return None
 
-    async def _refuse(self, refusal: Refusal, body: "RequestBody", headers: Headers, send: Send) -> None:
+    async def _refuse(self, refusal: APIError, body: "RequestBody", headers: Headers, send: Send) -> None:
         """Send the refusal. Of a body that is still coming the rest is read and dropped, so that the caller, who may
         be writing, gets to read the answer instead of a reset, on which SDKs would send the whole file again.
         """
         if body.complete:
-            await send_refusal(refusal, send)
+            await send_error(refusal, send)
             return
         waits_to_send = headers.text(b"expect").lower() == "100-continue" and not body.begun
-        await send_refusal(refusal, send, close=True, more_body=not waits_to_send)
+        await send_error(refusal, send, close=True, more_body=not waits_to_send)
         if not waits_to_send:
             await body.drain(self._timeouts.linger)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -71,10 +71,10 @@ class AudioEndpoint:
 class RequestBody:
     """The caller's body, read only when it is asked for: an early refusal then costs the caller nothing."""
 
-    def __init__(self, receive: Receive, timeouts: TimeoutSettings, arrival: Arrival) -> None:
+    def __init__(self, receive: Receive, timeouts: TimeoutSettings, progress: UploadProgress) -> None:
         self._receive = receive
         self._timeouts = timeouts
-        self._arrival = arrival
+        self._arrival = progress
         self._rate = UploadRate(timeouts.min_upload_rate, timeouts.body_idle)
         self._deadline = Deadline()
         self.begun = False
@@ -84,7 +84,7 @@ class RequestBody:
         return self
 
     async def __anext__(self) -> bytes:
-        """The next bytes; Refusal if the caller has gone or is too slow."""
+        """The next bytes; APIError if the caller has gone or is too slow."""
         while not self.complete:
             message = await self._next()
             if message["type"] == "http.disconnect":
@@ -105,11 +105,11 @@ class RequestBody:
             async with asyncio.timeout(seconds):
                 async for _ in self:
                     pass
-        except (TimeoutError, Refusal):
+        except (TimeoutError, APIError):
             return
 
     async def _next(self) -> Message:
-        """The next message; Refusal if it takes longer than the rate of the upload so far allows."""
+        """The next message; APIError if it takes longer than the rate of the upload so far allows."""
         self.begun = True
         began = time.monotonic()
         try:
@@ -134,7 +134,7 @@ class CallerSide:
         self._reading = True
         self.answered = False
 
-    async def send_answer(self, answer: Answer) -> None:
+    async def send_answer(self, answer: CallerResponse) -> None:
         headers = list(answer.headers)
         if isinstance(answer.body, bytes):
             headers.append((b"content-length", b"%d" % len(answer.body)))

@@ -10,9 +10,9 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
 from app import errors
-from app.api.access import Identify
+from app.api.authentication import Identify
 from app.config import Model, Task
-from app.gateway.auth import Caller
+from app.gateway.authentication import Caller
 
 
 class ModelObject(BaseModel):

@@ -5,8 +5,8 @@ from typing import Any
 from fastapi import FastAPI
 
 from app.config import Task
-from app.gateway.call import ALIASES, ENDPOINTS
-from app.wire.container import FORMATS
+from app.gateway.inbound_request import ALIASES, ENDPOINTS
+from app.wire.media import FORMATS
 
 _STATUSES = {
     400: "The form, a field or the file is not as it must be; `param` names it.",

@@ -9,19 +9,19 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 
 from app import errors
-from app.api.access import Identify
-from app.errors import Refusal
-from app.gateway.auth import Caller
-from app.gateway.report import Grouping, Period, Standing, UsageSum
-from app.policy.terms import Tags, parse_tags
+from app.api.authentication import Identify
+from app.errors import APIError
+from app.gateway.authentication import Caller
+from app.policy.caller_policy import Tags, parse_tags
+from app.services.usage import BudgetStatus, Grouping, Period, UsageTotals
 
 
 @dataclass(frozen=True, slots=True)
 class OwnUsage:
     """What one caller is told."""
 
-    sums: list[UsageSum]
-    standings: list[Standing]
+    sums: list[UsageTotals]
+    budget_statuses: list[BudgetStatus]
 
 
 Report = Callable[[Caller, Grouping, Period, Tags], Awaitable[OwnUsage]]
@@ -53,11 +53,11 @@ def usage_router(report: Report, identify: Identify) -> APIRouter:
         tag: Annotated[list[str] | None, Query(description="Only requests with this tag, k=v")] = None,
     ) -> OwnUsageList:
         found = await report(caller, by, period_of(since, until), _tags(tag or []))
-        terms = caller.terms.document()
+        policy = caller.policy.document()
         return OwnUsageList(
             data=[each.as_json(by) for each in found.sums],
-            limits={name: terms.get(name) for name in ("rpm", "burst", "concurrency")},
-            budgets=[each.as_json() for each in found.standings],
+            limits={name: policy.get(name) for name in ("rpm", "burst", "concurrency")},
+            budgets=[each.as_json() for each in found.budget_statuses],
         )
 
     return router
@@ -71,7 +71,7 @@ def _tags(given: list[str]) -> Tags:
 
 
 def period_of(since: date | None, until: date | None) -> Period:
-    """The period between two days, both included; Refusal 400 if they are in the wrong order."""
+    """The period between two days, both included; APIError 400 if they are in the wrong order."""
     if since is not None and until is not None and since > until:
-        raise Refusal(400, "invalid_value", f"since: {since} is after until, {until}", param="since")
+        raise APIError(400, "invalid_value", f"since: {since} is after until, {until}", param="since")
     return Period(since, until)

@@ -1,6 +1,6 @@
 """The command `audio-gateway`. Every subcommand takes `--config FILE` and works beside a running gateway.
 
-`app.cli.ending.STATUSES` has the exit statuses.
+`app.cli.exit_codes.STATUSES` has the exit statuses.
 """
 
 import gc
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from app import __version__
-from app.cli.ending import STATUSES
+from app.cli.exit_codes import STATUSES
 from app.cli.output import Writing
 
 _COMMANDS = {

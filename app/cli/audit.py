@@ -4,14 +4,14 @@ from typing import Annotated
 
 import typer
 
-from app.adapters.ledger import LedgerCallers
+from app.adapters.sqlite import LedgerCallers
 from app.cli import tables
 from app.cli.callers import plain
 from app.cli.settings import ConfigFile, database_of, explained, loaded
 from app.cli.tables import Format
 from app.cli.times import minute
-from app.gateway.administration import AuditEntry
-from app.gateway.presentation import audit_document
+from app.services.administration import AuditEntry
+from app.services.documents import audit_document
 
 INDENT = " " * 18
 

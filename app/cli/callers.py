@@ -4,21 +4,21 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from app.cli.times import minute
 from app.clock import now_ms
-from app.gateway.administration import CallerRecord, KeyRecord
-from app.gateway.presentation import caller_document
-from app.gateway.report import Standing
 from app.policy.budget import amount_text
+from app.services.administration import CallerRecord, KeyRecord
+from app.services.documents import caller_document
+from app.services.usage import BudgetStatus
 
 SPARE = ("origin", "id", "last used", "expires")  # columns of `lines` that a narrow terminal does without
 BUDGETS_SPARE = ("held",)
 
 
-def lines(record: CallerRecord, stand: list[Standing]) -> list[dict[str, object]]:
+def lines(record: CallerRecord, stand: list[BudgetStatus]) -> list[dict[str, object]]:
     """A line a key; one without a key for a caller of the settings."""
     return [_line(record, key, stand) for key in record.keys or (None,)]
 
 
-def flat(record: CallerRecord, stand: list[Standing]) -> list[dict[str, object]]:
+def flat(record: CallerRecord, stand: list[BudgetStatus]) -> list[dict[str, object]]:
     """The same for CSV: the document of the caller, a line for each key."""
     document = caller_document(record, stand, now_ms())
     names = ("id", "last4", "state", "created_at", "expires_at", "revoked_at", "last_used_at")
@@ -35,7 +35,7 @@ def flat(record: CallerRecord, stand: list[Standing]) -> list[dict[str, object]]
     ]
 
 
-def budget_lines(name: str, stand: list[Standing]) -> list[dict[str, object]]:
+def budget_lines(name: str, stand: list[BudgetStatus]) -> list[dict[str, object]]:
     """A line of a table for each budget."""
     return [
         {
@@ -50,9 +50,9 @@ def budget_lines(name: str, stand: list[Standing]) -> list[dict[str, object]]:
     ]
 
 
-def amount(value: int, standing: Standing) -> str:
+def amount(value: int, status: BudgetStatus) -> str:
     """An amount in the budget's unit, short enough for a table: JSON has all digits."""
-    exact = Decimal(amount_text(value, standing.budget.unit))
+    exact = Decimal(amount_text(value, status.budget.unit))
     return f"{exact.quantize(Decimal('0.000001'), ROUND_HALF_UP).normalize():f}"
 
 
@@ -63,7 +63,7 @@ def plain(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _line(record: CallerRecord, key: KeyRecord | None, stand: list[Standing]) -> dict[str, object]:
+def _line(record: CallerRecord, key: KeyRecord | None, stand: list[BudgetStatus]) -> dict[str, object]:
     return {
         "caller": record.name,
         "origin": record.origin,

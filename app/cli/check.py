@@ -4,8 +4,8 @@ import os
 
 import typer
 
-from app.adapters.ledger.schema import VERSION
-from app.adapters.upstream import HttpProvider
+from app.adapters.sqlite.schema import VERSION
+from app.adapters.upstream import HttpUpstreamClient
 from app.callers import refuse_names_in_both
 from app.cli.settings import ConfigFile, database_of, explained, usable
 from app.config import Config
@@ -20,7 +20,7 @@ def check(config: ConfigFile = None) -> None:
     """
     with explained():
         settings = usable(config)
-        HttpProvider(settings.upstream, settings.upstream.api_key(os.environ), settings.timeouts)
+        HttpUpstreamClient(settings.upstream, settings.upstream.api_key(os.environ), settings.timeouts)
         ledger = _ledger(settings)
     scheme = "https" if settings.tls.certificate_file else "http"
     typer.echo(f"settings   {config or 'the defaults'}: good")

@@ -3,7 +3,7 @@
 import typer
 
 from app import config
-from app.adapters.ledger import LedgerCallers, LedgerUnusable
+from app.adapters.sqlite import LedgerCallers, LedgerUnusable
 from app.cli.settings import database_of
 from app.config import InvalidConfig
 

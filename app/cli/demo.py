@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.ending import stop
+from app.cli.exit_codes import stop
 
 
 def demo(
@@ -24,7 +24,7 @@ def demo(
     Example: audio-gateway demo --serve
     """
     try:
-        from app.offline.demo import run
+        from app.demo.demo import run
     except ImportError as error:
         stop(
             f"the demo needs the extra offline ({error.name} is missing): "

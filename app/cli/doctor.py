@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr
 
-from app import offline
+from app import demo
 from app.adapters import doctor as examination
 from app.adapters.doctor import Clip, Finding
 from app.cli import tables
-from app.cli.ending import FAILED, MISUSED, coloured, note, say, stop
+from app.cli.exit_codes import FAILED, MISUSED, coloured, note, say, stop
 from app.cli.settings import ConfigFile, database_of, usable
 from app.cli.tables import Format
 from app.config import Config, InvalidConfig, Model
@@ -61,10 +61,10 @@ async def _examined(settings: Config, key: SecretStr, file: Path | None, asked: 
     for look in (examination.name, examination.tls, examination.clock):
         yield await look(upstream)
     if asked is not None:
-        clip = Clip.read(offline.SAMPLE)
+        clip = Clip.read(demo.SAMPLE)
         note(f"sending {clip.seconds:.1f} s of audio to {upstream.name}, which bills them")
-        ask = partial(examination.asked, upstream, key, settings.timeouts, clip)
-        yield await examination.diagnosed(examination.ways(upstream, asked, settings.models), ask)
+        ask = partial(examination.send_probe, upstream, key, settings.timeouts, clip)
+        yield await examination.diagnose(examination.probes(upstream, asked, settings.models), ask)
 
 
 async def _collected(findings: AsyncIterator[Finding], format: Format) -> list[Finding]:

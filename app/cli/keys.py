@@ -10,16 +10,16 @@ from app.callers import administration
 from app.cli import tables
 from app.cli.callers import BUDGETS_SPARE, SPARE, budget_lines, flat, lines, plain
 from app.cli.completion import caller_names
-from app.cli.ending import MISUSED, note, say, stop
+from app.cli.exit_codes import MISUSED, note, say, stop
 from app.cli.settings import ConfigFile, actor, database_of, explained, loaded, name_ledger, possible
 from app.cli.tables import Format
 from app.cli.times import length_ms, minute
 from app.clock import now_ms
 from app.config import Config
-from app.gateway.administration import Administration, CallerRecord, check_new_caller
-from app.gateway.presentation import caller_document
-from app.gateway.report import Standing
-from app.policy.terms import parse_tags
+from app.policy.caller_policy import parse_tags
+from app.services.administration import Administration, CallerRecord, check_new_caller
+from app.services.documents import caller_document
+from app.services.usage import BudgetStatus
 from app.units import optional_iso_time
 
 app = typer.Typer(
@@ -70,13 +70,13 @@ def create(
 
     Example: audio-gateway keys create search-team --model whisper-1 --rpm 60 --budget 50usd/month --expires 90d
     """
-    terms = _terms(model, task, rpm, burst, concurrency, budget, tag)
+    policy = _policy(model, task, rpm, burst, concurrency, budget, tag)
     expires_ms = _expiry_ms(expires)
     settings = loaded(config)
     with possible():  # before a ledger is made
-        check_new_caller(name, terms, frozenset(each.id for each in settings.models))
+        check_new_caller(name, policy, frozenset(each.id for each in settings.models))
     with _managed(settings, make=True) as callers:
-        secret = callers.create(name, terms, expires_ms)
+        secret = callers.create(name, policy, expires_ms)
     _print_key(name, secret, format)
     name_ledger(settings)
 
@@ -92,7 +92,7 @@ def list_callers(format: Shown = Format.TABLE, config: ConfigFile = None) -> Non
     settings = loaded(config)
     with explained(), database_of(settings).session() as connection:
         callers = administration(settings, connection, actor())
-        found = [(record, callers.standings(record)) for record in callers.callers()]
+        found = [(record, callers.budget_statuses(record)) for record in callers.callers()]
     _print_callers(found, format)
 
 
@@ -107,10 +107,10 @@ def show(name: Name, format: Shown = Format.TABLE, config: ConfigFile = None) ->
         callers = administration(settings, connection, actor())
         with possible():
             record = callers.caller(name)
-        stand = callers.standings(record)
+        stand = callers.budget_statuses(record)
     if format is Format.TABLE:
-        terms = record.terms.document() or {"terms": "no limits"}
-        typer.echo(tables.rendered([{"term": part, "value": plain(value)} for part, value in terms.items()], format))
+        policy = record.policy.document() or {"terms": "no limits"}
+        typer.echo(tables.rendered([{"term": part, "value": plain(value)} for part, value in policy.items()], format))
     _print_callers([(record, stand)], format)
     if format is Format.TABLE and stand:
         typer.echo("\n" + tables.rendered(budget_lines(name, stand), format, BUDGETS_SPARE), nl=False)
@@ -139,7 +139,7 @@ def update(
 
     Example: audio-gateway keys update search-team --budget 80usd/month --unlimited rpm
     """
-    changes = _terms(model, task, rpm, burst, concurrency, budget, tag)
+    changes = _policy(model, task, rpm, burst, concurrency, budget, tag)
     known = {"models", "tasks", "rpm", "burst", "concurrency", "budgets", "tags"}
     if wrong := set(unlimited or ()) - known:
         stop(f"{min(wrong)} is none of: {', '.join(sorted(known))}", MISUSED)
@@ -153,9 +153,9 @@ def update(
         record = callers.update(name, changes)
     name_ledger(settings)
     if format is Format.TABLE:
-        say(f"{name}: {plain(record.terms.document()) or 'no limits'}")
+        say(f"{name}: {plain(record.policy.document()) or 'no limits'}")
     else:
-        typer.echo(tables.rendered([{"caller": name, **record.terms.document()}], format), nl=False)
+        typer.echo(tables.rendered([{"caller": name, **record.policy.document()}], format), nl=False)
 
 
 @app.command()
@@ -237,7 +237,7 @@ def _managed(settings: Config, *, make: bool = False) -> Iterator[Administration
         yield administration(settings, connection, actor())
 
 
-def _terms(
+def _policy(
     model: list[str] | None,
     task: list[str] | None,
     rpm: int | None,
@@ -263,7 +263,7 @@ def _terms(
     return {part: value for part, value in stated.items() if value not in (None, [], {})}
 
 
-def _print_callers(found: list[tuple[CallerRecord, list[Standing]]], format: Format) -> None:
+def _print_callers(found: list[tuple[CallerRecord, list[BudgetStatus]]], format: Format) -> None:
     if format is Format.JSON:
         rows = [caller_document(record, stand, now_ms()) for record, stand in found]
     else:

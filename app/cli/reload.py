@@ -2,8 +2,8 @@
 
 import typer
 
-from app.adapters.reloading import reload_gateway
-from app.cli.ending import MISUSED, stop
+from app.adapters.server.reload import reload_gateway
+from app.cli.exit_codes import MISUSED, stop
 from app.cli.settings import ConfigFile, database_of, explained, loaded
 
 RELOAD_SECONDS = 30.0
@@ -19,9 +19,9 @@ def reload(config: ConfigFile = None) -> None:
     """
     database = database_of(loaded(config))
     with explained():
-        outcome = reload_gateway(database, RELOAD_SECONDS)
-    if outcome is None:
+        result = reload_gateway(database, RELOAD_SECONDS)
+    if result is None:
         stop(f"the gateway has told nothing for {RELOAD_SECONDS:g} s; its log may")
-    if outcome.error is not None:
-        stop(outcome.summary, MISUSED)
-    typer.echo(outcome.summary)
+    if result.error is not None:
+        stop(result.summary, MISUSED)
+    typer.echo(result.summary)

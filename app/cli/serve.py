@@ -10,14 +10,14 @@ from typing import Annotated
 import typer
 
 from app import __version__
-from app.adapters import certificate, reloading, server
-from app.adapters.certificate import ServerCertificate
-from app.adapters.telemetry import LineWriter, LogLines, chosen
-from app.cli.ending import MISUSED, stop
+from app.adapters.server import certificate, reload, uvicorn_server
+from app.adapters.server.certificate import ServerCertificate
+from app.adapters.telemetry import LineWriter, LogHandler, chosen
+from app.cli.exit_codes import MISUSED, stop
 from app.cli.settings import ConfigFile, explained, loaded
 from app.config import Config
-from app.generation import new_request_id
 from app.main import Source, create_app
+from app.snapshot import new_request_id
 
 WORKERS_VARIABLE = "WEB_CONCURRENCY"
 
@@ -34,11 +34,11 @@ def serve(
     """
     _refuse_workers(workers, os.environ)
     settings = loaded(config)
-    reloading.ignore_hangups()
-    server.forbid_core_dumps()
-    server.allow_many_files()
-    lines, serving = LineWriter(sys.stdout, chosen(settings.logs.format, sys.stdout)), server.Serving()
-    logging.basicConfig(level=settings.logs.number, handlers=[LogLines(lines)])
+    reload.ignore_sighup()
+    uvicorn_server.forbid_core_dumps()
+    uvicorn_server.raise_open_file_limit()
+    lines, serving = LineWriter(sys.stdout, chosen(settings.logs.format, sys.stdout)), uvicorn_server.ServerStatus()
+    logging.basicConfig(level=settings.logs.number, handlers=[LogHandler(lines)])
     logging.captureWarnings(True)
     with explained():
         shown = _certificate(settings)
@@ -55,7 +55,7 @@ def serve(
     )
     tls = None if shown is None else shown.context
     try:
-        server.serve(application, settings.server, settings.timeouts, new_request_id, serving, tls)
+        uvicorn_server.serve(application, settings.server, settings.timeouts, new_request_id, serving, tls)
     finally:
         lines.stop()
 

@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from app import config
-from app.adapters import certificate
-from app.adapters.ledger import Database, LedgerUnusable
+from app.adapters.server import certificate
+from app.adapters.sqlite import Database, LedgerUnusable
 from app.callers import configured_keys
-from app.cli.ending import FAILED, MISUSED, note, stop
+from app.cli.exit_codes import FAILED, MISUSED, note, stop
 from app.config import Config, InvalidConfig
-from app.gateway.administration import Fault, Impossible
+from app.services.administration import AdministrationError, AdministrationFault
 
 ConfigFile = Annotated[
     Path | None,
@@ -41,8 +41,8 @@ def possible() -> Iterator[None]:
     """Turn a change that cannot be made into one line on standard error."""
     try:
         yield
-    except Impossible as error:
-        stop(str(error), MISUSED if error.fault is Fault.INVALID else FAILED)
+    except AdministrationError as error:
+        stop(str(error), MISUSED if error.fault is AdministrationFault.INVALID else FAILED)
 
 
 def loaded(file: Path | None) -> Config:

@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-from app.cli.ending import MISUSED, stop
+from app.cli.exit_codes import MISUSED, stop
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000

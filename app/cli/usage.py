@@ -10,21 +10,21 @@ from typing import Annotated
 
 import typer
 
-from app.adapters.ledger import has_usage, standings, usage_sums
-from app.adapters.ledger.export import Row, disagreements, exported_rows, rows_of
+from app.adapters.sqlite import budget_statuses, has_usage, usage_totals
+from app.adapters.sqlite.export import Row, disagreements, exported_rows, rows_of
 from app.callers import administration
 from app.cli import tables
 from app.cli.callers import BUDGETS_SPARE, budget_lines
 from app.cli.completion import caller_names
-from app.cli.ending import FAILED, MISUSED, note, stop
+from app.cli.exit_codes import FAILED, MISUSED, note, stop
 from app.cli.progress import Bar
 from app.cli.settings import ConfigFile, database_of, explained, loaded
 from app.cli.tables import Format
 from app.clock import now_ms
 from app.config import Config
-from app.gateway.administration import CallerRecord
-from app.gateway.report import Grouping, Period, Standing, UsageSum
-from app.policy.terms import Tags, Terms, parse_tags
+from app.policy.caller_policy import CallerPolicy, Tags, parse_tags
+from app.services.administration import CallerRecord
+from app.services.usage import BudgetStatus, Grouping, Period, UsageTotals
 from app.units import usd_text
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
@@ -73,22 +73,22 @@ def usage(
         records = administration(settings, connection, "cli").callers()
         if caller is not None and not (caller in {each.name for each in records} or has_usage(connection, caller)):
             stop(f"there is no caller named {caller}, and none of that name has usage", FAILED)
-        sums = usage_sums(connection, by, period, caller, tags)
-        terms = _terms(settings, records) if by is Grouping.CALLER else {}
-        stand = {name: standings(connection, name, each.budgets, now_ms()) for name, each in terms.items()}
+        sums = usage_totals(connection, by, period, caller, tags)
+        policy = _policy(settings, records) if by is Grouping.CALLER else {}
+        stand = {name: budget_statuses(connection, name, each.budgets, now_ms()) for name, each in policy.items()}
     if format is Format.TABLE:
         empty = "no requests" if (since, until, caller, tag) == (None, None, None, None) else "no such requests"
         lines, total = [_columns(each, by) for each in sums], _total(sums, by)
         typer.echo(tables.rendered(lines, format, SPARE, total=total, empty=empty), nl=False)
-        shown = [name for name in terms if caller in (None, name)]
-        limits = [{"caller": name, **_limits(terms[name])} for name in shown if any(_limits(terms[name]).values())]
+        shown = [name for name in policy if caller in (None, name)]
+        limits = [{"caller": name, **_limits(policy[name])} for name in shown if any(_limits(policy[name]).values())]
         budgets = [line for name in shown for line in budget_lines(name, stand[name])]
         for rows in filter(None, (limits, budgets)):
             typer.echo("\n" + tables.rendered(rows, format, BUDGETS_SPARE), nl=False)
     else:
         rows = [each.as_json(by) for each in sums]
         if by is Grouping.CALLER and format is Format.JSON:
-            rows = [row | _standing(str(row["caller"]), terms, stand) for row in rows]
+            rows = [row | _standing(str(row["caller"]), policy, stand) for row in rows]
         typer.echo(tables.rendered(rows, format), nl=False)
 
 
@@ -146,7 +146,7 @@ def _write(rows: Iterator[Row], format: str) -> None:
     sys.stdout.flush()
 
 
-def _columns(each: UsageSum, by: Grouping) -> tables.Row:
+def _columns(each: UsageTotals, by: Grouping) -> tables.Row:
     """A line of the table: as the JSON, in fewer words, the audio in minutes."""
     return {
         by.value: each.group,
@@ -170,27 +170,27 @@ def _dollars(nano: int) -> str:
     return f"{whole}.{rest:0<6}"
 
 
-def _total(sums: list[UsageSum], by: Grouping) -> tables.Row | None:
+def _total(sums: list[UsageTotals], by: Grouping) -> tables.Row | None:
     """The sum of all lines; None for one line, and for tags, of which a request may have several."""
     if len(sums) < 2 or by is Grouping.TAG:
         return None
-    names = [field.name for field in fields(UsageSum) if field.name != "group"]
-    return _columns(UsageSum("total", **{name: sum(getattr(each, name) for each in sums) for name in names}), by)
+    names = [field.name for field in fields(UsageTotals) if field.name != "group"]
+    return _columns(UsageTotals("total", **{name: sum(getattr(each, name) for each in sums) for name in names}), by)
 
 
-def _terms(settings: Config, records: list[CallerRecord]) -> dict[str, Terms]:
+def _policy(settings: Config, records: list[CallerRecord]) -> dict[str, CallerPolicy]:
     """The terms that hold for every caller."""
-    return {record.name: record.terms.over(settings.limits.terms) for record in records}
+    return {record.name: record.policy.over(settings.limits.policy) for record in records}
 
 
-def _limits(terms: Terms) -> dict[str, object]:
-    return {"rpm": terms.rpm, "burst": terms.burst, "concurrency": terms.concurrency}
+def _limits(policy: CallerPolicy) -> dict[str, object]:
+    return {"rpm": policy.rpm, "burst": policy.burst, "concurrency": policy.concurrency}
 
 
-def _standing(caller: str, terms: dict[str, Terms], stand: dict[str, list[Standing]]) -> dict[str, object]:
+def _standing(caller: str, policy: dict[str, CallerPolicy], stand: dict[str, list[BudgetStatus]]) -> dict[str, object]:
     """A caller's limits and budgets as JSON."""
     return {
-        "limits": _limits(terms.get(caller, Terms())),
+        "limits": _limits(policy.get(caller, CallerPolicy())),
         "budgets": [each.as_json() for each in stand.get(caller, [])],
     }
 

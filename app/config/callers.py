@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from app.config import secret
 from app.config.catalogue import Task
 from app.config.section import InvalidConfig, Section
-from app.policy.terms import NAME, Terms
+from app.policy.caller_policy import NAME, CallerPolicy
 from app.wire import apikey
 
 
@@ -21,12 +21,12 @@ class LimitSettings(Section):
 
     @model_validator(mode="after")
     def _good_terms(self) -> Self:
-        Terms.read(self.model_dump(exclude_none=True))
+        CallerPolicy.read(self.model_dump(exclude_none=True))
         return self
 
     @property
-    def terms(self) -> Terms:
-        return Terms.read(self.model_dump(exclude_none=True))
+    def policy(self) -> CallerPolicy:
+        return CallerPolicy.read(self.model_dump(exclude_none=True))
 
 
 class CallerSettings(Section):
@@ -51,12 +51,12 @@ class CallerSettings(Section):
 
     @model_validator(mode="after")
     def _good_terms(self) -> Self:
-        Terms.read(self._document())
+        CallerPolicy.read(self._document())
         return self
 
     @property
-    def terms(self) -> Terms:
-        return Terms.read(self._document())
+    def policy(self) -> CallerPolicy:
+        return CallerPolicy.read(self._document())
 
     def _document(self) -> dict[str, Any]:
         return self.model_dump(exclude={"name", "key_sha256", "key_env"}, exclude_none=True)

@@ -13,18 +13,18 @@ from datetime import date
 from typing import Protocol
 
 from app import errors
-from app.errors import Refusal
-from app.gateway.auth import Caller
+from app.errors import APIError
+from app.gateway.authentication import Caller
 from app.policy.budget import (
     MS_PER_DAY,
     NOTHING,
     Amounts,
     Budget,
-    Verdict,
+    BudgetDecision,
     Window,
     amount_text,
+    decide,
     first_day,
-    judge,
     next_day,
 )
 from app.units import iso_time
@@ -34,7 +34,7 @@ RESERVED_RETRY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class ClosedUsage:
     """What a caller's closed rows come to in each of some periods; `resolution` is the last one that is included."""
 
     amounts: tuple[Amounts, ...]
@@ -44,14 +44,14 @@ class Spent:
 Days = tuple[date, date | None]  # the first day of a period and the first behind it, None without an end
 
 
-class Spending(Protocol):
+class ClosedUsageReader(Protocol):
     """What the ledger has on its rows that are closed, all of it at one moment."""
 
-    def spent(self, caller: str, periods: Sequence[Days]) -> Spent: ...
+    def spent(self, caller: str, periods: Sequence[Days]) -> ClosedUsage: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class BudgetAlert:
     """That a caller has spent so much of a budget; there is one for each threshold and window.
 
     `threshold` and what is really `reached` are in percent.
@@ -84,7 +84,7 @@ class Notice:
 
 
 @dataclass(slots=True)
-class Sum:
+class WindowUsage:
     """One window of one caller: what is settled, what is held, by how many, and which notices were given of it.
 
     `resolution` is the last one that was in the ledger when the window was read from it.
@@ -95,11 +95,11 @@ class Sum:
     resolution: int
     held: Amounts = NOTHING
     holds: int = 0
-    noticed: set[tuple[Budget, int]] = field(default_factory=set)
+    alerted: set[tuple[Budget, int]] = field(default_factory=set)
 
 
 @dataclass(slots=True)
-class Tab:
+class CallerUsage:
     """One caller's windows on a day (counted from the epoch).
 
     `others` are windows that the clock has left: those with requests in flight, and those that it left last, in case it
@@ -107,11 +107,11 @@ class Tab:
     """
 
     day: int
-    sums: Mapping[Window, Sum]
-    others: tuple[tuple[Window, Sum], ...] = ()
+    sums: Mapping[Window, WindowUsage]
+    others: tuple[tuple[Window, WindowUsage], ...] = ()
 
     @property
-    def known(self) -> tuple[tuple[Window, Sum], ...]:
+    def known(self) -> tuple[tuple[Window, WindowUsage], ...]:
         return (*self.others, *self.sums.items())
 
 
@@ -120,17 +120,17 @@ class Reservation:
     """The hold of one request in all windows; closed once, with what the request came to."""
 
     caller: Caller
-    sums: Mapping[Window, Sum]
+    sums: Mapping[Window, WindowUsage]
     bound: Amounts
     thresholds: tuple[int, ...]
 
     def revise(self, bound: Amounts, now_ms: int) -> bool:
         """Hold this much instead, in every window; whether that is more than before.
 
-        Refusal 429 if a budget has no room for more; the hold then stays as it is.
+        APIError 429 if a budget has no room for more; the hold then stays as it is.
         """
         raised = tuple(
-            budget for budget in self.caller.terms.budgets if bound.of(budget.unit) > self.bound.of(budget.unit)
+            budget for budget in self.caller.policy.budgets if bound.of(budget.unit) > self.bound.of(budget.unit)
         )
         _check_room(raised, self.sums, self.bound, bound, now_ms)
         for each in self.sums.values():
@@ -138,49 +138,52 @@ class Reservation:
         before, self.bound = self.bound, bound
         return any(now > then for now, then in zip(bound, before, strict=True))
 
-    def close(self, actual: Amounts, now_ms: int) -> tuple[Notice, ...]:
+    def close(self, actual: Amounts, now_ms: int) -> tuple[BudgetAlert, ...]:
         """Put what the request came to in the place of its hold; the notices that this gives rise to."""
         for each in self.sums.values():
             each.held = each.held.less(self.bound)
             each.holds -= 1
             each.settled = each.settled.plus(actual)
-        return tuple(self._notices(now_ms)) if actual != NOTHING else ()
+        return tuple(self._alerts(now_ms)) if actual != NOTHING else ()
 
-    def _notices(self, now_ms: int) -> Iterator[Notice]:
-        for budget in self.caller.terms.budgets:
+    def _alerts(self, now_ms: int) -> Iterator[BudgetAlert]:
+        for budget in self.caller.policy.budgets:
             each = self.sums[budget.window]
             spent = each.settled.of(budget.unit)
             for threshold in self.thresholds:
-                if spent * 100 >= budget.limit * threshold and (budget, threshold) not in each.noticed:
-                    each.noticed.add((budget, threshold))
-                    yield _notice(self.caller, budget, each, threshold, now_ms)
+                if spent * 100 >= budget.limit * threshold and (budget, threshold) not in each.alerted:
+                    each.alerted.add((budget, threshold))
+                    yield _alert(self.caller, budget, each, threshold, now_ms)
 
 
 class Budgets:
     """Every caller's tab: a sum for each window. Notices are given at these shares of a budget, in percent."""
 
     def __init__(
-        self, spending: Spending, thresholds: tuple[int, ...] = (), tabs: dict[str, Tab] | None = None
+        self,
+        spending: ClosedUsageReader,
+        thresholds: tuple[int, ...] = (),
+        usage_by_caller: dict[str, CallerUsage] | None = None,
     ) -> None:
         self._spending = spending
         self._thresholds = thresholds
-        self._tabs = {} if tabs is None else tabs
+        self._usage_by_caller = {} if usage_by_caller is None else usage_by_caller
 
-    def noticed_at(self, thresholds: tuple[int, ...]) -> "Budgets":
+    def alerting_at(self, thresholds: tuple[int, ...]) -> "Budgets":
         """The same tabs, with notices at other shares from the next hold on."""
-        return Budgets(self._spending, thresholds, self._tabs)
+        return Budgets(self._spending, thresholds, self._usage_by_caller)
 
     def check_spent(self, caller: Caller, now_ms: int) -> None:
-        """Refusal 429 `insufficient_quota` if a budget is spent: known before the body is read."""
+        """APIError 429 `insufficient_quota` if a budget is spent: known before the body is read."""
         sums = self._sums(caller.name, now_ms)
-        for budget in caller.terms.budgets:
+        for budget in caller.policy.budgets:
             if sums[budget.window].settled.of(budget.unit) >= budget.limit:
-                raise _spent(budget, now_ms)
+                raise _quota_spent(budget, now_ms)
 
     def reserve(self, caller: Caller, bound: Amounts, now_ms: int) -> Reservation:
-        """Hold this much in every window; Refusal 429 if a budget has no room for it, now or at all."""
+        """Hold this much in every window; APIError 429 if a budget has no room for it, now or at all."""
         sums = self._sums(caller.name, now_ms)
-        _check_room(caller.terms.budgets, sums, NOTHING, bound, now_ms)
+        _check_room(caller.policy.budgets, sums, NOTHING, bound, now_ms)
         for each in sums.values():
             each.held = each.held.plus(bound)
             each.holds += 1
@@ -188,87 +191,87 @@ class Budgets:
 
     def adjust(self, caller: str, resolution: int, admitted_ms: int, change: Amounts) -> None:
         """Take in that a row which was closed has been resolved otherwise, if the caller's tab was read before."""
-        tab = self._tabs.get(caller)
-        if tab is None:
+        usage = self._usage_by_caller.get(caller)
+        if usage is None:
             return
-        for window, each in tab.known:
+        for window, each in usage.known:
             if resolution > each.resolution and first_day(window, admitted_ms) == each.begun:
                 each.settled = each.settled.plus(change)
 
     @property
     def held(self) -> int:
         """How many holds there are: 0 at idle."""
-        return sum(tab.sums[Window.TOTAL].holds for tab in list(self._tabs.values()))
+        return sum(usage.sums[Window.TOTAL].holds for usage in list(self._usage_by_caller.values()))
 
     def used(self, caller: Caller, now_ms: int) -> Iterator[tuple[Budget, float]]:
         """How much of each of the caller's budgets is spent or held, 1 being all, if their tab has been read."""
-        tab = self._tabs.get(caller.name)
-        if tab is None:
+        usage = self._usage_by_caller.get(caller.name)
+        if usage is None:
             return
-        for budget in caller.terms.budgets:
-            each = tab.sums[budget.window]
+        for budget in caller.policy.budgets:
+            each = usage.sums[budget.window]
             if each.begun != first_day(budget.window, now_ms):
                 yield budget, 0.0
             else:
                 yield budget, (each.settled.of(budget.unit) + each.held.of(budget.unit)) / budget.limit
 
-    def _sums(self, caller: str, now_ms: int) -> Mapping[Window, Sum]:
+    def _sums(self, caller: str, now_ms: int) -> Mapping[Window, WindowUsage]:
         """The caller's current windows; one that the clock has left is left to the requests that it still counts."""
-        tab, day = self._tabs.get(caller), now_ms // MS_PER_DAY
-        if tab is None:
-            tab = self._tabs[caller] = Tab(day, self._read(caller, list(Window), now_ms))
-        elif day != tab.day:
-            self._turn(caller, tab, now_ms)
-        return tab.sums
+        usage, day = self._usage_by_caller.get(caller), now_ms // MS_PER_DAY
+        if usage is None:
+            usage = self._usage_by_caller[caller] = CallerUsage(day, self._read(caller, list(Window), now_ms))
+        elif day != usage.day:
+            self._turn(caller, usage, now_ms)
+        return usage.sums
 
-    def _turn(self, caller: str, tab: Tab, now_ms: int) -> None:
+    def _turn(self, caller: str, usage: CallerUsage, now_ms: int) -> None:
         """Make the windows of another day the current ones."""
-        known = {(window, each.begun): each for window, each in tab.known}
+        known = {(window, each.begun): each for window, each in usage.known}
         found = {window: known.get((window, first_day(window, now_ms))) for window in Window}
         sums = {window: each for window, each in found.items() if each is not None}
         sums |= self._read(caller, [window for window in Window if window not in sums], now_ms)
-        left = [(window, each) for window, each in tab.sums.items() if each is not sums[window]]
-        open_still = [(window, each) for window, each in tab.others if each.holds and each is not sums[window]]
-        tab.day, tab.sums, tab.others = now_ms // MS_PER_DAY, sums, (*open_still, *left)
+        left = [(window, each) for window, each in usage.sums.items() if each is not sums[window]]
+        open_still = [(window, each) for window, each in usage.others if each.holds and each is not sums[window]]
+        usage.day, usage.sums, usage.others = now_ms // MS_PER_DAY, sums, (*open_still, *left)
 
-    def _read(self, caller: str, windows: Sequence[Window], now_ms: int) -> dict[Window, Sum]:
+    def _read(self, caller: str, windows: Sequence[Window], now_ms: int) -> dict[Window, WindowUsage]:
         """These windows as the ledger has them."""
         periods = [(first_day(window, now_ms), next_day(window, now_ms)) for window in windows]
         spent = self._spending.spent(caller, periods)
         return {
-            window: Sum(begun, amounts, spent.resolution)
+            window: WindowUsage(begun, amounts, spent.resolution)
             for window, (begun, _), amounts in zip(windows, periods, spent.amounts, strict=True)
         }
 
 
 def _check_room(
-    budgets: tuple[Budget, ...], sums: Mapping[Window, Sum], own: Amounts, bound: Amounts, now_ms: int
+    budgets: tuple[Budget, ...], sums: Mapping[Window, WindowUsage], own: Amounts, bound: Amounts, now_ms: int
 ) -> None:
-    """Refusal 429 if one of these budgets has no room for a hold of `bound` in the place of `own`."""
+    """APIError 429 if one of these budgets has no room for a hold of `bound` in the place of `own`."""
     reserved = None
     for budget in budgets:
         each, unit = sums[budget.window], budget.unit
         others = each.held.of(unit) - own.of(unit)
-        verdict = judge(budget.limit, each.settled.of(unit), others, bound.of(unit))
-        if verdict is Verdict.SPENT:
-            raise _spent(budget, now_ms)
-        if verdict is Verdict.RESERVED:
+        verdict = decide(budget.limit, each.settled.of(unit), others, bound.of(unit))
+        if verdict is BudgetDecision.SPENT:
+            raise _quota_spent(budget, now_ms)
+        if verdict is BudgetDecision.RESERVED:
             reserved = reserved or budget
     if reserved is not None:
-        raise _reserved(reserved)
+        raise _budget_reserved(reserved)
 
 
-def _spent(budget: Budget, now_ms: int) -> Refusal:
+def _quota_spent(budget: Budget, now_ms: int) -> APIError:
     return errors.insufficient_quota(str(budget), next_day(budget.window, now_ms))
 
 
-def _reserved(budget: Budget) -> Refusal:
+def _budget_reserved(budget: Budget) -> APIError:
     return errors.budget_reserved(str(budget), RESERVED_RETRY_SECONDS)
 
 
-def _notice(caller: Caller, budget: Budget, each: Sum, threshold: int, now_ms: int) -> Notice:
+def _alert(caller: Caller, budget: Budget, each: WindowUsage, threshold: int, now_ms: int) -> BudgetAlert:
     unit = budget.unit
-    return Notice(
+    return BudgetAlert(
         id=identifier.time_ordered("ntc_", now_ms, secrets.token_bytes(identifier.RANDOM_BYTES)),
         caller=caller.name,
         budget=str(budget),

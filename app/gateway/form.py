@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from app import errors
-from app.policy.quota import Held
+from app.policy.quota import QuotaShare
 from app.wire import multipart
 from app.wire.multipart import MultipartReader, PartBegin
 
@@ -43,12 +43,12 @@ Item = Field | FileBegin | bytes
 
 
 class FormReader:
-    """Push parser from the body's bytes to checked items. Every fault is a Refusal that names its field.
+    """Push parser from the body's bytes to checked items. Every fault is an APIError that names its field.
 
     `text` is the memory that the fields may take; it stays held when the form has been read.
     """
 
-    def __init__(self, boundary: str, max_file_bytes: int, text: Held) -> None:
+    def __init__(self, boundary: str, max_file_bytes: int, text: QuotaShare) -> None:
         self._reader = MultipartReader(boundary)
         self._max_file_bytes = max_file_bytes
         self._text = text
@@ -81,7 +81,7 @@ class FormReader:
         return items
 
     def finish(self) -> None:
-        """Refusal unless the form is complete: its closing boundary read, a file in it."""
+        """APIError unless the form is complete: its closing boundary read, a file in it."""
         try:
             self._reader.finish()
         except multipart.MalformedForm as error:

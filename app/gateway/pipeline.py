@@ -10,47 +10,47 @@ from typing import Protocol
 
 from app import errors
 from app.clock import now_ms
-from app.errors import Header, Refusal
-from app.gateway import admission, auth
-from app.gateway.accounting import Account, Answer, AnswerCut, OutcomeBook
-from app.gateway.admission import HoldBook, Permit
-from app.gateway.auth import Caller, KeyDirectory
+from app.errors import APIError, Header
+from app.gateway import authentication, reservation
+from app.gateway.admission_control import AdmissionControl
+from app.gateway.auth_failures import AuthFailureLimiter
+from app.gateway.authentication import Caller, KeyDirectory
 from app.gateway.budgets import Budgets
-from app.gateway.call import Call
-from app.gateway.entry import Entrance
-from app.gateway.intake import Intake
+from app.gateway.inbound_request import InboundRequest
 from app.gateway.relay import Relay
-from app.gateway.throttle import Throttle
+from app.gateway.reservation import Admission, HoldWriter
+from app.gateway.settlement import CallerResponse, Settlement, SettlementWriter, StreamAborted
+from app.gateway.upload import UploadParser
 
 _log = logging.getLogger("audio_gateway.pipeline")
 
-Deliver = Callable[[Answer], Awaitable[None]]
+Deliver = Callable[[CallerResponse], Awaitable[None]]
 
 
-class Ledger(HoldBook, OutcomeBook, Protocol):
+class Ledger(HoldWriter, SettlementWriter, Protocol):
     """The durable record of what was admitted, and the counters of what was not."""
 
-    def refuse(self, caller: Caller, call: Call, refusal: Refusal) -> None: ...
+    def refuse(self, caller: Caller, call: InboundRequest, refusal: APIError) -> None: ...
 
 
-class Journal(Protocol):
+class RequestObserver(Protocol):
     """Who is told of every request when it has ended."""
 
-    def request(self, trail: "Trail") -> None: ...
+    def request(self, record: "RequestRecord") -> None: ...
 
 
 @dataclass(slots=True)
-class Trail:
+class RequestRecord:
     """How far a request came, for the journal: None is what it did not reach.
 
     `read` is when its form had told all that admission needs, `replied` when its answer was handed on, in seconds of
     the monotonic clock.
     """
 
-    call: Call
+    call: InboundRequest
     caller: Caller | None = None
-    permit: Permit | None = None
-    account: Account | None = None
+    admission: Admission | None = None
+    account: Settlement | None = None
     limits: tuple[Header, ...] = ()
     status: int | None = None
     error: str | None = None
@@ -59,7 +59,7 @@ class Trail:
     replied: float | None = None
 
 
-def nothing_onward(_: Call) -> tuple[Header, ...]:
+def no_trace_headers(_: InboundRequest) -> tuple[Header, ...]:
     return ()
 
 
@@ -69,67 +69,70 @@ class Pipeline:
     def __init__(
         self,
         directory: KeyDirectory,
-        throttle: Throttle,
-        entrance: Entrance,
+        auth_failures: AuthFailureLimiter,
+        admission_control: AdmissionControl,
         budgets: Budgets,
-        intake: Intake,
+        upload_parser: UploadParser,
         relay: Relay,
         ledger: Ledger,
-        journal: Journal,
+        journal: RequestObserver,
         upstream: str,
-        onward: Callable[[Call], tuple[Header, ...]] = nothing_onward,
+        trace_headers: Callable[[InboundRequest], tuple[Header, ...]] = no_trace_headers,
     ) -> None:
         self._directory = directory
-        self._throttle = throttle
-        self._entrance = entrance
+        self._auth_failures = auth_failures
+        self._admission_control = admission_control
         self._budgets = budgets
-        self._intake = intake
+        self._upload_parser = upload_parser
         self._relay = relay
         self._ledger = ledger
-        self._journal = journal
+        self._observer = journal
         self._upstream = upstream
-        self._onward = onward
+        self._trace_headers = trace_headers
 
-    async def handle(self, call: Call, deliver: Deliver) -> None:
-        """Have the answer to this call delivered; a Refusal for whatever it is refused for."""
-        trail = Trail(call)
+    async def handle(self, call: InboundRequest, deliver: Deliver) -> None:
+        """Have the answer to this call delivered; an APIError for whatever it is refused for."""
+        record = RequestRecord(call)
         try:
-            await self._answer(call, trail, deliver)
+            await self._answer(call, record, deliver)
         except asyncio.CancelledError:  # the gateway stops and its grace is over
-            raise self._refused(trail, errors.shutting_down()) from None
-        except Refusal as refusal:
-            trail.model = refusal.model
-            if trail.caller is not None and trail.permit is None:
-                self._ledger.refuse(trail.caller, call, refusal)
-            refusal.headers = (*refusal.headers, *trail.limits)
-            raise self._refused(trail, refusal) from refusal.__cause__
-        except AnswerCut:
+            raise self._refused(record, errors.shutting_down()) from None
+        except APIError as refusal:
+            record.model = refusal.model
+            if record.caller is not None and record.admission is None:
+                self._ledger.refuse(record.caller, call, refusal)
+            refusal.headers = (*refusal.headers, *record.limits)
+            raise self._refused(record, refusal) from refusal.__cause__
+        except StreamAborted:
             raise
         except Exception:
             _log.exception("request %s ended in an error of the gateway", call.id)
-            raise self._refused(trail, errors.internal_error()) from None
+            raise self._refused(record, errors.internal_error()) from None
         finally:
-            self._journal.request(trail)
+            self._observer.request(record)
 
-    def _refused(self, trail: Trail, refusal: Refusal) -> Refusal:
+    def _refused(self, record: RequestRecord, refusal: APIError) -> APIError:
         """The refusal with which a request ends; whatever it is, nobody repeats what is charged already."""
-        trail.status, trail.error = refusal.status, refusal.code
-        outcome = trail.account.outcome if trail.account is not None else None
-        return refusal.without_retry() if outcome is not None and outcome.charged else refusal
+        record.status, record.error = refusal.status, refusal.code
+        result = record.account.result if record.account is not None else None
+        return refusal.without_retry() if result is not None and result.charged else refusal
 
-    async def _answer(self, call: Call, trail: Trail, deliver: Deliver) -> None:
-        with self._throttle.watching(call.id, call.address, time.monotonic_ns()):
-            trail.caller = caller = await auth.identify(call.headers, self._directory, now_ms())
-        trail.limits = self._entrance.paced(caller, time.monotonic_ns(), call.received_ms)
-        with self._entrance.slot(call, caller) as slot, closing(await self._intake.read(call, caller, slot)) as upload:
-            trail.read = time.monotonic()
-            trail.permit = permit = admission.admit(
-                call, caller, slot, upload, self._upstream, self._budgets, self._ledger, now_ms()
+    async def _answer(self, call: InboundRequest, record: RequestRecord, deliver: Deliver) -> None:
+        with self._auth_failures.watching(call.id, call.address, time.monotonic_ns()):
+            record.caller = caller = await authentication.identify(call.headers, self._directory, now_ms())
+        record.limits = self._admission_control.check_rate(caller, time.monotonic_ns(), call.received_ms)
+        with (
+            self._admission_control.lease(call, caller) as lease,
+            closing(await self._upload_parser.read(call, caller, lease)) as upload,
+        ):
+            record.read = time.monotonic()
+            record.admission = admission = reservation.admit(
+                call, caller, lease, upload, self._upstream, self._budgets, self._ledger, now_ms()
             )
-            form = self._relay.form(upload, permit)
-            async with Account(permit, upload, form, self._ledger, call.began) as account:
-                trail.account = account
-                async with self._relay.exchange(form, call.task, self._onward(call)) as reply:
+            form = self._relay.form(upload, admission)
+            async with Settlement(admission, upload, form, self._ledger, call.began) as account:
+                record.account = account
+                async with self._relay.exchange(form, call.task, self._trace_headers(call)) as reply:
                     answer = await account.answer(reply)
-                    trail.status, trail.replied = answer.status, time.monotonic()
-                    await deliver(Answer(answer.status, (*answer.headers, *trail.limits), answer.body))
+                    record.status, record.replied = answer.status, time.monotonic()
+                    await deliver(CallerResponse(answer.status, (*answer.headers, *record.limits), answer.body))

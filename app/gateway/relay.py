@@ -2,11 +2,11 @@
 
 from app.config import Task, TimeoutSettings
 from app.errors import Header
-from app.gateway.admission import Permit
-from app.gateway.exchange import Exchange, Line
-from app.gateway.intake import Spools, Upload
-from app.gateway.outbound import OutboundForm
-from app.gateway.provider import Provider
+from app.gateway.attempt import UpstreamAttempt, UpstreamContext
+from app.gateway.reservation import Admission
+from app.gateway.upload import Spools, Upload
+from app.gateway.upstream_body import UpstreamBody
+from app.gateway.upstream_port import UpstreamClient
 from app.policy.quota import Quota
 
 
@@ -14,13 +14,13 @@ class Relay:
     """The stage."""
 
     def __init__(
-        self, provider: Provider, framing: str, timeouts: TimeoutSettings, spools: Spools, answers: Quota
+        self, provider: UpstreamClient, framing: str, timeouts: TimeoutSettings, spools: Spools, answers: Quota
     ) -> None:
-        self._line = Line(provider, framing, timeouts, spools, answers)
+        self._line = UpstreamContext(provider, framing, timeouts, spools, answers)
 
-    def form(self, upload: Upload, permit: Permit) -> OutboundForm:
-        return OutboundForm(upload, permit, self._line.timeouts)
+    def form(self, upload: Upload, admission: Admission) -> UpstreamBody:
+        return UpstreamBody(upload, admission, self._line.timeouts)
 
-    def exchange(self, form: OutboundForm, task: Task, onward: tuple[Header, ...] = ()) -> Exchange:
-        """The exchange that sends this form, and `onward` among its headers."""
-        return Exchange(self._line, form, task, onward)
+    def exchange(self, form: UpstreamBody, task: Task, trace_headers: tuple[Header, ...] = ()) -> UpstreamAttempt:
+        """The exchange that sends this form, and `trace_headers` among its headers."""
+        return UpstreamAttempt(self._line, form, task, trace_headers)

@@ -46,7 +46,7 @@ class Window(StrEnum):
     TOTAL = "total"
 
 
-class Verdict(StrEnum):
+class BudgetDecision(StrEnum):
     ADMIT = "admit"
     SPENT = "spent"
     RESERVED = "reserved"
@@ -111,16 +111,16 @@ def amount_text(amount: int, unit: Unit) -> str:
     return f"{(Decimal(amount) / MS_PER_MINUTE).quantize(_FINEST_MINUTE).normalize():f}"
 
 
-def judge(limit: int, settled: int, held: int, bound: int) -> Verdict:
+def decide(limit: int, settled: int, held: int, bound: int) -> BudgetDecision:
     """Whether a request that may cost `bound` is admitted while those in flight hold `held` together.
 
     For a request that raises its hold to `bound`, `held` is what the others hold.
     """
     if settled >= limit:
-        return Verdict.SPENT
+        return BudgetDecision.SPENT
     if held == 0 or settled + held + bound <= limit:
-        return Verdict.ADMIT
-    return Verdict.RESERVED
+        return BudgetDecision.ADMIT
+    return BudgetDecision.RESERVED
 
 
 def first_day(window: Window, now_ms: int) -> date:

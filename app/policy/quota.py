@@ -20,7 +20,7 @@ class Quota:
         self.used = 0
 
     def take(self, caller: str, size: int) -> None:
-        """Count these bytes as held; Refusal 503 if there is no room for them."""
+        """Count these bytes as held; APIError 503 if there is no room for them."""
         own = self._by_caller.get(caller, 0)
         if 4 * (own + size) > 3 * (self._total - self.used + own):
             raise errors.overloaded(f"{self._what}, or your share of it, is full")
@@ -37,7 +37,7 @@ class Quota:
             del self._by_caller[caller]
 
 
-class Held:
+class QuotaShare:
     """What one request holds of a quota; `free` bytes of it do not count. To be released on every way out."""
 
     __slots__ = ("_caller", "_free", "_quota", "_taken")
@@ -49,7 +49,7 @@ class Held:
         self._taken = 0
 
     def resize(self, size: int) -> None:
-        """Hold so many bytes from now on; Refusal 503 if there is no room for them.
+        """Hold so many bytes from now on; APIError 503 if there is no room for them.
 
         A refused request is over and holds nothing any more, so that of many that grow at once some can go on.
         """

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from app import errors
-from app.errors import Header, Refusal
+from app.errors import APIError, Header
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 100
@@ -21,7 +21,7 @@ _VERSIONS = frozenset({"1.0", "1.1"})
 _HOST = re.compile(rb"([0-9A-Za-z._~-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{0,5})?")
 
 
-def fault_of(version: str, target: bytes, headers: Sequence[Header], tunnel: bool = False) -> Refusal | None:
+def fault_of(version: str, target: bytes, headers: Sequence[Header], tunnel: bool = False) -> APIError | None:
     """What is wrong with the head of a request, or None. Names are in lower case.
 
     `tunnel`: the parser takes what follows for another protocol, as after CONNECT.
@@ -54,7 +54,7 @@ def fault_of(version: str, target: bytes, headers: Sequence[Header], tunnel: boo
     return None
 
 
-def too_large() -> Refusal:
+def too_large() -> APIError:
     """The refusal of a head beyond the limits, whole or not."""
     return errors.head_too_large(MAX_HEAD_BYTES, MAX_HEADERS)
 
@@ -64,7 +64,7 @@ def most_chunks(size: int) -> int:
     return FREE_CHUNKS + size // BYTES_PER_CHUNK
 
 
-def chunks_too_small() -> Refusal:
+def chunks_too_small() -> APIError:
     return errors.bad_request(
         f"The chunks of the body are too small: send at least {BYTES_PER_CHUNK} bytes in a chunk, on average."
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.adapters.spool import FileSpool, SpoolFolder
-from app.errors import Refusal
+from app.errors import APIError
 
 MIB = 1024 * 1024
 
@@ -62,7 +62,7 @@ def test_one_caller_leaves_space_for_another(tmp_path: Path) -> None:
         first = [opened(spools, "a") for _ in range(3)]
         for spool in first[:2]:
             await spool.write(b"x" * 370)
-        with pytest.raises(Refusal, match="or your share of it, is full"):
+        with pytest.raises(APIError, match="or your share of it, is full"):
             await first[2].write(b"x" * 370)
         other = opened(spools, "b")
         await other.write(b"x" * 190)
@@ -122,7 +122,7 @@ def test_a_disk_that_takes_no_more_is_a_refusal(tmp_path: Path) -> None:
         await at_replay.write(b"x" * 90_000)
         with files_no_larger_than(120_000):
             for doing in (at_once.write(b"x" * 300_000), replayed(at_replay)):
-                with pytest.raises(Refusal) as caught:
+                with pytest.raises(APIError) as caught:
                     await doing
                 assert (caught.value.status, caught.value.code) == (503, "overloaded")
             at_once.close()

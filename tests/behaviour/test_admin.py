@@ -96,7 +96,7 @@ def test_every_route_is_described(gateway: GatewayProcess) -> None:
 
 
 def test_the_life_of_a_caller(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
-    terms: dict[str, Any] = {
+    policy: dict[str, Any] = {
         "models": ["whisper-1"],
         "tasks": ["transcribe"],
         "rpm": 600,
@@ -105,11 +105,11 @@ def test_the_life_of_a_caller(upstream: ScriptedUpstream, gateway: GatewayProces
         "budgets": ["5usd/day"],
         "tags": {"team": "search"},
     }
-    created = gateway.admin("POST", "/callers", {"caller": "alice", "expires_in_hours": 24, **terms})
+    created = gateway.admin("POST", "/callers", {"caller": "alice", "expires_in_hours": 24, **policy})
     assert created.status_code == 201
     first = created.json()["key"]
     assert apikey.well_formed(first)
-    assert (created.json()["caller"], created.json()["terms"]) == ("alice", terms)
+    assert (created.json()["caller"], created.json()["terms"]) == ("alice", policy)
     (key,) = created.json()["keys"]
     assert (key["state"], key["last4"]) == ("good", first[-4:])
     assert moment(key["expires_at"]) - moment(key["created_at"]) == pytest.approx(24 * 3_600, abs=1)
@@ -117,7 +117,7 @@ def test_the_life_of_a_caller(upstream: ScriptedUpstream, gateway: GatewayProces
     assert gateway.transcribe(first, SILENCE).status_code == 200
 
     changed = gateway.admin("PATCH", "/callers/alice", {"rpm": None, "burst": None, "concurrency": 9}).json()
-    kept = {part: value for part, value in terms.items() if part not in ("rpm", "burst")}
+    kept = {part: value for part, value in policy.items() if part not in ("rpm", "burst")}
     assert changed["terms"] == kept | {"concurrency": 9}
     assert "x-ratelimit-limit-requests" not in gateway.transcribe(first, SILENCE).headers
 
@@ -144,7 +144,7 @@ def test_the_life_of_a_caller(upstream: ScriptedUpstream, gateway: GatewayProces
     entries = gateway.admin("GET", "/audit?limit=5").json()["data"]
     assert [entry["action"] for entry in entries] == ["revoke", "revoke", "rotate", "update", "create"]
     assert {entry["actor"] for entry in entries} == {"admin-api"}
-    assert (entries[3]["before"], entries[3]["after"]) == (terms, changed["terms"])
+    assert (entries[3]["before"], entries[3]["after"]) == (policy, changed["terms"])
 
     answers = [gateway.admin("GET", path).text for path in ("/callers", "/callers/alice", "/usage", "/audit")]
     for secret in (first, second, ADMIN_KEY, apikey.digest(first)):

@@ -197,8 +197,8 @@ def test_a_notice_is_not_posted_at_every_look_while_the_ledger_cannot_be_written
         for number in (1, 2):
             insert_notice(gateway, f"marker-{number}", number * 1_500)
         receiver.wait_for("marker-2", 1)
-        for notice in {document["id"] for document in receiver.documents("alice")}:
-            times = [moment for each, moment in receiver.arrivals if each == notice]
+        for alert in {document["id"] for document in receiver.documents("alice")}:
+            times = [moment for each, moment in receiver.arrivals if each == alert]
             if not statuses:
                 assert len(times) == 1
             assert all(later - earlier > 1.9 for earlier, later in pairwise(times))

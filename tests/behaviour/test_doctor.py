@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from app.offline import SAMPLE
+from app.demo import SAMPLE
 from tests.stubs.certificate import certificate, serving
 from tests.stubs.gateway import PROVIDER_KEY, GatewayProcess, free_port
 from tests.stubs.upstream import Exchange, Reply, ScriptedUpstream, error_answer, json_answer

@@ -14,7 +14,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from app.api.edge import HEALTH_PATHS
+from app.api.request_id import HEALTH_PATHS
 from tests.stubs import canary
 from tests.stubs.gateway import ADMIN_KEY, GatewayProcess
 from tests.stubs.upstream import ScriptedUpstream

@@ -111,12 +111,12 @@ def test_models_prices_and_limits_are_new_with_the_next_request(
     gateway: ReloadableGateway, upstream: ScriptedUpstream
 ) -> None:
     assert gateway.transcribe(gateway.key, SILENCE, model="own").json()["error"]["code"] == "model_not_found"
-    gateway.write(MODEL.format(id="own", upstream="theirs", price="0.006"), terms="rpm = 60\nburst = 2")
+    gateway.write(MODEL.format(id="own", upstream="theirs", price="0.006"), policy="rpm = 60\nburst = 2")
     gateway.reload()
     first = gateway.transcribe(gateway.key, SILENCE, model="own")
     assert (first.status_code, first.headers["x-ratelimit-limit-requests"]) == (200, "60")
     assert upstream.journal[0].field("model") == "theirs"
-    gateway.write(MODEL.format(id="own", upstream="theirs", price="0.012"), terms="rpm = 60\nburst = 2")
+    gateway.write(MODEL.format(id="own", upstream="theirs", price="0.012"), policy="rpm = 60\nburst = 2")
     gateway.reload()
     second = gateway.transcribe(gateway.key, SILENCE, model="own")
     costs = [gateway.row(answer.headers["x-request-id"])["cost_nano_usd"] for answer in (first, second)]
@@ -124,7 +124,7 @@ def test_models_prices_and_limits_are_new_with_the_next_request(
 
 
 def test_a_rate_is_not_forgotten(gateway: ReloadableGateway) -> None:
-    gateway.write(terms="rpm = 1\nburst = 1")
+    gateway.write(policy="rpm = 1\nburst = 1")
     gateway.reload()
     assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
     gateway.reload()
@@ -137,9 +137,9 @@ def test_a_rate_is_not_forgotten(gateway: ReloadableGateway) -> None:
     ids=["concurrency", "hold"],
 )
 def test_what_is_in_flight_is_still_counted(
-    terms: str, code: str, gateway: ReloadableGateway, upstream: ScriptedUpstream
+    policy: str, code: str, gateway: ReloadableGateway, upstream: ScriptedUpstream
 ) -> None:
-    gateway.write(terms=terms)
+    gateway.write(policy=policy)
     gateway.reload()
     gate = threading.Event()
     upstream.reply(json_answer("late").but(gate=gate))
@@ -172,16 +172,16 @@ def test_no_request_sees_parts_of_both(gateway: ReloadableGateway, upstream: Scr
 
 
 def test_shares_of_budgets_are_new_for_the_holds_from_then_on(gateway: ReloadableGateway) -> None:
-    terms = "budgets = ['0.01usd']"
+    policy = "budgets = ['0.01usd']"
     for threshold, told in ((1000, 0), (1, 1)):
-        gateway.write(f"[alerts]\nthresholds = [{threshold}]", terms)
+        gateway.write(f"[alerts]\nthresholds = [{threshold}]", policy)
         gateway.reload()
         for _ in range(3):
             assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
-        assert notices(gateway, told) == told
+        assert alerts(gateway, told) == told
 
 
-def notices(gateway: ReloadableGateway, expected: int) -> int:
+def alerts(gateway: ReloadableGateway, expected: int) -> int:
     """How many notices the log has, once it has so many or some time has passed."""
     deadline = time.monotonic() + (30 if expected else 2)
     while True:

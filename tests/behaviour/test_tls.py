@@ -25,9 +25,9 @@ class TlsGateway(ReloadableGateway):
         self.host = f"https://127.0.0.1:{self.port}"
         self.base_url = f"{self.host}/v1"
 
-    def settings(self, more: str = "", terms: str = "", key_file: Path | None = None) -> str:
+    def settings(self, more: str = "", policy: str = "", key_file: Path | None = None) -> str:
         files = f'[tls]\ncertificate_file = "{self.tls / "certificate.pem"}"\nkey_file = "{self.tls / "key.pem"}"\n'
-        return super().settings(more + files, terms, key_file)
+        return super().settings(more + files, policy, key_file)
 
     def shown(self) -> bytes:
         """The certificate that a new connection is shown, as DER."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.ledger import Database
+from app.adapters.sqlite import Database
 from tests.faults.test_storage import as_nobody
 from tests.stubs.gateway import GatewayProcess
 

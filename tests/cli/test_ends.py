@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.ledger import Database
+from app.adapters.sqlite import Database
 from app.cli.progress import Bar
-from tests.adapters.ledger.test_export import FILL, MANY
+from tests.adapters.sqlite.test_export import FILL, MANY
 from tests.stubs.gateway import COMMAND, clean_environment
 from tests.stubs.terminal import on_terminal
 

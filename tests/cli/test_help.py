@@ -13,8 +13,8 @@ from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from app.cli import app
-from app.cli.ending import STATUSES
-from tests.adapters.ledger.older import old_ledger
+from app.cli.exit_codes import STATUSES
+from tests.adapters.sqlite.older import old_ledger
 from tests.cli.test_keys import run
 from tests.contract.test_docs import understood
 from tests.stubs.gateway import clean_environment

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app import __version__
-from app.adapters.ledger import Database
+from app.adapters.sqlite import Database
 from app.cli import app
 
 

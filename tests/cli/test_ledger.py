@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.ledger import Database
-from app.gateway.accounting import State
-from tests.adapters.ledger.entries import hold, record, rows, writing
+from app.adapters.sqlite import Database
+from app.gateway.settlement import State
+from tests.adapters.sqlite.entries import hold, record, rows, writing
 from tests.cli.test_keys import run
 
 

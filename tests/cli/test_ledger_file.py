@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from app.adapters.ledger import Database
-from app.adapters.ledger.migration import migrate
-from app.adapters.ledger.schema import VERSION
-from tests.adapters.ledger.entries import rows
-from tests.adapters.ledger.older import old_ledger
+from app.adapters.sqlite import Database
+from app.adapters.sqlite.migration import migrate
+from app.adapters.sqlite.schema import VERSION
+from tests.adapters.sqlite.entries import rows
+from tests.adapters.sqlite.older import old_ledger
 from tests.behaviour.test_keys import wait_for_more
 from tests.behaviour.test_kill import SILENCE
 from tests.cli.test_keys import run

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from app.adapters.ledger.migration import migrate
+from app.adapters.sqlite.migration import migrate
 from app.cli.tables import Format, rendered
-from tests.adapters.ledger.older import old_ledger
+from tests.adapters.sqlite.older import old_ledger
 from tests.cli.test_keys import run
 from tests.stubs.terminal import Ended, on_terminal
 

@@ -12,9 +12,9 @@ from app.config import (
     load,
 )
 from app.policy.budget import Budget, Unit, Window
+from app.policy.caller_policy import CallerPolicy
 from app.policy.pricing import FREE, Price
-from app.policy.ratelimit import Rate
-from app.policy.terms import Terms
+from app.policy.rate_limit import Rate
 from app.units import NanoUSD
 from tests.config.files import CALLER, SECTIONS, UPSTREAM, model, written
 
@@ -51,7 +51,7 @@ def test_the_urls_of_an_upstream(tmp_path: Path) -> None:
 
 
 def test_the_terms_of_a_caller_of_the_file_are_those_of_a_caller_of_the_ledger(tmp_path: Path) -> None:
-    terms = """
+    policy = """
 models = ["whisper-1"]
 tasks = ["transcribe"]
 rpm = 60
@@ -60,8 +60,8 @@ concurrency = 8
 budgets = ["50usd/month", "600min/day", "1000000tokens/week", "20usd"]
 tags = { team = "search" }
 """
-    (caller,) = load(written(tmp_path, CALLER + terms), {}).callers
-    assert caller.terms == Terms(
+    (caller,) = load(written(tmp_path, CALLER + policy), {}).callers
+    assert caller.policy == CallerPolicy(
         models=frozenset({"whisper-1"}),
         tasks=frozenset({"transcribe"}),
         rpm=60,
@@ -75,15 +75,15 @@ tags = { team = "search" }
         ),
         tags=(("team", "search"),),
     )
-    assert load(written(tmp_path, CALLER), {}).callers[0].terms == Terms()
+    assert load(written(tmp_path, CALLER), {}).callers[0].policy == CallerPolicy()
 
 
 def test_limits_hold_for_callers_whose_terms_state_none(tmp_path: Path) -> None:
-    defaults = load(written(tmp_path, "[limits]\nrpm = 60\nburst = 5\nconcurrency = 8"), {}).limits.terms
-    assert Terms().over(defaults) == Terms(rpm=60, burst=5, concurrency=8)
-    own = Terms(rpm=30).over(defaults)
+    defaults = load(written(tmp_path, "[limits]\nrpm = 60\nburst = 5\nconcurrency = 8"), {}).limits.policy
+    assert CallerPolicy().over(defaults) == CallerPolicy(rpm=60, burst=5, concurrency=8)
+    own = CallerPolicy(rpm=30).over(defaults)
     assert (own.rate, own.concurrency) == (Rate(30, 30), 8)
-    assert Terms().over(load(None, {}).limits.terms) == Terms()
+    assert CallerPolicy().over(load(None, {}).limits.policy) == CallerPolicy()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from app import config
-from app.adapters.telemetry.lines import STOP_SECONDS
+from app.adapters.telemetry.log_writer import STOP_SECONDS
 from app.main import LAST_SECONDS
 from tests.contract import dockerfile
 from tests.contract.test_docs import understood

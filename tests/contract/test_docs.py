@@ -14,12 +14,12 @@ from fastapi.routing import APIRoute
 from pydantic import SecretStr
 from typer.core import TyperGroup
 
-from app.adapters.ledger.schema import TABLES
+from app.adapters.sqlite.schema import TABLES
 from app.api.admin import admin_router
 from app.cli import app as command_line
-from app.gateway.report import Grouping
-from app.gateway.throttle import Throttle
-from app.policy.terms import Terms
+from app.gateway.auth_failures import AuthFailureLimiter
+from app.policy.caller_policy import CallerPolicy
+from app.services.usage import Grouping
 from tests.contract.tree import ROOT, documents, is_variable, settings, text_files, variables_in
 from tests.system import tools
 
@@ -261,19 +261,19 @@ def test_the_programs_of_the_page_of_clients_are_the_files_that_the_tests_run() 
 
 def test_the_table_of_terms_is_complete() -> None:
     table = re.findall(r"^\| `(\w+)` \|", CALLERS.read_text("utf-8"), re.MULTILINE)
-    assert table == [field.name for field in fields(Terms)]
+    assert table == [field.name for field in fields(CallerPolicy)]
 
 
 def test_the_options_of_the_terms_are_those_of_the_commands() -> None:
     told = set(re.findall(r"^\| `\w+` \| `(--[a-z]+)`", CALLERS.read_text("utf-8"), re.MULTILINE))
-    assert told == {f"--{field.name}".removesuffix("s") for field in fields(Terms)}
+    assert told == {f"--{field.name}".removesuffix("s") for field in fields(CallerPolicy)}
     assert all(understood(["keys", command, "x", option, "1"]) for command in ("create", "update") for option in told)
 
 
 def test_the_table_of_admin_routes_is_complete() -> None:
     async def unused(*_: Any) -> Any: ...
 
-    routes = admin_router(SecretStr("unused"), Throttle(1), unused, unused, unused, unused).routes
+    routes = admin_router(SecretStr("unused"), AuthFailureLimiter(1), unused, unused, unused, unused).routes
     made = {
         f"{method} {route.path}" for route in routes if isinstance(route, APIRoute) for method in route.methods or ()
     }
@@ -307,7 +307,7 @@ def test_the_example_that_checks_a_webhook_does_so() -> None:
 
 
 def error_codes() -> set[str]:
-    """The codes of every Refusal that the gateway makes, where the call names it or a table of the module does."""
+    """The codes of every APIError that the gateway makes, where the call names it or a table of the module does."""
     made: set[str] = set()
     for file in (ROOT / "app" / "errors.py", *(ROOT / "app" / "api").glob("*.py")):
         tree = ast.parse(file.read_text("utf-8"))

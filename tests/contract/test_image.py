@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from app import __version__, config
-from app.adapters.telemetry.lines import STOP_SECONDS
+from app.adapters.telemetry.log_writer import STOP_SECONDS
 from app.healthcheck import Address, address
 from app.main import LAST_SECONDS
 from tests.contract import dockerfile

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from app.wire.container import HEAD_BYTES, AudioMeter, Container, Sniffer
+from app.wire.media import HEAD_BYTES, AudioMeter, Container, Sniffer
 from app.wire.multipart import MultipartReader
 from app.wire.sse import EventSplitter
 from tests.audio import make
-from tests.wire.container.parts import box, chunk, element, id3, is_close, measure, page, split
+from tests.wire.media.parts import box, chunk, element, id3, is_close, measure, page, split
 
 SIZE = 128 * 1024
 

@@ -11,7 +11,7 @@ from tests.stubs.gateway import GatewayProcess
 from tests.stubs.raw import Part, chunked, multipart
 from tests.stubs.scrape import Scrape, wait_for_scrape
 from tests.stubs.upstream import ScriptedUpstream
-from tests.wire.container.parts import id3, noise
+from tests.wire.media.parts import id3, noise
 
 MP3 = (b"\xff\xfb\x90\xc4" + bytes(413)) * 40
 FLAC = b"fLaC\x80\0\0\x22" + bytes(10) + (16_000 << 44 | 15 << 36).to_bytes(8, "big") + bytes(16) + noise(3_000)

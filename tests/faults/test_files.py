@@ -5,14 +5,14 @@ from collections.abc import Callable
 
 import pytest
 
-from app.wire.container import FORMATS
+from app.wire.media import FORMATS
 from tests.audio import make
 from tests.behaviour.caller import CLIP, begin, connect, error_of, form, post, request_id
 from tests.faults.outcomes import counts_refusals, refused
 from tests.stubs.gateway import GatewayProcess
 from tests.stubs.raw import chunked, multipart
 from tests.stubs.upstream import ScriptedUpstream
-from tests.wire.container.parts import box, chunk, element, id3, noise, page
+from tests.wire.media.parts import box, chunk, element, id3, noise, page
 
 WHISPER_NANO_USD_A_SECOND = 100_000
 

@@ -6,7 +6,7 @@ from tests.audio import duration
 from tests.behaviour.caller import form, post, request_id
 from tests.stubs.gateway import GatewayProcess
 from tests.stubs.upstream import ScriptedUpstream
-from tests.wire.container.lies import LIES
+from tests.wire.media.lies import LIES
 
 ROWS = {"ogg": "K154", "webm": "K155", "flac": "K156", "mp4": "K157", "wav": "K158", "mp3": "K159", "mpeg": "K160"}
 NANO_USD_A_SECOND = 100_000

@@ -120,7 +120,7 @@ def test_G119_the_command_that_reloads_says_why(name: str, gateway: ReloadableGa
 
 
 def test_G119_a_file_that_is_written_on_is_taken_in_when_it_is_whole(gateway: ReloadableGateway) -> None:
-    whole = gateway.settings(terms="rpm = 1\nburst = 1")
+    whole = gateway.settings(policy="rpm = 1\nburst = 1")
     with gateway.config.open("w") as file:
         file.write(whole[: whole.index("key_sha256") + 20])
         file.flush()

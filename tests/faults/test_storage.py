@@ -17,7 +17,7 @@ from time import monotonic, sleep
 import httpx
 import pytest
 
-from app.adapters.ledger.schema import APPLICATION_ID, VERSION
+from app.adapters.sqlite.schema import APPLICATION_ID, VERSION
 from tests.behaviour.caller import CLIP, connect, error_of, fence, form, post, post_bytes, request_id, wait_for_text
 from tests.faults.asking import PATIENCE, STREAM, Asking
 from tests.faults.disks import Disk, FailingCalls, FullFileSystem, LimitedFiles, small_file_system

@@ -16,27 +16,27 @@ from typing import Any
 import pytest
 
 from app import config
-from app.adapters.ledger import Database, LedgerReader, LedgerWriter
 from app.adapters.spool import SpoolFolder
+from app.adapters.sqlite import Database, LedgerReader, LedgerWriter
 from app.adapters.telemetry import LineWriter
-from app.adapters.telemetry.journal import RequestJournal
-from app.adapters.upstream import HttpProvider
+from app.adapters.telemetry.request_log import RequestLog
+from app.adapters.upstream import HttpUpstreamClient
 from app.callers import configured_keys
-from app.errors import Refusal
-from app.gateway.accounting import Answer
-from app.gateway.auth import KeyDirectory
+from app.errors import APIError
+from app.gateway.admission_control import AdmissionControl
+from app.gateway.auth_failures import AuthFailureLimiter
+from app.gateway.authentication import KeyDirectory
 from app.gateway.budgets import Budgets
-from app.gateway.call import Call
-from app.gateway.entry import Entrance
-from app.gateway.intake import Intake
-from app.gateway.limits import Limits
-from app.gateway.pipeline import Journal, Pipeline, Trail
+from app.gateway.inbound_request import InboundRequest
+from app.gateway.pipeline import Pipeline, RequestObserver, RequestRecord
+from app.gateway.rate_limiter import RateLimiter
 from app.gateway.relay import Relay
-from app.gateway.throttle import Throttle
+from app.gateway.settlement import CallerResponse
+from app.gateway.upload import UploadParser
+from app.policy.caller_policy import CallerPolicy
 from app.policy.quota import Quota
-from app.policy.terms import Terms
 from app.wire.headers import Headers
-from tests.adapters.ledger.entries import BOUND, hold, writing
+from tests.adapters.sqlite.entries import BOUND, hold, writing
 from tests.audio import make
 from tests.behaviour.caller import CLIP, FORM, error_of, form, post, request_id
 from tests.faults.asking import STREAM, Asking
@@ -180,12 +180,12 @@ def test_N242_a_request_cut_off_while_its_settlement_is_written_is_not_to_be_rep
 
 
 class NoJournal:
-    def request(self, trail: Trail) -> None:
+    def request(self, record: RequestRecord) -> None:
         pass
 
 
 @asynccontextmanager
-async def running_pipeline(gateway: GatewayProcess, journal: Journal) -> AsyncIterator[Pipeline]:
+async def running_pipeline(gateway: GatewayProcess, journal: RequestObserver) -> AsyncIterator[Pipeline]:
     """The stages of a gateway with these settings, in this process."""
     settings = config.load(gateway.config, gateway.environment)
     reader = LedgerReader(database := Database(gateway.ledger))
@@ -194,17 +194,17 @@ async def running_pipeline(gateway: GatewayProcess, journal: Journal) -> AsyncIt
         Budgets(reader),
         SpoolFolder(gateway.folder, 1 << 20, 1 << 20, 1 << 20),
     )
-    provider = HttpProvider(settings.upstream, settings.upstream.api_key(gateway.environment), settings.timeouts)
+    provider = HttpUpstreamClient(settings.upstream, settings.upstream.api_key(gateway.environment), settings.timeouts)
     ledger.open()
     ledger.start()
     await provider.open()
     try:
         yield Pipeline(
-            KeyDirectory(configured_keys(settings, gateway.environment), reader, Terms()),
-            Throttle(10),
-            Entrance(10, 1 << 20, Limits(), budgets, Quota(1 << 20, "text")),
+            KeyDirectory(configured_keys(settings, gateway.environment), reader, CallerPolicy()),
+            AuthFailureLimiter(10),
+            AdmissionControl(10, 1 << 20, RateLimiter(), budgets, Quota(1 << 20, "text")),
             budgets,
-            Intake(settings.models, 1 << 20, spools),
+            UploadParser(settings.models, 1 << 20, spools),
             Relay(provider, "chunked", settings.timeouts, spools, Quota(1 << 20, "answers")),
             ledger,
             journal,
@@ -216,7 +216,7 @@ async def running_pipeline(gateway: GatewayProcess, journal: Journal) -> AsyncIt
         reader.close()
 
 
-async def failing_delivery(_: Answer) -> None:
+async def failing_delivery(_: CallerResponse) -> None:
     raise RuntimeError("as an error of the gateway's own would")
 
 
@@ -226,11 +226,11 @@ def test_N243_an_error_of_the_gateway_once_the_request_may_have_been_billed_is_n
     async def body() -> AsyncIterator[bytes]:
         yield multipart(form())
 
-    async def refused(gateway: GatewayProcess) -> Refusal:
+    async def refused(gateway: GatewayProcess) -> APIError:
         headers = Headers([(b"authorization", gateway.key.encode()), (b"content-type", FORM[1].encode())])
         async with running_pipeline(gateway, NoJournal()) as pipeline:
-            with pytest.raises(Refusal) as caught:
-                await pipeline.handle(Call("req_1", "transcribe", headers, body(), 0), failing_delivery)
+            with pytest.raises(APIError) as caught:
+                await pipeline.handle(InboundRequest("req_1", "transcribe", headers, body(), 0), failing_delivery)
         return caught.value
 
     with ScriptedUpstream() as upstream:
@@ -245,20 +245,20 @@ def test_N243_an_error_of_the_gateway_once_the_request_may_have_been_billed_is_n
 @pytest.mark.parametrize("received_ms", [0, 4_102_444_800_000], ids=["clock went ahead", "clock went back"])
 def test_durations_do_not_follow_a_wall_clock_that_steps(tmp_path: Path, received_ms: int) -> None:
     """The clock steps by decades while the request is under way."""
-    answers: list[Answer] = []
+    answers: list[CallerResponse] = []
 
     async def body() -> AsyncIterator[bytes]:
         yield multipart(form())
 
-    async def deliver(answer: Answer) -> None:
+    async def deliver(answer: CallerResponse) -> None:
         answers.append(answer)
 
     async def answered(gateway: GatewayProcess, log: io.StringIO) -> None:
         headers = Headers([(b"authorization", gateway.key.encode()), (b"content-type", FORM[1].encode())])
         lines = LineWriter(log)
         lines.start()
-        async with running_pipeline(gateway, RequestJournal(lines)) as pipeline:
-            await pipeline.handle(Call("req_1", "transcribe", headers, body(), received_ms), deliver)
+        async with running_pipeline(gateway, RequestLog(lines)) as pipeline:
+            await pipeline.handle(InboundRequest("req_1", "transcribe", headers, body(), received_ms), deliver)
         lines.stop()
 
     with ScriptedUpstream() as upstream:

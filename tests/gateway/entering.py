@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator, Sequence
 
-from app.gateway.budgets import Budgets, Days, Spent
-from app.gateway.call import Call
-from app.gateway.entry import Entrance
-from app.gateway.limits import Limits
+from app.gateway.admission_control import AdmissionControl
+from app.gateway.budgets import Budgets, ClosedUsage, Days
+from app.gateway.inbound_request import InboundRequest
+from app.gateway.rate_limiter import RateLimiter
 from app.policy.budget import NOTHING
 from app.policy.quota import Quota
 from app.wire.headers import Header, Headers
@@ -15,12 +15,14 @@ FORM = (b"content-type", b"multipart/form-data; boundary=abc")
 
 
 class NothingSpent:
-    def spent(self, caller: str, periods: Sequence[Days]) -> Spent:
-        return Spent((NOTHING,) * len(periods), 0)
+    def spent(self, caller: str, periods: Sequence[Days]) -> ClosedUsage:
+        return ClosedUsage((NOTHING,) * len(periods), 0)
 
 
-def entrance_for(requests: int, limits: Limits | None = None) -> Entrance:
-    return Entrance(requests, MAX_FILE_BYTES, limits or Limits(), Budgets(NothingSpent(), ()), Quota(1 << 20, ""))
+def admission_control_for(requests: int, limits: RateLimiter | None = None) -> AdmissionControl:
+    return AdmissionControl(
+        requests, MAX_FILE_BYTES, limits or RateLimiter(), Budgets(NothingSpent(), ()), Quota(1 << 20, "")
+    )
 
 
 async def untouched() -> AsyncIterator[bytes]:
@@ -28,5 +30,5 @@ async def untouched() -> AsyncIterator[bytes]:
     yield b""
 
 
-def call(*fields: Header) -> Call:
-    return Call("req_1", "transcribe", Headers(fields), untouched(), 0)
+def call(*fields: Header) -> InboundRequest:
+    return InboundRequest("req_1", "transcribe", Headers(fields), untouched(), 0)

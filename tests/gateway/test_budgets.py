@@ -9,11 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from app.errors import Refusal
-from app.gateway.auth import Caller
-from app.gateway.budgets import Budgets, Days, Notice, Reservation, Spent, Sum
+from app.errors import APIError
+from app.gateway.authentication import Caller
+from app.gateway.budgets import BudgetAlert, Budgets, ClosedUsage, Days, Reservation, WindowUsage
 from app.policy.budget import NOTHING, Amounts, Budget, Unit, Window, first_day
-from app.policy.terms import Terms
+from app.policy.caller_policy import CallerPolicy
 from app.units import iso_time
 
 DAY_MS = 86_400_000
@@ -51,10 +51,10 @@ class ModelLedger:
     requests: list[Request] = field(default_factory=list)
     resolutions: int = 0
 
-    def spent(self, caller: str, periods: Sequence[Days]) -> Spent:
+    def spent(self, caller: str, periods: Sequence[Days]) -> ClosedUsage:
         closed = [(day_of(each), each.charge) for each in self.of(caller) if each.charge is not None]
         sums = [summed(charge for at, charge in closed if begun <= at < (ends or date.max)) for begun, ends in periods]
-        return Spent(tuple(sums), self.resolutions)
+        return ClosedUsage(tuple(sums), self.resolutions)
 
     def of(self, caller: str) -> list[Request]:
         return [each for each in self.requests if each.caller.name == caller]
@@ -80,14 +80,14 @@ class BudgetsMachine(RuleBasedStateMachine):
         self.now_ms = BEGIN_MS
         self.ledger = ModelLedger()
         self.budgets = Budgets(self.ledger, THRESHOLDS)
-        self.terms = dict.fromkeys(NAMES, Terms())
-        self.noticed: set[tuple[str, Budget, date, int]] = set()
+        self.policy = dict.fromkeys(NAMES, CallerPolicy())
+        self.alerted: set[tuple[str, Budget, date, int]] = set()
         self.resolved_in_the_past = False
         self.went_back = False
 
     @rule(name=callers, budgets=some_budgets)
     def change_budgets(self, name: str, budgets: tuple[Budget, ...]) -> None:
-        self.terms[name] = Terms(budgets=budgets)
+        self.policy[name] = CallerPolicy(budgets=budgets)
 
     @rule(hours=st.sampled_from([0, 1, 6, 11, 12, 13, 24, 7 * 24, 31 * 24]), less=st.integers(0, 1))
     def pass_time(self, hours: int, less: int) -> None:
@@ -105,7 +105,7 @@ class BudgetsMachine(RuleBasedStateMachine):
             return
         expected, before = self.expected_of_revision(request, bound), request.bound
         if expected is not None:
-            with pytest.raises(Refusal) as caught:
+            with pytest.raises(APIError) as caught:
                 request.reservation.revise(bound, self.now_ms)
             assert caught.value.code == expected
             assert request.reservation.bound == before
@@ -117,13 +117,13 @@ class BudgetsMachine(RuleBasedStateMachine):
     @rule(target=open_requests, name=callers, bound=amounts)
     def reserve(self, name: str, bound: Amounts) -> object:
         caller, expected = self.caller(name), self.expected(name, bound)
-        held_before = {budget: self.naive(name, budget)[1] for budget in caller.terms.budgets}
+        held_before = {budget: self.naive(name, budget)[1] for budget in caller.policy.budgets}
         if expected is not None:
             assert refused(self.budgets, caller, bound, self.now_ms).code == expected
             return multiple()
         request = Request(caller, self.now_ms, bound, self.budgets.reserve(caller, bound, self.now_ms))
         self.ledger.requests.append(request)
-        for budget in caller.terms.budgets:
+        for budget in caller.policy.budgets:
             settled, held = self.naive(name, budget)
             over = settled + held - budget.limit
             assert over <= 0 or (held_before[budget] == 0 and over < bound.of(budget.unit))
@@ -133,7 +133,7 @@ class BudgetsMachine(RuleBasedStateMachine):
     def look_before_the_body(self, name: str) -> None:
         caller = self.caller(name)
         if self.is_spent(name):
-            with pytest.raises(Refusal) as caught:
+            with pytest.raises(APIError) as caught:
                 self.budgets.check_spent(caller, self.now_ms)
             assert caught.value.code == "insufficient_quota"
         else:
@@ -174,7 +174,7 @@ class BudgetsMachine(RuleBasedStateMachine):
             if request.charge is None:
                 request.charge, request.reservation = request.bound, None
         self.budgets = Budgets(self.ledger, THRESHOLDS)
-        self.noticed = set()
+        self.alerted = set()
 
     @invariant()
     def sums_are_conserved(self) -> None:
@@ -184,7 +184,7 @@ class BudgetsMachine(RuleBasedStateMachine):
                 for unit in Unit:
                     each, (settled, held) = sums[window], self.naive(name, Budget(1, unit, window))
                     assert (each.settled.of(unit), each.held.of(unit)) == (settled, held)
-            for budget in self.terms[name].budgets:
+            for budget in self.policy[name].budgets:
                 each, (settled, held) = sums[budget.window], self.naive(name, budget)
                 left = budget.limit - each.settled.of(budget.unit) - each.held.of(budget.unit)
                 assert left + held + settled == budget.limit
@@ -197,11 +197,11 @@ class BudgetsMachine(RuleBasedStateMachine):
             assert all(each.held == NOTHING for name in NAMES for each in self.sums(name).values())
 
     def caller(self, name: str) -> Caller:
-        return Caller(name, "key_1", self.terms[name])
+        return Caller(name, "key_1", self.policy[name])
 
-    def sums(self, name: str) -> Mapping[Window, Sum]:
+    def sums(self, name: str) -> Mapping[Window, WindowUsage]:
         """What a request with no bound and no budget in its way finds."""
-        reservation = self.budgets.reserve(Caller(name, "key_1", Terms()), NOTHING, self.now_ms)
+        reservation = self.budgets.reserve(Caller(name, "key_1", CallerPolicy()), NOTHING, self.now_ms)
         assert reservation.close(NOTHING, self.now_ms) == ()
         return reservation.sums
 
@@ -213,13 +213,13 @@ class BudgetsMachine(RuleBasedStateMachine):
         return settled, sum(each.bound.of(budget.unit) for each in found if each.charge is None)
 
     def is_spent(self, name: str) -> bool:
-        return any(self.naive(name, budget)[0] >= budget.limit for budget in self.terms[name].budgets)
+        return any(self.naive(name, budget)[0] >= budget.limit for budget in self.policy[name].budgets)
 
     def expected(self, name: str, bound: Amounts) -> str | None:
         """The definition, word for word."""
         if self.is_spent(name):
             return "insufficient_quota"
-        for budget in self.terms[name].budgets:
+        for budget in self.policy[name].budgets:
             settled, held = self.naive(name, budget)
             if held and settled + held + bound.of(budget.unit) > budget.limit:
                 return "budget_reserved"
@@ -228,7 +228,7 @@ class BudgetsMachine(RuleBasedStateMachine):
     def expected_of_revision(self, request: Request, bound: Amounts) -> str | None:
         """The same definition, of the budgets of which more is held, in the windows of the request's admission."""
         codes = []
-        for budget in request.caller.terms.budgets:
+        for budget in request.caller.policy.budgets:
             own, wanted = request.bound.of(budget.unit), bound.of(budget.unit)
             settled, held = self.naive(request.caller.name, budget, request.admitted_ms)
             if wanted > own and settled >= budget.limit:
@@ -240,29 +240,29 @@ class BudgetsMachine(RuleBasedStateMachine):
     def close(self, request: Request, actual: Amounts) -> None:
         if request.reservation is None:  # a restart has closed it
             return
-        notices = request.reservation.close(actual, self.now_ms)
+        alerts = request.reservation.close(actual, self.now_ms)
         request.charge, request.reservation = actual, None
         expected = self.expected_notices(request)
         if not (self.resolved_in_the_past or self.went_back):
-            assert [told(notice) for notice in notices] == expected
-        assert len({told(notice) for notice in notices}) == len(notices)
-        assert len({notice.id for notice in notices}) == len(notices)
+            assert [told(alert) for alert in alerts] == expected
+        assert len({told(alert) for alert in alerts}) == len(alerts)
+        assert len({alert.id for alert in alerts}) == len(alerts)
 
     def expected_notices(self, request: Request) -> list[tuple[str, str, date, int]]:
         found = []
-        for budget in request.caller.terms.budgets if request.charge != NOTHING else ():
+        for budget in request.caller.policy.budgets if request.charge != NOTHING else ():
             begun = first_day(budget.window, request.admitted_ms)
             settled, _ = self.naive(request.caller.name, budget, request.admitted_ms)
             for threshold in THRESHOLDS:
                 mark = (request.caller.name, budget, begun, threshold)
-                if settled * 100 >= budget.limit * threshold and mark not in self.noticed:
-                    self.noticed.add(mark)
+                if settled * 100 >= budget.limit * threshold and mark not in self.alerted:
+                    self.alerted.add(mark)
                     found.append((request.caller.name, str(budget), begun, threshold))
         return found
 
 
-def told(notice: Notice) -> tuple[str, str, date, int]:
-    return notice.caller, notice.budget, notice.window, notice.threshold
+def told(alert: BudgetAlert) -> tuple[str, str, date, int]:
+    return alert.caller, alert.budget, alert.window, alert.threshold
 
 
 BudgetsMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
@@ -273,11 +273,11 @@ NOON = BEGIN_MS
 
 
 def alice(*budgets: str) -> Caller:
-    return Caller("alice", "key_1", Terms.read({"budgets": list(budgets)}))
+    return Caller("alice", "key_1", CallerPolicy.read({"budgets": list(budgets)}))
 
 
-def refused(budgets: Budgets, caller: Caller, bound: Amounts, now_ms: int = NOON) -> Refusal:
-    with pytest.raises(Refusal) as caught:
+def refused(budgets: Budgets, caller: Caller, bound: Amounts, now_ms: int = NOON) -> APIError:
+    with pytest.raises(APIError) as caught:
         budgets.reserve(caller, bound, now_ms)
     return caught.value
 
@@ -333,17 +333,17 @@ def test_a_request_counts_in_the_day_of_its_admission() -> None:
     budgets, caller = Budgets(ModelLedger(), THRESHOLDS), alice("10tokens/day")
     late = budgets.reserve(caller, Amounts(tokens=10), NOON)
     budgets.check_spent(caller, NOON + DAY_MS)
-    notices = late.close(Amounts(tokens=10), NOON + DAY_MS)
-    assert {notice.window for notice in notices} == {date(2026, 11, 24)}
-    assert [notice.threshold for notice in notices] == [80, 95, 100]
+    alerts = late.close(Amounts(tokens=10), NOON + DAY_MS)
+    assert {alert.window for alert in alerts} == {date(2026, 11, 24)}
+    assert [alert.threshold for alert in alerts] == [80, 95, 100]
     budgets.check_spent(caller, NOON + DAY_MS)
 
 
 def test_a_notice_as_it_is_sent() -> None:
     budgets, caller = Budgets(ModelLedger(), (50,)), alice("0.5min/month")
-    (notice,) = budgets.reserve(caller, NOTHING, NOON).close(Amounts(audio=20_001), NOON)
-    document = notice.document()
-    assert document.pop("id") == notice.id
+    (alert,) = budgets.reserve(caller, NOTHING, NOON).close(Amounts(audio=20_001), NOON)
+    document = alert.document()
+    assert document.pop("id") == alert.id
     assert document == {
         "type": "budget.threshold_reached",
         "created_at": iso_time(NOON),
@@ -366,12 +366,12 @@ def test_a_request_made_while_the_clock_was_ahead_locks_no_budget_when_it_is_rig
     assert request.reservation is not None
     request.reservation.close(Amounts(tokens=10), ahead)
     request.charge = Amounts(tokens=10)
-    with pytest.raises(Refusal):
+    with pytest.raises(APIError):
         budgets.check_spent(caller, ahead)
     for day in range(45):
         for known in (budgets, Budgets(ledger, THRESHOLDS)):  # as it runs on, and after a restart
             known.check_spent(caller, NOON + day * DAY_MS)
-    with pytest.raises(Refusal):
+    with pytest.raises(APIError):
         budgets.check_spent(caller, ahead)
 
 
@@ -391,11 +391,11 @@ def test_a_hold_that_is_lowered_makes_room_and_one_that_is_raised_needs_it() -> 
     assert refused(budgets, caller, Amounts(tokens=1)).code == "budget_reserved"
     assert first.revise(Amounts(tokens=6), NOON) is False
     second = budgets.reserve(caller, Amounts(tokens=1), NOON)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(APIError) as caught:
         second.revise(Amounts(tokens=5), NOON)
     assert (caught.value.code, second.bound) == ("budget_reserved", Amounts(tokens=1))
     first.close(Amounts(tokens=10), NOON)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(APIError) as caught:
         second.revise(Amounts(tokens=5), NOON)
     assert (caught.value.code, caught.value.retry) == ("insufficient_quota", False)
     second.close(NOTHING, NOON)

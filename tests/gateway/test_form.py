@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.errors import Refusal
+from app.errors import APIError
 from app.gateway.form import MAX_FIELD_BYTES, MAX_FIELDS_BYTES, MAX_NAME_CHARACTERS, Field, FileBegin, FormReader
-from app.policy.quota import Held, Quota
+from app.policy.quota import Quota, QuotaShare
 from app.wire.multipart import MAX_PARTS, FormWriter
 from tests.stubs.form import Part, multipart
 from tests.wire.splits import splits
@@ -22,7 +22,7 @@ def form(*parts: Part) -> bytes:
 
 
 def reader_of(boundary: str) -> FormReader:
-    return FormReader(boundary, MAX_FILE_BYTES, Held(Quota(1 << 30, ""), "team"))
+    return FormReader(boundary, MAX_FILE_BYTES, QuotaShare(Quota(1 << 30, ""), "team"))
 
 
 def read(pieces: Iterable[bytes]) -> list[Field | FileBegin | bytes]:
@@ -40,8 +40,8 @@ def read(pieces: Iterable[bytes]) -> list[Field | FileBegin | bytes]:
     return items
 
 
-def refused(pieces: Iterable[bytes]) -> Refusal:
-    with pytest.raises(Refusal) as caught:
+def refused(pieces: Iterable[bytes]) -> APIError:
+    with pytest.raises(APIError) as caught:
         read(pieces)
     return caught.value
 
@@ -186,7 +186,7 @@ def test_of_a_second_file_not_a_byte_is_handed_on() -> None:
     whole = form(FILE, FILE)
     second = whole.index(b"RIFF", whole.index(b"RIFF") + 1)
     reader.feed(form(FILE)[: -len("--b--\r\n")])
-    with pytest.raises(Refusal, match="once only"):
+    with pytest.raises(APIError, match="once only"):
         reader.feed(whole[len(form(FILE)) - len("--b--\r\n") : second])
 
 
@@ -197,7 +197,7 @@ def test_the_bytes_of_a_file_are_handed_on_as_they_arrive_and_counted() -> None:
     assert reader.feed(b"x" * 60) == [b"x" * 60]
     assert reader.feed(b"y" * 40) == [b"y" * 40]
     assert reader.file_bytes == MAX_FILE_BYTES
-    with pytest.raises(Refusal, match="larger than the limit of 100 bytes"):
+    with pytest.raises(APIError, match="larger than the limit of 100 bytes"):
         reader.feed(b"z")
 
 
@@ -220,7 +220,7 @@ def test_all_fields_together_have_a_cap() -> None:
 def test_a_field_without_an_end_is_refused_at_the_cap() -> None:
     reader = reader_of(BOUNDARY)
     reader.feed(multipart([Part("prompt", b"x" * MAX_FIELD_BYTES)], BOUNDARY, closing=False)[:-2])
-    with pytest.raises(Refusal, match="'prompt' is longer than"):
+    with pytest.raises(APIError, match="'prompt' is longer than"):
         reader.feed(b"x")
 
 

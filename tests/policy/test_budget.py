@@ -10,12 +10,12 @@ from app.policy.budget import (
     MS_PER_MINUTE,
     Amounts,
     Budget,
+    BudgetDecision,
     Unit,
-    Verdict,
     Window,
     amount_text,
+    decide,
     first_day,
-    judge,
     next_day,
 )
 from app.units import NANO_PER_USD
@@ -159,26 +159,26 @@ def midnight(day: date) -> int:
 @pytest.mark.parametrize(
     ("settled", "held", "bound", "verdict"),
     [
-        (0, 0, 10, Verdict.ADMIT),
-        (0, 0, 11, Verdict.ADMIT),  # nothing is held: one at a time
-        (9, 0, 1000, Verdict.ADMIT),
-        (5, 3, 2, Verdict.ADMIT),
-        (5, 3, 3, Verdict.RESERVED),
-        (0, 1, 10, Verdict.RESERVED),
-        (10, 0, 0, Verdict.SPENT),
-        (10, 5, 1, Verdict.SPENT),
-        (25, 0, 1, Verdict.SPENT),
+        (0, 0, 10, BudgetDecision.ADMIT),
+        (0, 0, 11, BudgetDecision.ADMIT),  # nothing is held: one at a time
+        (9, 0, 1000, BudgetDecision.ADMIT),
+        (5, 3, 2, BudgetDecision.ADMIT),
+        (5, 3, 3, BudgetDecision.RESERVED),
+        (0, 1, 10, BudgetDecision.RESERVED),
+        (10, 0, 0, BudgetDecision.SPENT),
+        (10, 5, 1, BudgetDecision.SPENT),
+        (25, 0, 1, BudgetDecision.SPENT),
     ],
 )
-def test_verdicts_on_a_limit_of_ten(settled: int, held: int, bound: int, verdict: Verdict) -> None:
-    assert judge(10, settled, held, bound) is verdict
+def test_verdicts_on_a_limit_of_ten(settled: int, held: int, bound: int, verdict: BudgetDecision) -> None:
+    assert decide(10, settled, held, bound) is verdict
 
 
 @given(st.integers(1, 1_000), amounts, st.lists(amounts))
 def test_settled_and_held_pass_the_limit_by_one_bound_at_the_most(limit: int, settled: int, bounds: list[int]) -> None:
     held, largest = 0, 0
     for bound in bounds:
-        if judge(limit, settled, held, bound) is Verdict.ADMIT:
+        if decide(limit, settled, held, bound) is BudgetDecision.ADMIT:
             held += bound
             largest = max(largest, bound)
             assert settled + held - limit <= largest
@@ -197,11 +197,11 @@ def test_no_interleaving_passes_a_limit_by_more_than_one_request_may_cost(
     settled, holds, dearest = 0, list[int](), 0
     for step, which, amount in steps:
         own = which % len(holds) if holds else None
-        if step == "reserve" and judge(limit, settled, sum(holds), amount) is Verdict.ADMIT:
+        if step == "reserve" and decide(limit, settled, sum(holds), amount) is BudgetDecision.ADMIT:
             holds.append(amount)
         elif step == "revise" and own is not None:
             others = sum(holds) - holds[own]
-            if amount <= holds[own] or judge(limit, settled, others, amount) is Verdict.ADMIT:
+            if amount <= holds[own] or decide(limit, settled, others, amount) is BudgetDecision.ADMIT:
                 holds[own] = amount
         elif step == "close" and own is not None:
             settled += min(holds.pop(own), amount)

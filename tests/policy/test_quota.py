@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.errors import Refusal
-from app.policy.quota import Held, Quota
+from app.errors import APIError
+from app.policy.quota import Quota, QuotaShare
 
 TOTAL = 1024
 
@@ -14,7 +14,7 @@ def most_of(quota: Quota, caller: str) -> int:
     while True:
         try:
             quota.take(caller, 1)
-        except Refusal:
+        except APIError:
             return taken
         taken += 1
 
@@ -28,7 +28,7 @@ def test_each_caller_gets_three_quarters_of_what_the_others_leave() -> None:
 def test_what_is_given_back_can_be_taken_again() -> None:
     quota = Quota(TOTAL, "the memory for tests")
     quota.take("a", 768)
-    with pytest.raises(Refusal, match="the memory for tests, or your share of it, is full") as caught:
+    with pytest.raises(APIError, match="the memory for tests, or your share of it, is full") as caught:
         quota.take("a", 1)
     assert (caught.value.status, caught.value.code) == (503, "overloaded")
     quota.give_back("a", 768)
@@ -38,9 +38,9 @@ def test_what_is_given_back_can_be_taken_again() -> None:
 
 def test_the_first_bytes_of_a_request_are_never_refused() -> None:
     quota = Quota(0, "the memory for tests")
-    held = Held(quota, "a", free=100)
+    held = QuotaShare(quota, "a", free=100)
     held.resize(100)
-    with pytest.raises(Refusal):
+    with pytest.raises(APIError):
         held.resize(101)
     assert quota.used == 0
 
@@ -48,12 +48,12 @@ def test_the_first_bytes_of_a_request_are_never_refused() -> None:
 def test_a_request_that_is_refused_holds_nothing_any_more() -> None:
     """Of many that grow in step, those that are left can go on."""
     quota = Quota(TOTAL, "the memory for tests")
-    growing = [Held(quota, "a") for _ in range(10)]
+    growing = [QuotaShare(quota, "a") for _ in range(10)]
     for size in range(100, 700, 100):
         for held in list(growing):
             try:
                 held.resize(size)
-            except Refusal:
+            except APIError:
                 growing.remove(held)
     assert len(growing) == 1
 
@@ -61,11 +61,11 @@ def test_a_request_that_is_refused_holds_nothing_any_more() -> None:
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2000)), max_size=30))
 def test_whatever_is_held_is_within_the_total_and_all_of_it_comes_back(steps: list[tuple[str, int]]) -> None:
     quota = Quota(TOTAL, "the memory for tests")
-    held = {caller: Held(quota, caller, free=10) for caller in "abc"}
+    held = {caller: QuotaShare(quota, caller, free=10) for caller in "abc"}
     for caller, size in steps:
         try:
             held[caller].resize(size)
-        except Refusal:
+        except APIError:
             assert size > 10
         assert 0 <= quota.used <= TOTAL
     for each in held.values():

@@ -19,9 +19,9 @@ _FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 class Caller:
     """One caller for the length of a soak: its key may change, what it saw is counted by status and code."""
 
-    def __init__(self, gateway: GatewayProcess, name: str, seed: int, **terms: Any) -> None:
+    def __init__(self, gateway: GatewayProcess, name: str, seed: int, **policy: Any) -> None:
         self.name = name
-        self.key = gateway.create_caller(name, **terms)
+        self.key = gateway.create_caller(name, **policy)
         self.seen: Counter[str] = Counter()
         self.chance = random.Random(seed)
         self._gateway = gateway

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.ledger import desk
+from app.adapters.sqlite import executor
 from tests.faults.test_limits import at_once
 from tests.soak.acts import MAX_FILE_BYTES, Caller
 from tests.soak.weather import MoodyProvider
@@ -32,7 +32,7 @@ RESIDENT_GROWTH_BYTES = 32 * 1024 * 1024
 # asyncio's default executor makes its threads when they are wanted, up to so many.
 POOLED_THREADS = (os.cpu_count() or 1) + 4
 # SQLite keeps the file of a closed session open while another connection has a lock on it, for the next one to use.
-SESSIONS_AT_ONCE = 2 * desk.THREADS
+SESSIONS_AT_ONCE = 2 * executor.THREADS
 
 SETTINGS = f"""
 [server]

@@ -47,10 +47,15 @@ class Connection:
     """Reads requests and plays their scripts until either side ends it."""
 
     def __init__(
-        self, number: int, desk: Desk, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gone: asyncio.Event
+        self,
+        number: int,
+        executor: Desk,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        gone: asyncio.Event,
     ) -> None:
         self._number = number
-        self._desk = desk
+        self._desk = executor
         self._reader = reader
         self._writer = writer
         self._gone = gone
@@ -164,9 +169,9 @@ class Connection:
 class Peer(asyncio.StreamReaderProtocol):
     """Tells at once when the other side has left, also while nobody reads."""
 
-    def __init__(self, desk: Desk, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, executor: Desk, loop: asyncio.AbstractEventLoop) -> None:
         self.gone = asyncio.Event()
-        self._desk = desk
+        self._desk = executor
         super().__init__(asyncio.StreamReader(READ_SIZE, loop), self._serve, loop)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -175,9 +175,9 @@ key_sha256 = "{apikey.digest(self.key)}"
         headers = {"authorization": f"Bearer {self.admin_key}"}
         return httpx.request(method, f"{self.host}/admin/v1{path}", headers=headers, json=body, timeout=30, **NO_TLS)
 
-    def create_caller(self, name: str, **terms: Any) -> str:
+    def create_caller(self, name: str, **policy: Any) -> str:
         """A new caller on these terms, made over HTTP; the key."""
-        created = self.admin("POST", "/callers", {"caller": name, **terms})
+        created = self.admin("POST", "/callers", {"caller": name, **policy})
         assert created.status_code == 201, created.text
         return str(created.json()["key"])
 

@@ -4,8 +4,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from app.adapters.ledger import Database
-from app.adapters.reloading import reload_gateway
+from app.adapters.server.reload import reload_gateway
+from app.adapters.sqlite import Database
 from app.wire import apikey
 from tests.stubs.gateway import GatewayProcess
 
@@ -22,7 +22,7 @@ class ReloadableGateway(GatewayProcess):
         self.key_file.write_text(provider_key)
         self.write(more)
 
-    def settings(self, more: str = "", terms: str = "", key_file: Path | None = None) -> str:
+    def settings(self, more: str = "", policy: str = "", key_file: Path | None = None) -> str:
         """Settings of which the caller `team` has these further terms; `more` are further tables."""
         return f"""
 [[upstreams]]
@@ -33,21 +33,21 @@ api_key_file = "{key_file or self.key_file}"
 [[callers]]
 name = "team"
 key_sha256 = "{apikey.digest(self.key)}"
-{terms}
+{policy}
 {more}
 """
 
-    def write(self, more: str = "", terms: str = "", key_file: Path | None = None) -> None:
+    def write(self, more: str = "", policy: str = "", key_file: Path | None = None) -> None:
         """Put settings there as a whole, as one does with a file that is read while it is written."""
         fresh = self.config.with_suffix(".new")
-        fresh.write_text(self.settings(more, terms, key_file), "utf-8")
+        fresh.write_text(self.settings(more, policy, key_file), "utf-8")
         fresh.replace(self.config)
 
     def reload(self) -> None:
         """What `audio-gateway reload` does, without a process of its own; it must succeed."""
-        outcome = reload_gateway(Database(self.ledger), 30)
-        assert outcome is not None
-        assert outcome.error is None
+        result = reload_gateway(Database(self.ledger), 30)
+        assert result is not None
+        assert result.error is None
 
     def refuse_to_reload(self) -> str:
         """`audio-gateway reload`, which must be refused for the settings; the line that says why."""

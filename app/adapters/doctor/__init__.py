@@ -7,23 +7,23 @@ ways      the ways in which a provider may want to be asked, and which of them i
 asking    one request on the gateway's own path
 """
 
-from app.adapters.doctor.asking import Clip, asked
+from app.adapters.doctor.connectivity import clock, name, tls
 from app.adapters.doctor.finding import Finding
 from app.adapters.doctor.local import disk_space, ledger
-from app.adapters.doctor.reach import clock, name, tls
-from app.adapters.doctor.ways import Attempt, Way, diagnosed, ways
+from app.adapters.doctor.probes import Probe, ProbeResult, diagnose, probes
+from app.adapters.doctor.transcription_probe import Clip, send_probe
 
 __all__ = [
-    "Attempt",
     "Clip",
     "Finding",
-    "Way",
-    "asked",
+    "Probe",
+    "ProbeResult",
     "clock",
-    "diagnosed",
+    "diagnose",
     "disk_space",
     "ledger",
     "name",
+    "probes",
+    "send_probe",
     "tls",
-    "ways",
 ]

@@ -7,7 +7,7 @@ from pathlib import Path
 import apsw
 
 from app.adapters.doctor.finding import Finding
-from app.adapters.ledger import Database, LedgerUnusable
+from app.adapters.sqlite import Database, LedgerUnusable
 
 MIB = 1024 * 1024
 # For the ledger itself: about half a million requests.

@@ -13,21 +13,21 @@
 No line, metric or span holds audio, a transcript, a prompt or a key.
 """
 
-from app.adapters.telemetry.formats import chosen
 from app.adapters.telemetry.gauges import Gauges
-from app.adapters.telemetry.journal import Journals
-from app.adapters.telemetry.lines import MAX_WAITING_LINES, LineWriter, LogLines
+from app.adapters.telemetry.log_formats import chosen
+from app.adapters.telemetry.log_writer import MAX_WAITING_LINES, LineWriter, LogHandler
 from app.adapters.telemetry.metrics import RequestMetrics, scrape
 from app.adapters.telemetry.observers import Observers, observing
+from app.adapters.telemetry.request_log import RequestObservers
 
 __all__ = [
     "MAX_WAITING_LINES",
     "Gauges",
-    "Journals",
     "LineWriter",
-    "LogLines",
+    "LogHandler",
     "Observers",
     "RequestMetrics",
+    "RequestObservers",
     "chosen",
     "observing",
     "scrape",

@@ -10,8 +10,8 @@ Without an answer there is no overhead: what held it up is somebody else's doing
 
 from typing import NamedTuple
 
-from app.gateway.accounting import Account
-from app.gateway.pipeline import Trail
+from app.gateway.pipeline import RequestRecord
+from app.gateway.settlement import Settlement
 
 
 class Durations(NamedTuple):
@@ -23,15 +23,15 @@ class Durations(NamedTuple):
     download: float
 
 
-def durations(trail: Trail, account: Account, now: float) -> Durations:
+def durations(record: RequestRecord, account: Settlement, now: float) -> Durations:
     """Those of a request that was admitted and ended `now`, in seconds of the monotonic clock."""
     form, closed = account.form, account.closed or now
-    upload = trail.call.arrival.waited + _between(form.asked, form.connected or closed) + form.pushed
+    upload = record.call.progress.waited + _between(form.asked, form.connected or closed) + form.pushed
     wait = _between(form.released, form.answered or closed)
     overhead = None
-    if trail.replied is not None:
-        before_reply = _between(form.answered, min(closed, trail.replied))
-        overhead = max(0.0, trail.replied - trail.call.began - upload - wait - before_reply)
+    if record.replied is not None:
+        before_reply = _between(form.answered, min(closed, record.replied))
+        overhead = max(0.0, record.replied - record.call.began - upload - wait - before_reply)
     return Durations(overhead, upload, wait, _between(form.answered, closed))
 
 

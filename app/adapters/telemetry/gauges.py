@@ -10,14 +10,14 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from app import __version__
-from app.adapters.ledger import LedgerWriter
-from app.adapters.server import Serving
+from app.adapters.server.uvicorn_server import ServerStatus
 from app.adapters.spool import SpoolFolder
-from app.adapters.telemetry.families import counter, gauge
-from app.adapters.telemetry.lines import LineWriter
+from app.adapters.sqlite import LedgerWriter
+from app.adapters.telemetry.log_writer import LineWriter
+from app.adapters.telemetry.metric_families import counter, gauge
 from app.adapters.telemetry.metrics import RequestMetrics
+from app.gateway.admission_control import AdmissionControl
 from app.gateway.budgets import Budgets
-from app.gateway.entry import Entrance
 from app.policy.quota import Quota
 
 
@@ -26,9 +26,9 @@ class Gauges(Collector):
     """The parts, each read once for each scrape. `callers` are those whose budgets are told."""
 
     ready: Callable[[], bool]
-    serving: Serving
+    serving: ServerStatus
     lines: LineWriter
-    entrance: Entrance
+    admission_control: AdmissionControl
     budgets: Budgets
     spools: SpoolFolder
     answers: Quota
@@ -39,7 +39,7 @@ class Gauges(Collector):
     def collect(self) -> Iterator[Metric]:
         yield _one("ready", "1 while /readyz says that it is", self.ready())
         yield _one("connections", "Open connections of callers", self.serving.connections)
-        yield _one("requests_in_flight", "Requests of known callers under way", self.entrance.in_flight)
+        yield _one("requests_in_flight", "Requests of known callers under way", self.admission_control.in_flight)
         yield _one("holds", "Requests whose most is held in budgets", self.budgets.held)
         yield _one("spool_bytes", "Bytes of uploads kept until their model is known", self.spools.used_bytes)
         yield gauge("buffer_bytes", "Memory that buffers take of max_buffer_bytes", ("kind",), self._buffers())
@@ -52,7 +52,7 @@ class Gauges(Collector):
 
     def _buffers(self) -> dict[tuple[str], int]:
         return {
-            ("text_fields",): self.entrance.text.used,
+            ("text_fields",): self.admission_control.text.used,
             ("answers",): self.answers.used,
             ("uploads",): self.spools.memory_used,
         }

@@ -15,12 +15,12 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from app.adapters.telemetry.durations import durations
-from app.adapters.telemetry.families import Distribution, counter, gauge, histogram
+from app.adapters.telemetry.metric_families import Distribution, counter, gauge, histogram
 from app.config import Task
-from app.gateway.accounting import Account, Outcome, State
-from app.gateway.auth import Caller
-from app.gateway.call import ENDPOINTS
-from app.gateway.pipeline import Trail
+from app.gateway.authentication import Caller
+from app.gateway.inbound_request import ENDPOINTS
+from app.gateway.pipeline import RequestRecord
+from app.gateway.settlement import Settlement, SettlementResult, State
 from app.units import NANO_PER_USD, Tokens, seconds_of
 
 MAX_CALLERS = 1000
@@ -56,11 +56,11 @@ class Charged:
     input_text: int = 0
     output: int = 0
 
-    def add(self, outcome: Outcome) -> None:
-        self.nano_usd += outcome.charge.cost
-        self.audio_ms += outcome.charge.audio
-        if outcome.tokens is not None:
-            self._add_tokens(outcome.tokens)
+    def add(self, result: SettlementResult) -> None:
+        self.nano_usd += result.charge.cost
+        self.audio_ms += result.charge.audio
+        if result.tokens is not None:
+            self._add_tokens(result.tokens)
 
     def _add_tokens(self, tokens: Tokens) -> None:
         """Each token once: `input` is what the provider did not split."""
@@ -88,25 +88,25 @@ class RequestMetrics(Collector):
         self._received = self._forwarded = self._answered = 0
         self.callers: dict[str, Caller] = {}
 
-    def request(self, trail: Trail) -> None:
-        now, call, account, status = time.monotonic(), trail.call, trail.account, trail.status or 500
-        outcome = account.outcome if account is not None else None
-        error = (outcome.error if outcome is not None else None) or trail.error or ""
-        if trail.status is None:
+    def request(self, record: RequestRecord) -> None:
+        now, call, account, status = time.monotonic(), record.call, record.account, record.status or 500
+        result = account.result if account is not None else None
+        error = (result.error if result is not None else None) or record.error or ""
+        if record.status is None:
             error = "internal_error"
-        caller = UNKNOWN if trail.caller is None else self._known(trail.caller)
-        model = trail.permit.hold.model if trail.permit is not None else trail.model or UNKNOWN
+        caller = UNKNOWN if record.caller is None else self._known(record.caller)
+        model = record.admission.hold.model if record.admission is not None else record.model or UNKNOWN
         self._requests[caller, model, call.task, status, error] += 1
         self._durations[call.task].observe(now - call.began)
-        self._received += call.arrival.received
+        self._received += call.progress.received
         if account is not None:
-            self._observe_exchange(trail, account, now)
+            self._observe_exchange(record, account, now)
             self._observe_upstream(error, status)
-        if outcome is not None:
-            self._outcomes[outcome.state] += 1
-            self._implausible += outcome.implausible is not None
-            if outcome.state is not State.RELEASED:
-                self._charged[caller, model].add(outcome)
+        if result is not None:
+            self._outcomes[result.state] += 1
+            self._implausible += result.implausible is not None
+            if result.state is not State.RELEASED:
+                self._charged[caller, model].add(result)
 
     def collect(self) -> Iterator[Metric]:
         labels = ("caller", "model", "endpoint", "status", "error")
@@ -124,10 +124,10 @@ class RequestMetrics(Collector):
         yield from self._collect_durations()
         yield from self._collect_upstream()
 
-    def _observe_exchange(self, trail: Trail, account: Account, now: float) -> None:
+    def _observe_exchange(self, record: RequestRecord, account: Settlement, now: float) -> None:
         self._forwarded += account.form.sent_bytes
         self._answered += account.answer_bytes
-        spent = durations(trail, account, now)
+        spent = durations(record, account, now)
         if spent.overhead is not None:
             self._overhead.observe(spent.overhead)
         self._upload.observe(spent.upload)

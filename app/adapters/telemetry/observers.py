@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.adapters.telemetry.journal import Journals, RequestJournal
-from app.adapters.telemetry.lines import LineWriter
+from app.adapters.telemetry.log_writer import LineWriter
 from app.adapters.telemetry.metrics import LedgerMetrics, RequestMetrics
+from app.adapters.telemetry.request_log import RequestLog, RequestObservers
 from app.config import Config, InvalidConfig
 from app.errors import Header
-from app.gateway.call import Call
-from app.gateway.pipeline import Journal, nothing_onward
-from app.wire.tracecontext import trace_context
+from app.gateway.inbound_request import InboundRequest
+from app.gateway.pipeline import RequestObserver, no_trace_headers
+from app.wire.trace_context import trace_context
 
 if TYPE_CHECKING:
     from app.adapters.telemetry.traces import Traces
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Observers:
-    """`journal` is told of every request; `onward` gives the headers that the provider gets of a request's trace."""
+    """`journal` observes every request; `trace_headers` returns the headers that carry its trace to the upstream."""
 
     requests: RequestMetrics
     commits: LedgerMetrics
     traces: "Traces | None"
-    journal: Journal
-    onward: Callable[[Call], tuple[Header, ...]]
+    journal: RequestObserver
+    trace_headers: Callable[[InboundRequest], tuple[Header, ...]]
 
     async def close(self) -> None:
         """Send what is left."""
@@ -36,13 +36,13 @@ class Observers:
 def observing(settings: Config, lines: LineWriter) -> Observers:
     """InvalidConfig if an extra that the settings need is not installed."""
     requests, traces = RequestMetrics(settings.upstream.name), _traces(settings)
-    journals: list[Journal] = [RequestJournal(lines, settings.logs.number)]
+    journals: list[RequestObserver] = [RequestLog(lines, settings.logs.number)]
     if settings.metrics.enabled:
         journals.append(requests)
     if traces is not None:
         journals.append(traces)
-    onward = nothing_onward if traces is None else _context_onward
-    return Observers(requests, LedgerMetrics(), traces, Journals(*journals), onward)
+    trace_headers = no_trace_headers if traces is None else _context_onward
+    return Observers(requests, LedgerMetrics(), traces, RequestObservers(*journals), trace_headers)
 
 
 def _traces(settings: Config) -> "Traces | None":
@@ -57,5 +57,5 @@ def _traces(settings: Config) -> "Traces | None":
     return Traces(settings.traces.endpoint)
 
 
-def _context_onward(call: Call) -> tuple[Header, ...]:
-    return trace_context(call.id, call.headers).onward
+def _context_onward(call: InboundRequest) -> tuple[Header, ...]:
+    return trace_context(call.id, call.headers).trace_headers

@@ -30,11 +30,11 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusC
 from opentelemetry.util.types import AttributeValue
 
 from app import __version__
-from app.gateway.accounting import Account, Outcome
-from app.gateway.admission import Hold
-from app.gateway.call import ENDPOINTS
-from app.gateway.pipeline import Trail
-from app.wire.tracecontext import TraceContext, trace_context
+from app.gateway.inbound_request import ENDPOINTS
+from app.gateway.pipeline import RequestRecord
+from app.gateway.reservation import Hold
+from app.gateway.settlement import Settlement, SettlementResult
+from app.wire.trace_context import TraceContext, trace_context
 
 STOP_SECONDS = 2.0
 EXPORT_SECONDS = 5.0
@@ -60,10 +60,10 @@ class Traces:
         closing.start()
         await asyncio.to_thread(closing.join, STOP_SECONDS)
 
-    def request(self, trail: Trail) -> None:
-        context = trace_context(trail.call.id, trail.call.headers)
+    def request(self, record: RequestRecord) -> None:
+        context = trace_context(record.call.id, record.call.headers)
         if context.sampled:
-            _Request(self._tracer, self._ids, context, trail).tell(time.monotonic())
+            _Request(self._tracer, self._ids, context, record).tell(time.monotonic())
 
 
 class _GivenIds(RandomIdGenerator):
@@ -85,37 +85,37 @@ class _GivenIds(RandomIdGenerator):
 class _Request:
     """The spans of one request."""
 
-    def __init__(self, tracer: trace.Tracer, ids: _GivenIds, context: TraceContext, trail: Trail) -> None:
+    def __init__(self, tracer: trace.Tracer, ids: _GivenIds, context: TraceContext, record: RequestRecord) -> None:
         self._tracer = tracer
         self._ids = ids
         self._context = context
-        self._trail = trail
+        self._record = record
 
     def tell(self, now: float) -> None:
         """Make the spans of a request that ends `now`, in seconds of the monotonic clock."""
-        trail, account = self._trail, self._trail.account
+        record, account = self._record, self._record.account
         self._ids.trace_id = self._context.trace_id
-        name = f"POST {ENDPOINTS[trail.call.task]}"
+        name = f"POST {ENDPOINTS[record.call.task]}"
         request = self._started(
-            self._caller(), name, trail.call.began, SpanKind.SERVER, _of_request(trail), self._context.server
+            self._caller(), name, record.call.began, SpanKind.SERVER, _of_request(record), self._context.server
         )
-        if (trail.status or 500) >= 500:
+        if (record.status or 500) >= 500:
             request.set_status(StatusCode.ERROR)
         inside = trace.set_span_in_context(request)
-        self._stage(inside, "receive", trail.call.began, trail.read or now)
-        if account is not None and trail.permit is not None:
-            self._stage(inside, "admit", trail.read, account.form.began)
-            self._exchange(inside, trail.permit.hold, account, now)
-            closed, replied = account.closed, trail.replied or now
+        self._stage(inside, "receive", record.call.began, record.read or now)
+        if account is not None and record.admission is not None:
+            self._stage(inside, "admit", record.read, account.form.began)
+            self._exchange(inside, record.admission.hold, account, now)
+            closed, replied = account.closed, record.replied or now
             self._stage(inside, "settle", closed, replied if closed is None or closed < replied else now)
         request.end(self._at(now))
 
-    def _exchange(self, inside: Context, hold: Hold, account: Account, now: float) -> None:
+    def _exchange(self, inside: Context, hold: Hold, account: Settlement, now: float) -> None:
         """The span that the provider's own trace has as its parent, and what it consists of."""
         form, end = account.form, account.closed or now
         if form.asked is None:
             return
-        attributes = _of_exchange(hold, account.outcome)
+        attributes = _of_exchange(hold, account.result)
         name = f"{hold.task} {hold.upstream_model}"
         exchange = self._started(inside, name, form.asked, SpanKind.CLIENT, attributes, self._context.client)
         if "error.type" in attributes:
@@ -153,37 +153,37 @@ class _Request:
 
     def _at(self, moment: float) -> int:
         """Nanoseconds since the epoch."""
-        call = self._trail.call
+        call = self._record.call
         return call.received_ms * 1_000_000 + round((moment - call.began) * 1_000_000_000)
 
 
-def _of_request(trail: Trail) -> Attributes:
+def _of_request(record: RequestRecord) -> Attributes:
     attributes: dict[str, AttributeValue] = {
         "http.request.method": "POST",
-        "http.route": ENDPOINTS[trail.call.task],
-        "http.response.status_code": trail.status or 500,
-        "audio_gateway.request_id": trail.call.id,
+        "http.route": ENDPOINTS[record.call.task],
+        "http.response.status_code": record.status or 500,
+        "audio_gateway.request_id": record.call.id,
     }
-    if trail.caller is not None:
-        attributes["audio_gateway.caller"] = trail.caller.name
-    if trail.error is not None or trail.status is None:
-        attributes["error.type"] = trail.error or "internal_error"
+    if record.caller is not None:
+        attributes["audio_gateway.caller"] = record.caller.name
+    if record.error is not None or record.status is None:
+        attributes["error.type"] = record.error or "internal_error"
     return attributes
 
 
-def _of_exchange(hold: Hold, outcome: Outcome | None) -> Attributes:
+def _of_exchange(hold: Hold, result: SettlementResult | None) -> Attributes:
     attributes: dict[str, AttributeValue] = {
         "gen_ai.operation.name": hold.task,
         "gen_ai.provider.name": hold.upstream,
         "gen_ai.request.model": hold.upstream_model,
     }
-    if outcome is None:
+    if result is None:
         return attributes
-    attributes["audio_gateway.state"] = outcome.state
-    attributes["audio_gateway.audio_seconds"] = outcome.charge.audio / 1000
-    if outcome.tokens is not None:
-        attributes["gen_ai.usage.input_tokens"] = outcome.tokens.input
-        attributes["gen_ai.usage.output_tokens"] = outcome.tokens.output
-    if outcome.error is not None:
-        attributes["error.type"] = outcome.error
+    attributes["audio_gateway.state"] = result.state
+    attributes["audio_gateway.audio_seconds"] = result.charge.audio / 1000
+    if result.tokens is not None:
+        attributes["gen_ai.usage.input_tokens"] = result.tokens.input
+        attributes["gen_ai.usage.output_tokens"] = result.tokens.output
+    if result.error is not None:
+        attributes["error.type"] = result.error
     return attributes

@@ -13,7 +13,7 @@ It sends the provider's key to the configured host and to no other: no redirect 
 cookie or authority is taken from the environment. Nothing is decompressed.
 """
 
-from app.adapters.upstream.client import HttpProvider
-from app.adapters.upstream.trust import trusting
+from app.adapters.upstream.client import HttpUpstreamClient
+from app.adapters.upstream.tls_context import trusting
 
-__all__ = ["HttpProvider", "trusting"]
+__all__ = ["HttpUpstreamClient", "trusting"]

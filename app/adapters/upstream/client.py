@@ -6,10 +6,10 @@ from urllib.parse import quote, urlsplit
 from pydantic import SecretStr
 
 from app import __version__
+from app.adapters.upstream.call import HttpUpstreamCall
 from app.adapters.upstream.origin import Origin
 from app.adapters.upstream.pool import Pool
-from app.adapters.upstream.post import HttpPost
-from app.adapters.upstream.trust import trusting
+from app.adapters.upstream.tls_context import trusting
 from app.config import Task, TimeoutSettings, Upstream
 from app.errors import Header
 from app.wire.redaction import Redaction
@@ -18,7 +18,7 @@ from app.wire.redaction import Redaction
 _PATH_CHARACTERS = "/%:@!$&'()*+,;="
 
 
-class HttpProvider:
+class HttpUpstreamClient:
     """One provider and its pool of connections. `open` and `close` belong to the loop that serves."""
 
     def __init__(self, settings: Upstream, key: SecretStr, timeouts: TimeoutSettings) -> None:
@@ -41,13 +41,13 @@ class HttpProvider:
         content_type: str,
         body: AsyncGenerator[bytes, None],
         length: int | None,
-        onward: tuple[Header, ...] = (),
-    ) -> HttpPost:
+        trace_headers: tuple[Header, ...] = (),
+    ) -> HttpUpstreamCall:
         """One form on its way, which begins when its response is asked for."""
         framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
-        more = b"".join([b"%b: %b\r\n" % header for header in onward])
+        more = b"".join([b"%b: %b\r\n" % header for header in trace_headers])
         head = b"%bContent-Type: %b\r\n%b%b\r\n\r\n" % (self._heads[task], content_type.encode(), more, framing)
-        return HttpPost(self._pool, head, body, chunked=length is None, redact=self.redact)
+        return HttpUpstreamCall(self._pool, head, body, chunked=length is None, redact=self.redact)
 
 
 def _fixed_head(origin: Origin, settings: Upstream, task: Task, key: str) -> bytes:

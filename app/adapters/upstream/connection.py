@@ -13,8 +13,8 @@ import ssl
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
-from app.adapters.upstream.answer import Answer
-from app.gateway.provider import Broken
+from app.adapters.upstream.response import ResponseParser
+from app.gateway.upstream_port import ConnectionLost
 
 READ_BUFFER_BYTES = 256 * 1024
 
@@ -24,7 +24,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, ended: Callable[["Connection"], None]) -> None:
         self._ended = ended
-        self._answer: Answer | None = None
+        self._answer: ResponseParser | None = None
         self._drained: asyncio.Future[None] | None = None
         self._lost: asyncio.Future[None] | None = None
         self._open, self._has_rested = True, False
@@ -42,7 +42,7 @@ class Connection(asyncio.Protocol):
         """Whether it is open, and all that was written to it is on its way."""
         return self._open and not self._transport.get_write_buffer_size()
 
-    def expect(self, answer: Answer) -> None:
+    def expect(self, answer: ResponseParser) -> None:
         self._answer = answer
 
     def lost(self) -> "asyncio.Future[None]":
@@ -55,7 +55,7 @@ class Connection(asyncio.Protocol):
     async def write(self, pieces: Iterable[bytes]) -> None:
         """Returns when more may be written; Broken if nobody is there to read it."""
         if not self._open:
-            raise Broken("closed")
+            raise ConnectionLost("closed")
         self._transport.writelines(pieces)
         if self._drained is not None:
             await self._drained
@@ -89,7 +89,7 @@ class Connection(asyncio.Protocol):
         if self._answer is None:
             return
         if self._may_be_cut():
-            self._answer.fail(Broken("closed without close_notify"))
+            self._answer.fail(ConnectionLost("closed without close_notify"))
         else:
             self._answer.end()
 
@@ -97,7 +97,7 @@ class Connection(asyncio.Protocol):
         self._open = False
         if self._answer is not None:
             self._read_last_words(self._answer, exc)
-            self._answer.fail(Broken(type(exc).__name__))
+            self._answer.fail(ConnectionLost(type(exc).__name__))
             self._answer = None
         self.resume_writing()
         if self._lost is not None and not self._lost.done():
@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
         except (ssl.SSLError, ValueError):
             return True
 
-    def _read_last_words(self, answer: Answer, error: Exception | None) -> None:
+    def _read_last_words(self, answer: ResponseParser, error: Exception | None) -> None:
         if not isinstance(error, OSError) or self._transport.get_extra_info("sslcontext") is not None:
             return
         socket: Any = self._transport.get_extra_info("socket")

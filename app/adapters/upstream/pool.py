@@ -4,10 +4,10 @@ import asyncio
 import ssl
 from functools import partial
 
+from app.adapters.upstream.connecting import Connector
 from app.adapters.upstream.connection import Connection
-from app.adapters.upstream.dialing import Dialer
 from app.adapters.upstream.origin import Origin
-from app.gateway.provider import ConnectTimeout, Unreachable
+from app.gateway.upstream_port import ConnectTimeout, Unreachable
 
 KEEP_ALIVE_SECONDS = 4
 
@@ -16,7 +16,7 @@ class Pool:
     """Belongs to the loop that serves. `connect_seconds` are for name, connection and TLS together."""
 
     def __init__(self, origin: Origin, tls: ssl.SSLContext, connect_seconds: float) -> None:
-        self._dialer = Dialer(origin.host, origin.port)
+        self._dialer = Connector(origin.host, origin.port)
         self._tls = tls if origin.scheme == "https" else None
         self._server_name = None if self._tls is None else origin.host
         self._connect_seconds = connect_seconds

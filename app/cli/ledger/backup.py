@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from app.adapters.ledger.backup import back_up
+from app.adapters.sqlite.maintenance.backup import back_up
 from app.cli.progress import Bar
 from app.cli.settings import ConfigFile, database_of, explained, loaded
 

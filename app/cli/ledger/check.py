@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from app.adapters.ledger import Database
-from app.adapters.ledger.checking import Finding, examined
+from app.adapters.sqlite import Database
+from app.adapters.sqlite.maintenance.integrity import Finding, check_integrity
 from app.cli import tables
-from app.cli.ending import FAILED
+from app.cli.exit_codes import FAILED
 from app.cli.progress import Bar
 from app.cli.settings import ConfigFile, database_of, explained, loaded
 from app.cli.tables import Format
@@ -30,7 +30,7 @@ def check(
     """
     database = Database(file) if file else database_of(loaded(config))
     with explained(), database.snapshot() as connection, Bar("check") as bar:
-        found = list(examined(connection, database.served, quick, bar))
+        found = list(check_integrity(connection, database.served, quick, bar))
     told = [_document(each) for each in found] if format is Format.JSON else [_line(each) for each in found]
     typer.echo(tables.rendered(told, format), nl=False)
     if any(each.faults for each in found):

@@ -6,15 +6,15 @@ from typing import Annotated
 
 import typer
 
-from app.adapters.ledger.pruning import Prunable, prunable
-from app.adapters.ledger.pruning import prune as prune_rows
-from app.cli.ending import MISUSED, say, stop
+from app.adapters.sqlite.maintenance.pruning import Prunable, prunable
+from app.adapters.sqlite.maintenance.pruning import prune as prune_rows
+from app.cli.exit_codes import MISUSED, say, stop
 from app.cli.progress import Bar
 from app.cli.settings import ConfigFile, actor, database_of, explained, loaded, name_ledger
 from app.cli.times import DAY_MS, length_ms
 from app.clock import now_ms
-from app.gateway.administration import AuditEntry
-from app.gateway.report import Period
+from app.services.administration import AuditEntry
+from app.services.usage import Period
 
 
 def prune(

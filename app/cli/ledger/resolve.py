@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from app.callers import reconciliation
-from app.cli.ending import MISUSED, stop
+from app.cli.exit_codes import MISUSED, stop
 from app.cli.settings import ConfigFile, actor, database_of, explained, loaded, name_ledger, possible
-from app.gateway.reconciliation import MAX_SECONDS, Billed
+from app.services.reconciliation import MAX_SECONDS, Billed
 from app.units import usd_text
 
 

@@ -9,8 +9,8 @@ from app.cli import tables
 from app.cli.settings import ConfigFile, actor, database_of, explained, loaded
 from app.cli.tables import Format
 from app.cli.times import minute
-from app.gateway.presentation import unknown_document
-from app.gateway.reconciliation import UnknownRow
+from app.services.documents import unknown_document
+from app.services.reconciliation import UnknownRequest
 from app.units import seconds_of, usd_text
 
 SPARE = ("upstream id", "seconds", "model", "error")  # columns that a narrow terminal does without
@@ -34,7 +34,7 @@ def unknown(
     typer.echo(tables.rendered([_line(row) for row in rows], format, SPARE, empty="no unknown rows"), nl=False)
 
 
-def _line(row: UnknownRow) -> tables.Row:
+def _line(row: UnknownRequest) -> tables.Row:
     return {
         "id": row.id,
         "caller": row.caller,

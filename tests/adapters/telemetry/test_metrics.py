@@ -5,21 +5,23 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.adapters.telemetry import RequestMetrics, scrape
 from app.adapters.telemetry.metrics import MAX_CALLERS, Charged
-from app.gateway.accounting import Outcome, State
-from app.gateway.auth import Caller
-from app.gateway.call import Call
-from app.gateway.pipeline import Trail
+from app.gateway.authentication import Caller
+from app.gateway.inbound_request import InboundRequest
+from app.gateway.pipeline import RequestRecord
+from app.gateway.settlement import SettlementResult, State
 from app.policy.budget import Amounts
-from app.policy.terms import Terms
+from app.policy.caller_policy import CallerPolicy
 from app.units import Tokens, UsageSource
 from app.wire.headers import Headers
 from tests.gateway.entering import untouched
 
 
-def refused(caller: str) -> Trail:
-    trail = Trail(Call("req_1", "translate", Headers(()), untouched(), 0), Caller(caller, "key_1", Terms()))
-    trail.status, trail.error = 429, "rate_limit_exceeded"
-    return trail
+def refused(caller: str) -> RequestRecord:
+    record = RequestRecord(
+        InboundRequest("req_1", "translate", Headers(()), untouched(), 0), Caller(caller, "key_1", CallerPolicy())
+    )
+    record.status, record.error = 429, "rate_limit_exceeded"
+    return record
 
 
 def test_callers_beyond_the_first_thousand_share_a_label() -> None:
@@ -36,7 +38,7 @@ def test_callers_beyond_the_first_thousand_share_a_label() -> None:
 
 def test_a_request_that_an_error_of_ours_ended() -> None:
     metrics = RequestMetrics("scripted")
-    metrics.request(Trail(Call("req_1", "translate", Headers(()), untouched(), 0)))
+    metrics.request(RequestRecord(InboundRequest("req_1", "translate", Headers(()), untouched(), 0)))
     text = scrape(metrics)()[0].decode()
     assert (
         'audio_gateway_requests_total{caller="(unknown)",endpoint="/v1/audio/translations",error="internal_error",'
@@ -60,8 +62,8 @@ def test_each_token_is_of_one_kind(tokens: Tokens, kinds: tuple[int, int, int, i
     assert (charged.nano_usd, charged.audio_ms) == (7, 8)
 
 
-def settled(tokens: Tokens) -> Outcome:
-    return Outcome(
+def settled(tokens: Tokens) -> SettlementResult:
+    return SettlementResult(
         id="req_1",
         state=State.SETTLED,
         status=200,

@@ -12,11 +12,11 @@ import pytest
 import uvloop
 from pydantic import SecretStr
 
-from app.adapters.upstream import HttpProvider
+from app.adapters.upstream import HttpUpstreamClient
+from app.adapters.upstream.call import HttpUpstreamCall
 from app.adapters.upstream.origin import Origin
-from app.adapters.upstream.post import HttpPost
 from app.config import InvalidConfig, TimeoutSettings, Upstream
-from app.gateway.provider import Broken
+from app.gateway.upstream_port import ConnectionLost
 from tests.stubs.certificate import certificate, serving
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -39,7 +39,7 @@ class Server:
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]
-        self.provider = HttpProvider(upstream(f"http://127.0.0.1:{port}/v1"), KEY, TimeoutSettings())
+        self.provider = HttpUpstreamClient(upstream(f"http://127.0.0.1:{port}/v1"), KEY, TimeoutSettings())
         await self.provider.open()
         return self
 
@@ -52,7 +52,7 @@ class Server:
             response = await post.response()
             return b"".join([chunk async for chunk in response.body()])
 
-    async def early(self, answer: bytes, post: HttpPost, begun: asyncio.Event) -> None:
+    async def early(self, answer: bytes, post: HttpUpstreamCall, begun: asyncio.Event) -> None:
         """This answer while the form is on its way, its head read. `begun`: the form's first bytes have gone out."""
         head = asyncio.create_task(post.response())
         await begun.wait()
@@ -260,7 +260,7 @@ def test_the_end_of_tls_ends_an_answer_only_with_its_close_notify(tmp_path: Path
 
     async def asked(port: int) -> bytes:
         settings = upstream(f"https://127.0.0.1:{port}/v1", ca_file=str(pem))
-        provider = HttpProvider(settings, KEY, TimeoutSettings())
+        provider = HttpUpstreamClient(settings, KEY, TimeoutSettings())
         await provider.open()
         async with aclosing(provider.post("transcribe", "text/plain", form(), None)) as post:
             response = await post.response()
@@ -274,7 +274,7 @@ def test_the_end_of_tls_ends_an_answer_only_with_its_close_notify(tmp_path: Path
             if in_order:
                 assert runner.run(answer) == b"hel"
             else:
-                with pytest.raises(Broken):
+                with pytest.raises(ConnectionLost):
                     runner.run(answer)
             server.join(30)
 
@@ -318,4 +318,4 @@ def test_the_host_as_it_is_named(url: str, host: str) -> None:
 
 def test_a_name_that_dns_cannot_carry_stops_the_start() -> None:
     with pytest.raises(InvalidConfig, match=r"upstreams\.x: base_url: "):
-        HttpProvider(upstream("http://\u00fc..x/v1"), KEY, TimeoutSettings())
+        HttpUpstreamClient(upstream("http://\u00fc..x/v1"), KEY, TimeoutSettings())

@@ -1,0 +1,109 @@
+"""The rows themselves, one after the other, and the check that the sums are theirs. Constant memory at any size."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import apsw
+
+from app.adapters.sqlite.usage_reports import COUNTED, bounds
+from app.services.usage import Period
+from app.units import iso_time, seconds_of, usd_text
+
+Row = dict[str, object]
+
+_ROWS = "SELECT * FROM requests WHERE admitted_ms >= ? AND admitted_ms < ? ORDER BY admitted_ms, id"
+_SUMMED = (
+    "input_tokens",
+    "audio_tokens",
+    "text_tokens",
+    "output_tokens",
+    "total_tokens",
+    "charged_tokens",
+    "audio_ms",
+    "cost_nano_usd",
+)
+_INTERNAL = frozenset({"bound_nano_usd", "bound_audio_ms", "cost_nano_usd", "audio_ms", "held_seq", "closed_seq"})
+
+_NAMES = {
+    "received_ms": "received_at",
+    "admitted_ms": "admitted_at",
+    "sent_ms": "sent_at",
+    "answered_ms": "answered_at",
+    "done_ms": "done_at",
+}
+
+_DISAGREEMENTS = """
+WITH summed AS (
+    SELECT caller, day, key_id, task, model, sum(requests) AS requests, sum(settled) AS settled,
+           sum(unknown) AS unknown, {sums}
+    FROM ({counted}) GROUP BY 1, 2, 3, 4, 5
+)
+SELECT caller, day, key_id, task, model
+FROM (SELECT * FROM daily WHERE day >= :first AND day <= :last) AS kept
+FULL JOIN summed USING (caller, day, key_id, task, model)
+WHERE (kept.requests, kept.settled, kept.unknown, {kept})
+      IS NOT (summed.requests, summed.settled, summed.unknown, {summed})
+ORDER BY 1, 2, 3, 4, 5
+"""
+_ILL_CLOSED = """
+SELECT count(*) FROM requests WHERE admitted_ms >= :begin AND admitted_ms < :end AND (
+    (state = 'held') != (done_ms IS NULL)
+    OR (state IN ('held', 'released') AND (cost_nano_usd, audio_ms, charged_tokens) != (0, 0, 0))
+)
+"""
+
+_THERE = "SELECT count(*) FROM requests WHERE admitted_ms >= :begin AND admitted_ms < :end"
+_PRUNED = "SELECT ifnull(sum(requests), 0) FROM pruned WHERE day >= :first AND day <= :last"
+
+
+def exported_rows(connection: apsw.Connection, period: Period) -> Iterator[Row]:
+    """Every admitted request of the period, in the order of admission: money as a decimal string, audio in seconds."""
+    names: list[str] = []
+    cursor = connection.execute(_ROWS, (period.begin_ms, period.end_ms))
+    for values in cursor:
+        names = names or [column[0] for column in cursor.get_description()]
+        row = dict(zip(names, values, strict=True))
+        shown = {_NAMES.get(name, name): _shown(name, value) for name, value in row.items() if name not in _INTERNAL}
+        yield shown | {
+            "audio_seconds": seconds_of(row["audio_ms"]),
+            "cost_usd": usd_text(row["cost_nano_usd"]),
+            "held_usd": usd_text(row["bound_nano_usd"]),
+        }
+
+
+def _shown(name: str, value: Any) -> object:
+    """A value as documents have it: times in ISO 8601, tags as an object, a truth as one."""
+    if value is None:
+        return None
+    if name in _NAMES:
+        return iso_time(value)
+    if name == "tags":
+        return json.loads(value)
+    return bool(value) if name == "stream" else value
+
+
+def rows_of(connection: apsw.Connection, period: Period) -> tuple[int, int]:
+    """How many rows of a period there are, and how many more were pruned."""
+    there: int = connection.execute(_THERE, bounds(period)).get
+    pruned: int = connection.execute(_PRUNED, bounds(period)).get
+    return there, pruned
+
+
+def disagreements(connection: apsw.Connection, period: Period) -> list[str]:
+    """Where the daily sums are not those of the rows, and how many rows are not closed as they must be; a line each."""
+    ill_closed = connection.execute(_ILL_CLOSED, bounds(period)).get
+    told = [f"{ill_closed} rows are not closed as they must be"] if ill_closed else []
+    return [*wrong_sums(connection, period), *told]
+
+
+def wrong_sums(connection: apsw.Connection, period: Period) -> list[str]:
+    """Where the daily sums are not those of the rows and of those that were pruned; a line each."""
+    query = _DISAGREEMENTS.format(
+        sums=", ".join(f"sum({name}) AS {name}" for name in _SUMMED),
+        counted=COUNTED.format(caller=""),
+        kept=", ".join(f"kept.{name}" for name in _SUMMED),
+        summed=", ".join(f"summed.{name}" for name in _SUMMED),
+    )
+    found = connection.execute(query, bounds(period))
+    return [f"the sums of {' / '.join(group)} are not those of its rows" for group in found]

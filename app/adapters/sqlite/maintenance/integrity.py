@@ -1,0 +1,164 @@
+"""What must be true of every ledger, each told in words where it is not. For one moment's view of the file.
+
+A fault is what no gateway can have written. A remark is what may be right, and somebody should know.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import apsw
+
+from app.adapters.sqlite.database import make_tables, rows
+from app.adapters.sqlite.export import wrong_sums
+from app.policy.caller_policy import CallerPolicy
+from app.services.usage import Period
+
+MAX_REPORTED_PAGES = 20
+EXAMPLES = 3
+
+Progress = Callable[[int, int], None]
+
+# What rows with this condition are, as they must not be. The fields of a state are those that its writer gives it.
+_WRONG_ROWS = {
+    "are held and have an end, or have an end and are held": (
+        "(state = 'held') != (done_ms IS NULL) OR (state = 'held') != (closed_seq IS NULL)"
+    ),
+    "are held and tell a status, an error or a source": (
+        "state = 'held' AND NOT (status IS NULL AND error IS NULL AND source IS NULL)"
+    ),
+    "are held or released, and charged": (
+        "state IN ('held', 'released') AND (cost_nano_usd, audio_ms, charged_tokens) != (0, 0, 0)"
+    ),
+    "are unknown, and not charged at their hold": (
+        "state = 'unknown' AND "
+        "(cost_nano_usd, audio_ms, charged_tokens) != (bound_nano_usd, bound_audio_ms, bound_tokens)"
+    ),
+    "are unknown and do not tell why": "state = 'unknown' AND error IS NULL",
+    "are charged and do not tell where their usage came from": ("state IN ('settled', 'unknown') AND source IS NULL"),
+    "have an end and no status": "state != 'held' AND status IS NULL AND error IS NOT 'gateway_stopped'",
+    "have a negative number": (
+        "min(cost_nano_usd, audio_ms, charged_tokens, bound_nano_usd, bound_audio_ms, bound_tokens, "
+        "ifnull(input_tokens, 0), ifnull(audio_tokens, 0), ifnull(text_tokens, 0), ifnull(output_tokens, 0), "
+        "ifnull(total_tokens, 0), ifnull(file_bytes, 0)) < 0"
+    ),
+    "have tags that are no table": "CASE WHEN json_valid(tags) THEN json_type(tags) != 'object' ELSE 1 END",
+}
+_COUNT_WRONG = "SELECT {counts} FROM requests"
+_EXAMPLES = "SELECT id FROM requests WHERE {condition} ORDER BY id LIMIT {most}"
+_NEGATIVE = """
+SELECT caller, day, key_id FROM {table} WHERE min(requests, settled, input_tokens, audio_tokens, text_tokens,
+    output_tokens, total_tokens, charged_tokens, audio_ms, cost_nano_usd) < 0
+"""
+_ORPHANED_KEYS = "SELECT id, caller FROM keys WHERE caller NOT IN (SELECT name FROM callers) ORDER BY id"
+_AUDIT = "SELECT seq, at_ms, lag(seq, 1, 0) OVER w, lag(at_ms) OVER w FROM audit WINDOW w AS (ORDER BY seq)"
+_MADE = "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, what is wrong with it, and what should be known of it; a line each."""
+
+    check: str
+    faults: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        return "wrong" if self.faults else "note" if self.remarks else "ok"
+
+
+def check_integrity(connection: apsw.Connection, served: bool, quick: bool, told: Progress) -> Iterator[Finding]:
+    """Each check in its turn. `served` says whether a gateway serves from the file; `quick` spares the indexes.
+
+    `told` hears how many checks are done, and of how many; again and again while one of them takes its time.
+    """
+    steps: tuple[tuple[str, Callable[[], Finding]], ...] = (
+        ("file", lambda: Finding("file", tuple(_wrong_pages(connection, quick)))),
+        ("tables", lambda: _tables(connection)),
+        ("rows", lambda: Finding("rows", tuple(_wrong_rows(connection)), tuple(_remarks(connection, served)))),
+        ("sums", lambda: Finding("sums", tuple(_wrong_sums(connection)))),
+        ("callers", lambda: Finding("callers", tuple(_wrong_callers(connection)))),
+        ("audit", lambda: _audit(connection)),
+    )
+    for number, (name, examine) in enumerate(steps):
+        connection.set_progress_handler(_ticking(told, number, len(steps)), 100_000)
+        try:
+            yield examine()
+        except apsw.CorruptError as error:
+            yield Finding(name, (f"it cannot be read: {error}",))
+    told(len(steps), len(steps))
+
+
+def _ticking(told: Progress, done: int, total: int) -> Callable[[], bool]:
+    def tick() -> bool:
+        told(done, total)
+        return False
+
+    return tick
+
+
+def _wrong_pages(connection: apsw.Connection, quick: bool) -> Iterator[str]:
+    pragma = "quick_check" if quick else "integrity_check"
+    for (told,) in connection.execute(f"PRAGMA {pragma}({MAX_REPORTED_PAGES})"):
+        if told != "ok":
+            yield " ".join(told.split())
+
+
+def _tables(connection: apsw.Connection) -> Finding:
+    """Whether the tables, indexes and triggers are those that this version makes."""
+    with closing(apsw.Connection(":memory:")) as new:
+        make_tables(new)
+        wanted, found = dict(rows(new, _MADE)), dict(rows(connection, _MADE))
+    missing = [f"the {name} is missing" for name in wanted if name not in found]
+    changed = [f"the {name} has been changed" for name in wanted if found.get(name, wanted[name]) != wanted[name]]
+    added = [f"the {name} is not the gateway's" for name in found if name not in wanted]
+    return Finding("tables", (*missing, *changed), tuple(added))
+
+
+def _wrong_rows(connection: apsw.Connection) -> Iterator[str]:
+    sums = ", ".join(f"ifnull(sum({condition}), 0)" for condition in _WRONG_ROWS.values())
+    (counts,) = rows(connection, _COUNT_WRONG.format(counts=sums))
+    for count, (words, condition) in zip(counts, _WRONG_ROWS.items(), strict=True):
+        if count:
+            examples = rows(connection, _EXAMPLES.format(condition=condition, most=EXAMPLES))
+            named = ", ".join(row[0] for row in examples)
+            yield f"{count} rows {words}: {named}{' ...' if count > EXAMPLES else ''}"
+
+
+def _remarks(connection: apsw.Connection, served: bool) -> Iterator[str]:
+    count = connection.execute("SELECT count(*) FROM requests WHERE implausible_usage IS NOT NULL").get
+    if count:
+        yield f"{count} rows were settled as measured, because the provider's usage is not believed (implausible_usage)"
+    count = connection.execute("SELECT count(*) FROM requests WHERE state = 'held'").get
+    if count and not served:
+        yield f"{count} rows are held and no gateway serves from this file; the next that does makes them unknown"
+
+
+def _wrong_sums(connection: apsw.Connection) -> Iterator[str]:
+    yield from wrong_sums(connection, Period())
+    for table in ("daily", "pruned"):
+        for group in rows(connection, _NEGATIVE.format(table=table)):
+            yield f"the sums of {' / '.join(group)} in {table} are negative"
+
+
+def _wrong_callers(connection: apsw.Connection) -> Iterator[str]:
+    for key_id, caller in rows(connection, _ORPHANED_KEYS):
+        yield f"the key {key_id} is of {caller}, and there is no such caller"
+    for name, policy in rows(connection, "SELECT name, terms FROM callers ORDER BY name"):
+        try:
+            CallerPolicy.read(json.loads(policy))
+        except (ValueError, TypeError) as error:
+            yield f"the terms of {name} cannot be read: {error}"
+
+
+def _audit(connection: apsw.Connection) -> Finding:
+    """Numbers without a gap, for entries are never deleted; and times that do not go back, unless the clock did."""
+    faults, remarks = [], []
+    for seq, at_ms, seq_before, at_ms_before in rows(connection, _AUDIT):
+        if seq != seq_before + 1:
+            faults.append(f"entries {seq_before + 1} to {seq - 1} are missing")
+        if at_ms_before is not None and at_ms < at_ms_before - 60_000:
+            remarks.append(f"entry {seq} is {(at_ms_before - at_ms) // 1000} s older than the one before it")
+    return Finding("audit", tuple(faults), tuple(remarks))

@@ -1,0 +1,89 @@
+"""Taking old rows out while every sum stays: what a row counted goes over into `pruned`, in the transaction of its end.
+
+Rows that are held or unknown stay, however old, for their charge may still change. Many small transactions, with
+pauses as long as they take, leave a running gateway its turns. Whatever a kill leaves agrees.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+import apsw
+
+from app.adapters.sqlite.callers import write_audit
+from app.adapters.sqlite.database import immediate, rows
+from app.services.administration import AuditEntry
+
+ROWS_AT_ONCE = 500
+LEAST_PAUSE_SECONDS = 0.005
+
+_CLOSED = """
+SELECT count(*), min(admitted_ms) FROM requests WHERE admitted_ms < ? AND state IN ('settled', 'released')
+"""
+_OPEN = "SELECT count(*) FROM requests WHERE admitted_ms < ? AND state IN ('held', 'unknown')"
+_NEXT = """
+SELECT id FROM requests WHERE admitted_ms < ? AND state IN ('settled', 'released') ORDER BY admitted_ms LIMIT ?
+"""
+_ADD_UP = """
+INSERT INTO pruned (caller, day, key_id, task, model, tags, requests, settled, input_tokens, audio_tokens, text_tokens,
+                    output_tokens, total_tokens, charged_tokens, audio_ms, cost_nano_usd)
+SELECT caller, date(admitted_ms / 1000, 'unixepoch'), key_id, task, model, tags, count(*), sum(state = 'settled'),
+       sum(ifnull(input_tokens, 0)), sum(ifnull(audio_tokens, 0)), sum(ifnull(text_tokens, 0)),
+       sum(ifnull(output_tokens, 0)), sum(ifnull(total_tokens, 0)), sum(charged_tokens), sum(audio_ms),
+       sum(cost_nano_usd)
+FROM requests WHERE id IN (SELECT value FROM json_each(?)) GROUP BY 1, 2, 3, 4, 5, 6
+ON CONFLICT DO UPDATE SET
+    requests = requests + excluded.requests, settled = settled + excluded.settled,
+    input_tokens = input_tokens + excluded.input_tokens, audio_tokens = audio_tokens + excluded.audio_tokens,
+    text_tokens = text_tokens + excluded.text_tokens, output_tokens = output_tokens + excluded.output_tokens,
+    total_tokens = total_tokens + excluded.total_tokens, charged_tokens = charged_tokens + excluded.charged_tokens,
+    audio_ms = audio_ms + excluded.audio_ms, cost_nano_usd = cost_nano_usd + excluded.cost_nano_usd
+"""
+_DELETE = "DELETE FROM requests WHERE id IN (SELECT value FROM json_each(?))"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Prunable:
+    """What there is before a day: how many rows can go, the first one's day, and how many have to stay."""
+
+    rows: int
+    first: date | None
+    staying: int
+
+
+def prunable(connection: apsw.Connection, before_ms: int) -> Prunable:
+    """What `prune` would do with rows admitted before this moment."""
+    ((count, first_ms),) = rows(connection, _CLOSED, (before_ms,))
+    first = None if first_ms is None else datetime.fromtimestamp(first_ms / 1000, UTC).date()
+    return Prunable(count, first, connection.execute(_OPEN, (before_ms,)).get)
+
+
+def prune(
+    connection: apsw.Connection, before_ms: int, entry: AuditEntry, told: Progress = lambda done, total: None
+) -> int:
+    """Take out the closed rows admitted before this moment; how many. The audit entry is in the first transaction.
+
+    `told` hears how many rows are gone, and of how many.
+    """
+    total, done = prunable(connection, before_ms).rows, 0
+    while taken := _prune_some(connection, before_ms, entry if done == 0 else None):
+        done += taken
+        told(done, max(total, done))
+    return done
+
+
+def _prune_some(connection: apsw.Connection, before_ms: int, entry: AuditEntry | None) -> int:
+    begun = time.monotonic()
+    with immediate(connection):
+        ids = [row[0] for row in rows(connection, _NEXT, (before_ms, ROWS_AT_ONCE))]
+        if ids:
+            if entry is not None:
+                write_audit(connection, entry)
+            for query in (_ADD_UP, _DELETE):
+                connection.execute(query, (json.dumps(ids),))
+    time.sleep(max(LEAST_PAUSE_SECONDS, time.monotonic() - begun))
+    return len(ids)

@@ -1,0 +1,80 @@
+"""Every error in OpenAI's envelope: unknown paths, wrong methods, bad query values, and whatever nobody expected."""
+
+import json
+from functools import partial
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match
+
+from app import errors
+from app.api import paths
+from app.errors import APIError
+from app.validation import plain
+
+_METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
+
+
+def install(app: FastAPI) -> None:
+    """Make every error that a route or the router raises an envelope."""
+    app.add_exception_handler(APIError, _refusal)
+    app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(RequestValidationError, _invalid_query)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _response(refusal: APIError) -> Response:
+    response = Response(refusal.envelope(), refusal.status)
+    for name, value in refusal.all_headers():
+        response.headers[name.decode()] = value.decode()
+    return response
+
+
+async def _refusal(request: Request, error: Any) -> Response:
+    return _response(error)
+
+
+async def _http_exception(request: Request, error: Any) -> Response:
+    if error.status_code == 405:
+        return _wrong_method(request)
+    if error.status_code == 404:
+        path = request.scope["path"]
+        known = partial(_matches, request, request.method)
+        return _response(errors.unknown_url(request.method, path, paths.advice(path, known)))
+    return _response(APIError(error.status_code, "bad_request", str(error.detail)))
+
+
+def _wrong_method(request: Request) -> Response:
+    """All methods of the path; the router knows those of one route. HEAD is answered as GET is, OPTIONS here."""
+    path = request.scope["path"]
+    allowed = {method for method in _METHODS if _matches(request, method, path, Match.FULL)} | {"OPTIONS"}
+    if "GET" in allowed:
+        allowed.add("HEAD")
+    if request.method == "OPTIONS":
+        return Response(status_code=204, headers={"allow": ", ".join(sorted(allowed))})
+    return _response(errors.method_not_allowed(request.method, allowed))
+
+
+def _matches(request: Request, method: str, path: str, least: Match = Match.PARTIAL) -> bool:
+    """Whether a route takes this path, and with `Match.FULL` this method of it."""
+    scope = {**request.scope, "method": method, "path": path, "raw_path": path.encode("latin-1")}
+    return any(route.matches(scope)[0].value >= least.value for route in request.app.router.routes)
+
+
+async def _invalid_query(request: Request, error: Any) -> Response:
+    first = error.errors()[0]
+    param = str(first["loc"][-1])
+    return _response(
+        APIError(
+            400, "invalid_value", f"{param}: {json.dumps(plain(first['msg']), ensure_ascii=False)[1:-1]}", param=param
+        )
+    )
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    """Starlette raises the error once more behind this answer: `Edge` logs it."""
+    return _response(errors.internal_error())

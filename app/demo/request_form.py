@@ -1,0 +1,59 @@
+"""The form of a request, checked. Knows Starlette's form, `formats` and `refusal`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from starlette.datastructures import FormData, UploadFile
+
+from app.demo.errors import invalid, missing
+from app.demo.formats import FORMATS, Task, Wanted
+
+GRANULARITIES = ("word", "segment")
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionForm:
+    """One request: the file, still to be read and closed, and what to answer with."""
+
+    file: BinaryIO
+    wanted: Wanted
+    stream: bool
+
+
+def read_form(form: FormData, task: Task) -> TranscriptionForm:
+    """Raises APIError. Any model name will do; fields that mean nothing here are passed over."""
+    if not _field(form, "model"):
+        raise missing("model")
+    file = form.get("file")
+    if not isinstance(file, UploadFile):
+        raise missing("file")
+    wanted = Wanted(task, _response_format(form), _granularities(form))
+    return TranscriptionForm(file.file, wanted, stream=task == "transcribe" and _stream(form))
+
+
+def _field(form: FormData, name: str) -> str:
+    value = form.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _response_format(form: FormData) -> str:
+    name = _field(form, "response_format") or "json"
+    if name not in FORMATS:
+        raise invalid("response_format", name, ", ".join(FORMATS))
+    return name
+
+
+def _granularities(form: FormData) -> frozenset[str]:
+    values = {str(value) for value in form.getlist("timestamp_granularities[]")}
+    for value in values.difference(GRANULARITIES):
+        raise invalid("timestamp_granularities[]", value, ", ".join(GRANULARITIES))
+    return frozenset(values)
+
+
+def _stream(form: FormData) -> bool:
+    value = _field(form, "stream").lower() or "false"
+    if value not in ("true", "false", "1", "0"):
+        raise invalid("stream", value, "true, false")
+    return value in ("true", "1")

@@ -1,0 +1,91 @@
+"""Who is calling: the key in `Authorization`, looked up by its SHA-256.
+
+`Bearer <key>` and the bare `<key>` (as the provider's own samples send it) are both good. Whatever is wrong with a key,
+the answer is one and the same 401; the reason stands in the log alone.
+"""
+
+import hmac
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
+
+from app import errors
+from app.policy.caller_policy import CallerPolicy
+from app.wire import apikey
+from app.wire.headers import Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A caller's key as it is stored, never the key itself, and the caller's terms."""
+
+    id: str
+    caller: str
+    sha256: str
+    policy: CallerPolicy = field(default_factory=CallerPolicy)
+    expires_ms: int | None = None
+    revoked: bool = False
+
+
+class Caller(NamedTuple):
+    """A caller who has shown a good key."""
+
+    name: str
+    key_id: str
+    policy: CallerPolicy
+
+    def may_use(self, model: str) -> bool:
+        return self.policy.models is None or model in self.policy.models
+
+    def may_do(self, task: str) -> bool:
+        return self.policy.tasks is None or task in self.policy.tasks
+
+
+class KeyStore(Protocol):
+    """Where the keys that were made at run time are."""
+
+    async def find(self, sha256: str) -> Key | None: ...
+
+
+class KeyDirectory:
+    """All keys: those of the settings, in memory, and those of the store, asked only for well-formed keys.
+
+    `defaults` are the limits of callers whose own terms state none.
+    """
+
+    def __init__(self, configured: tuple[Key, ...], store: KeyStore, defaults: CallerPolicy) -> None:
+        self._configured = {key.sha256: replace(key, policy=key.policy.over(defaults)) for key in configured}
+        self._store = store
+        self.defaults = defaults
+
+    async def find(self, secret: str) -> Key | None:
+        sha256 = apikey.digest(secret)
+        configured = self._configured.get(sha256)
+        if configured is not None or not apikey.well_formed(secret):
+            return configured
+        key = await self._store.find(sha256)
+        return key if key is not None and hmac.compare_digest(key.sha256, sha256) else None
+
+
+async def identify(headers: Headers, directory: KeyDirectory, now_ms: int) -> Caller:
+    """The caller whose key these headers carry; APIError 401 for every other."""
+    key = await directory.find(secret_in(headers))
+    if key is None:
+        raise errors.invalid_api_key("no such key")
+    if key.revoked:
+        raise errors.invalid_api_key(f"the key {key.id} of {key.caller} is revoked")
+    if key.expires_ms is not None and key.expires_ms <= now_ms:
+        raise errors.invalid_api_key(f"the key {key.id} of {key.caller} has expired")
+    return Caller(key.caller, key.id, key.policy.over(directory.defaults))
+
+
+def secret_in(headers: Headers) -> str:
+    """What `Authorization` carries, with or without its scheme; APIError if that is nothing, or more than one."""
+    values = headers.all(b"authorization")
+    if len(values) > 1:
+        raise errors.bad_request("More than one Authorization header.")
+    words = [word.decode("latin-1") for word in values[0].split()] if values else []
+    if len(words) == 2 and words[0].lower() == "bearer":
+        return words[1]
+    if len(words) == 1 and words[0].lower() != "bearer":
+        return words[0]
+    raise errors.invalid_api_key("no key" if not words else "no key in a form that is known")

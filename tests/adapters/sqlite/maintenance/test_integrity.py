@@ -1,0 +1,170 @@
+"""Each thing that must be true of a ledger: found, in words, where it is not."""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+
+import apsw
+import pytest
+
+from app.adapters.sqlite import Database
+from app.adapters.sqlite.maintenance.integrity import Finding, check_integrity
+from app.adapters.sqlite.maintenance.pruning import prune
+from app.adapters.sqlite.migration import migrate
+from tests.adapters.sqlite.maintenance.test_pruning import BEFORE_MS, ENTRY
+from tests.adapters.sqlite.older import old_ledger
+
+NAMES = ["file", "tables", "rows", "sums", "callers", "audit"]
+
+
+@pytest.fixture
+def connection(database: Database) -> Iterator[apsw.Connection]:
+    """A ledger with rows in every state, some of them pruned."""
+    migrate(old_ledger(database.path, 1))
+    with closing(database.connect()) as connection:
+        prune(connection, BEFORE_MS, ENTRY)
+        yield connection
+
+
+def checked(database: Database, served: bool = True, quick: bool = False) -> dict[str, Finding]:
+    with database.snapshot() as connection:
+        found = list(check_integrity(connection, served, quick, lambda done, total: None))
+    assert [each.check for each in found] == NAMES
+    return {each.check: each for each in found}
+
+
+def wrong(database: Database) -> list[str]:
+    return [f"{each.check}: {fault}" for each in checked(database).values() for fault in each.faults]
+
+
+@pytest.mark.usefixtures("connection")
+@pytest.mark.parametrize("quick", [True, False])
+def test_nothing_is_found_in_a_ledger_as_it_must_be(database: Database, quick: bool) -> None:
+    assert [(each.verdict, each.remarks) for each in checked(database, quick=quick).values()] == [("ok", ())] * 6
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("UPDATE requests SET done_ms = NULL WHERE id = 'req_18'", "1 rows are held and have an end, or have an end"),
+        ("UPDATE requests SET closed_seq = 5 WHERE id = 'req_81'", "1 rows are held and have an end, or have an end"),
+        ("UPDATE requests SET error = 'x' WHERE state = 'held'", "2 rows are held and tell a status, an error"),
+        ("UPDATE requests SET cost_nano_usd = 1 WHERE id = 'req_18'", "1 rows are held or released, and charged"),
+        ("UPDATE requests SET audio_ms = 1 WHERE id = 'req_81'", "1 rows are held or released, and charged"),
+        ("UPDATE requests SET charged_tokens = 7 WHERE id = 'req_19'", "1 rows are unknown, and not charged at their"),
+        ("UPDATE requests SET error = NULL WHERE id = 'req_19'", "1 rows are unknown and do not tell why"),
+        ("UPDATE requests SET source = NULL WHERE id = 'req_17'", "1 rows are charged and do not tell where their"),
+        ("UPDATE requests SET status = NULL WHERE id = 'req_17'", "1 rows have an end and no status"),
+        ("UPDATE requests SET cost_nano_usd = -1 WHERE id = 'req_17'", "1 rows have a negative number"),
+        ("UPDATE requests SET output_tokens = -1 WHERE id = 'req_17'", "1 rows have a negative number"),
+        ("UPDATE requests SET tags = 'team=a' WHERE id = 'req_17'", "1 rows have tags that are no table"),
+        ("UPDATE requests SET tags = '[]' WHERE id = 'req_17'", "1 rows have tags that are no table"),
+    ],
+)
+def test_a_row_that_no_gateway_wrote_is_found(
+    database: Database, connection: apsw.Connection, change: str, words: str
+) -> None:
+    connection.execute(change)
+    row = change.rpartition("'")[0].rpartition("'")[2]
+    (fault,) = [each for each in wrong(database) if words in each]
+    assert fault.startswith(f"rows: {words}")
+    assert fault.endswith(": req_80, req_81" if row == "held" else f": {row}")
+
+
+def test_of_many_wrong_rows_some_are_named(database: Database, connection: apsw.Connection) -> None:
+    connection.execute("UPDATE requests SET error = NULL WHERE state = 'unknown'")
+    assert wrong(database) == ["rows: 10 rows are unknown and do not tell why: req_04, req_08, req_11 ..."]
+
+
+DAY = "2025-08-31 / key_1 / transcribe / whisper-1"
+
+
+@pytest.mark.parametrize(
+    ("change", "faults"),
+    [
+        ("UPDATE daily SET requests = 9 WHERE day = '2025-08-31' AND caller = 'alice'", [f"alice / {DAY}"]),
+        ("DELETE FROM pruned WHERE day = '2025-08-31' AND caller = 'alice'", [f"alice / {DAY}"]),
+        ("UPDATE pruned SET cost_nano_usd = 0 WHERE day = '2025-08-31' AND caller = 'alice'", [f"alice / {DAY}"]),
+        ("DELETE FROM requests WHERE id = 'req_04'", [f"alice / {DAY}"]),
+        (
+            "INSERT INTO daily (caller, day, key_id, task, model, last_ms) VALUES ('e', '2025-08-31', 'k', 't', '', 1)",
+            ["e / 2025-08-31 / k / t / "],
+        ),
+    ],
+)
+def test_a_sum_that_is_not_that_of_its_rows_is_found(
+    database: Database, connection: apsw.Connection, change: str, faults: list[str]
+) -> None:
+    connection.execute(change)
+    assert wrong(database) == [f"sums: the sums of {each} are not those of its rows" for each in faults]
+
+
+def test_a_negative_sum_is_found(database: Database, connection: apsw.Connection) -> None:
+    for table in ("daily", "pruned"):
+        connection.execute(f"UPDATE {table} SET audio_ms = audio_ms - 99999 WHERE caller = 'alice' AND settled")
+    assert "sums: the sums of alice / 2025-08-31 / key_1 in pruned are negative" in wrong(database)
+    assert "sums: the sums of alice / 2025-08-31 / key_1 in daily are negative" in wrong(database)
+
+
+def test_a_key_of_nobody_and_terms_that_cannot_be_read_are_found(
+    database: Database, connection: apsw.Connection
+) -> None:
+    connection.execute("PRAGMA foreign_keys = off")
+    connection.execute("DELETE FROM callers WHERE name = 'bob'")
+    connection.execute("""UPDATE callers SET terms = '{"rpm": 0}' WHERE name = 'alice'""")
+    assert wrong(database) == [
+        "callers: the key key_2 is of bob, and there is no such caller",
+        "callers: the terms of alice cannot be read: rpm: must be a whole number of 1 or more",
+    ]
+
+
+def test_an_audit_with_a_gap_is_found(database: Database, connection: apsw.Connection) -> None:
+    connection.execute("DROP TRIGGER audit_is_never_deleted")
+    connection.execute("DELETE FROM audit WHERE seq IN (2, 3)")
+    assert wrong(database) == [
+        "tables: the trigger audit_is_never_deleted is missing",
+        "audit: entries 2 to 3 are missing",
+    ]
+
+
+def test_a_clock_that_went_back_is_remarked(database: Database, connection: apsw.Connection) -> None:
+    connection.execute(
+        "INSERT INTO audit (at_ms, actor, action, subject) SELECT max(at_ms) - 90000, 'a', 'b', 'c' FROM audit"
+    )
+    found = checked(database)["audit"]
+    assert (found.verdict, found.remarks) == ("note", ("entry 7 is 90 s older than the one before it",))
+
+
+def test_tables_that_are_not_the_gateways_are_told(database: Database, connection: apsw.Connection) -> None:
+    connection.execute("CREATE INDEX mine ON requests (model); DROP INDEX requests_by_time")
+    connection.execute("CREATE INDEX requests_by_time ON requests (received_ms)")
+    found = checked(database)["tables"]
+    assert found.faults == ("the index requests_by_time has been changed",)
+    assert found.remarks == ("the index mine is not the gateway's",)
+
+
+@pytest.mark.usefixtures("connection")
+def test_holds_of_a_gateway_that_is_not_running_are_remarked(database: Database) -> None:
+    found = checked(database, served=False)["rows"]
+    assert found.verdict == "note"
+    assert found.remarks == (
+        "2 rows are held and no gateway serves from this file; the next that does makes them unknown",
+    )
+
+
+@pytest.mark.parametrize(("damaged", "check"), [("requests_by_caller", "file"), ("keys_by_caller", "file")])
+def test_a_damaged_page_is_found(database: Database, connection: apsw.Connection, damaged: str, check: str) -> None:
+    root = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (damaged,)).get
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    with database.path.open("r+b") as file:
+        file.seek(4096 * (root - 1))
+        file.write(os.urandom(4096))
+    assert any(fault.startswith(f"{check}: ") and "\n" not in fault for fault in wrong(database))
+
+
+@pytest.mark.usefixtures("connection")
+def test_whether_a_gateway_serves_is_told_by_its_lock(database: Database) -> None:
+    assert not database.served
+    with database.lock():
+        assert database.served
+    assert not database.served
