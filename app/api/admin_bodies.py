@@ -89,7 +89,7 @@ class Caller(BaseModel):
     caller: str
     origin: Literal["ledger", "settings"]
     created_at: str | None = Field(description=f"{TIME}; null for a caller of the settings")
-    policy: Terms
+    terms: Terms
     keys: list[Key]
     budgets: list[Budget]
 

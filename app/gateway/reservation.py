@@ -1,8 +1,8 @@
 """Admitting: the hold on what a request may cost, decided in memory, its commit left running while the file streams.
 
 `relay` takes an `Admission` and cannot be called without one. Before it releases the closing boundary it revises the
-hold to the length that was measured while the file passed, up or down, and awaits `durable`. So no provider can act on a
-request whose hold is not on disk, or is less than what the audio costs.
+hold to the length that was measured while the file passed, up or down, and awaits `durable`. So no provider can act on
+a request whose hold is not on disk, or is less than what the audio costs.
 """
 
 from collections.abc import Awaitable

@@ -312,7 +312,7 @@ def error_codes() -> set[str]:
     for file in (ROOT / "app" / "errors.py", *(ROOT / "app" / "api").glob("*.py")):
         tree = ast.parse(file.read_text("utf-8"))
         for call in ast.walk(tree):
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Refusal":
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "APIError":
                 made |= {code for argument in call.args[1:2] for code in told_by(argument, tree)}
     return made | {"bad_request"}
 
