@@ -16,7 +16,7 @@ class Pool:
     """Belongs to the loop that serves. `connect_seconds` are for name, connection and TLS together."""
 
     def __init__(self, origin: Origin, tls: ssl.SSLContext, connect_seconds: float) -> None:
-        self._dialer = Connector(origin.host, origin.port)
+        self._connector = Connector(origin.host, origin.port)
         self._tls = tls if origin.scheme == "https" else None
         self._server_name = None if self._tls is None else origin.host
         self._connect_seconds = connect_seconds
@@ -33,10 +33,10 @@ class Pool:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._connect_seconds):
-                dialed = await self._dialer.dial()
+                connected = await self._connector.connect()
                 made = partial(Connection, self._forget)
                 _, connection = await loop.create_connection(
-                    made, sock=dialed, ssl=self._tls, server_hostname=self._server_name
+                    made, sock=connected, ssl=self._tls, server_hostname=self._server_name
                 )
         except TimeoutError as error:
             raise ConnectTimeout from error

@@ -2,14 +2,13 @@
 
 import asyncio
 import socket
-from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
 
-from app.adapters.upstream.connecting import Address, Connector, alternating, first_to_connect
+from app.adapters.upstream.connecting import Address, Connector, first_to_connect
 
 
 def listening(backlog: int) -> socket.socket:
@@ -47,7 +46,7 @@ def silent() -> Iterator[socket.socket]:
 
 def reached(*servers: socket.socket) -> tuple[str, int]:
     """Where the socket leads that comes of these addresses."""
-    made = asyncio.run(asyncio.wait_for(first_to_connect(deque(map(address, servers))), 20))
+    made = asyncio.run(asyncio.wait_for(first_to_connect(list(map(address, servers))), 20))
     with closing(made):
         host, port = made.getpeername()
         return host, port
@@ -81,7 +80,7 @@ def test_of_two_that_connect_at_the_same_moment_the_other_is_closed(good: socket
     with asyncio.Runner(loop_factory=Together) as runner:
         loop = runner.get_loop()
         assert isinstance(loop, Together)
-        made = runner.run(first_to_connect(deque([address(good), address(good)])))
+        made = runner.run(first_to_connect([address(good), address(good)]))
         (other,) = [each for each in loop.tried if each is not made]
         assert (made.fileno() >= 0, other.fileno()) == (True, -1)
         made.close()
@@ -89,7 +88,7 @@ def test_of_two_that_connect_at_the_same_moment_the_other_is_closed(good: socket
 
 def test_one_who_gives_up_while_a_connection_is_made_leaves_none_open(good: socket.socket) -> None:
     async def given_up(loop: Together, turns: int) -> None:
-        asked = asyncio.ensure_future(first_to_connect(deque([address(good)])))
+        asked = asyncio.ensure_future(first_to_connect([address(good)]))
         while not loop.tried:
             await asyncio.sleep(0)
         for _ in range(turns):
@@ -126,19 +125,12 @@ def test_a_name_without_an_address() -> None:
         reached()
 
 
-def test_the_families_take_turns() -> None:
-    six = [(socket.AF_INET6, 1, 6, "", number) for number in range(3)]
-    four = [(socket.AF_INET, 1, 6, "", number) for number in range(2)]
-    assert alternating([*six, *four]) == [six[0], four[0], six[1], four[1], six[2]]
-    assert alternating([*four, *six]) == [four[0], six[0], four[1], six[1], six[2]]
-
-
 def test_many_who_dial_at_once_all_get_through(good: socket.socket) -> None:
-    async def dialed() -> list[socket.socket]:
-        dialer = Connector("localhost", good.getsockname()[1])
-        return list(await asyncio.gather(*(dialer.dial() for _ in range(8))))
+    async def connected() -> list[socket.socket]:
+        connector = Connector("localhost", good.getsockname()[1])
+        return list(await asyncio.gather(*(connector.connect() for _ in range(8))))
 
-    made = asyncio.run(dialed())
+    made = asyncio.run(connected())
     assert len({each.getsockname() for each in made}) == 8
     for each in made:
         each.close()
