@@ -6,7 +6,7 @@ from apsw import Connection
 
 from app.adapters.sqlite import Database, LedgerCallers, LedgerUnknown
 from app.config import Config, InvalidConfig
-from app.gateway.authentication import Key
+from app.gateway.caller import Key
 from app.services.administration import Administration
 from app.services.reconciliation import Reconciliation
 

@@ -48,8 +48,9 @@ from app.clock import now_ms
 from app.config import Config, TimeoutSettings
 from app.gateway.admission_control import AdmissionControl
 from app.gateway.auth_failures import AuthFailureLimiter
-from app.gateway.authentication import Caller, KeyDirectory
+from app.gateway.authentication import KeyDirectory
 from app.gateway.budgets import Budgets
+from app.gateway.caller import Caller
 from app.gateway.inbound_request import ALIASES, ENDPOINTS
 from app.gateway.pipeline import Pipeline
 from app.gateway.relay import Relay

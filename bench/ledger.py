@@ -17,8 +17,7 @@ from datetime import date
 from pathlib import Path
 
 from app.adapters.sqlite import Database, LedgerWriter, usage_totals
-from app.gateway.reservation import Hold
-from app.gateway.settlement import SettlementResult, State
+from app.gateway.ledger_rows import Hold, SettlementResult, State
 from app.policy.budget import Amounts
 from app.services.usage import Grouping, Period
 from app.units import Tokens, UsageSource
@@ -102,8 +101,8 @@ async def _hold_and_settle(database: Database, requests: int, together: int) -> 
 async def _one_after_another(writer: LedgerWriter, names: Iterator[int], stamp: int) -> None:
     for number in names:
         request_id = f"req_{stamp}_{number}"
-        await writer.hold(_hold(request_id))
-        await writer.close(_outcome(request_id))
+        await writer.reserve(_hold(request_id))
+        await writer.settle(_outcome(request_id))
 
 
 def _hold(request_id: str) -> Hold:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from app import errors
-from app.gateway.upload import Spool
+from app.gateway.ports import Spool
 from app.policy.quota import Quota, QuotaShare
 
 CHUNK_BYTES = 256 * 1024

@@ -9,7 +9,8 @@ from starlette.types import Scope
 
 from app.gateway import authentication
 from app.gateway.auth_failures import AuthFailureLimiter
-from app.gateway.authentication import Caller, KeyDirectory
+from app.gateway.authentication import KeyDirectory
+from app.gateway.caller import Caller
 from app.wire.headers import Headers
 
 Identify = Callable[[Request], Awaitable[Caller]]

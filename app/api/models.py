@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from app import errors
 from app.api.authentication import Identify
 from app.config import Model, Task
-from app.gateway.authentication import Caller
+from app.gateway.caller import Caller
 
 
 class ModelObject(BaseModel):

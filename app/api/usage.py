@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from app import errors
 from app.api.authentication import Identify
 from app.errors import APIError
-from app.gateway.authentication import Caller
+from app.gateway.caller import Caller
 from app.policy.caller_policy import Tags, parse_tags
 from app.services.usage import BudgetStatus, Grouping, Period, UsageTotals
 

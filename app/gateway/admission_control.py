@@ -9,8 +9,8 @@ from typing import Self
 
 from app import errors
 from app.errors import Header
-from app.gateway.authentication import Caller
 from app.gateway.budgets import Budgets
+from app.gateway.caller import Caller
 from app.gateway.inbound_request import InboundRequest
 from app.gateway.rate_limiter import RateLimiter
 from app.policy.caller_policy import Tags, read_tags

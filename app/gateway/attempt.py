@@ -20,17 +20,18 @@ from app.config import Task, TimeoutSettings
 from app.errors import APIError, Header
 from app.gateway import response_mapping
 from app.gateway.deadline import Deadline
-from app.gateway.upload import Spool, Spools
-from app.gateway.upstream_body import UpstreamBody
-from app.gateway.upstream_port import (
+from app.gateway.ports import (
     ConnectionLost,
     ConnectTimeout,
+    Spool,
+    Spools,
     TransportFailure,
     Unreachable,
     UpstreamCall,
     UpstreamClient,
     UpstreamResponse,
 )
+from app.gateway.upstream_body import UpstreamBody
 from app.policy.quota import Quota, QuotaShare
 from app.units import Usage
 from app.wire.headers import Headers, upstream_request_id

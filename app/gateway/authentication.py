@@ -5,45 +5,14 @@ the answer is one and the same 401; the reason stands in the log alone.
 """
 
 import hmac
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol
+from dataclasses import replace
 
 from app import errors
+from app.gateway.caller import Caller, Key
+from app.gateway.ports import KeyStore
 from app.policy.caller_policy import CallerPolicy
 from app.wire import apikey
 from app.wire.headers import Headers
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A caller's key as it is stored, never the key itself, and the caller's terms."""
-
-    id: str
-    caller: str
-    sha256: str
-    policy: CallerPolicy = field(default_factory=CallerPolicy)
-    expires_ms: int | None = None
-    revoked: bool = False
-
-
-class Caller(NamedTuple):
-    """A caller who has shown a good key."""
-
-    name: str
-    key_id: str
-    policy: CallerPolicy
-
-    def may_use(self, model: str) -> bool:
-        return self.policy.models is None or model in self.policy.models
-
-    def may_do(self, task: str) -> bool:
-        return self.policy.tasks is None or task in self.policy.tasks
-
-
-class KeyStore(Protocol):
-    """Where the keys that were made at run time are."""
-
-    async def find(self, sha256: str) -> Key | None: ...
 
 
 class KeyDirectory:

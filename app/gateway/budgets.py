@@ -10,11 +10,12 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Protocol
 
 from app import errors
 from app.errors import APIError
-from app.gateway.authentication import Caller
+from app.gateway.caller import Caller
+from app.gateway.ledger_rows import BudgetAlert
+from app.gateway.ports import ClosedUsageReader
 from app.policy.budget import (
     MS_PER_DAY,
     NOTHING,
@@ -27,60 +28,9 @@ from app.policy.budget import (
     first_day,
     next_day,
 )
-from app.units import iso_time
 from app.wire import identifier
 
 RESERVED_RETRY_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class ClosedUsage:
-    """What a caller's closed rows come to in each of some periods; `resolution` is the last one that is included."""
-
-    amounts: tuple[Amounts, ...]
-    resolution: int
-
-
-Days = tuple[date, date | None]  # the first day of a period and the first behind it, None without an end
-
-
-class ClosedUsageReader(Protocol):
-    """What the ledger has on its rows that are closed, all of it at one moment."""
-
-    def spent(self, caller: str, periods: Sequence[Days]) -> ClosedUsage: ...
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetAlert:
-    """That a caller has spent so much of a budget; there is one for each threshold and window.
-
-    `threshold` and what is really `reached` are in percent.
-    """
-
-    id: str
-    caller: str
-    budget: str
-    window: date
-    threshold: int
-    reached: int
-    spent: str
-    limit: str
-    created_ms: int
-
-    def document(self) -> dict[str, object]:
-        """The webhook's body."""
-        return {
-            "id": self.id,
-            "type": "budget.threshold_reached",
-            "created_at": iso_time(self.created_ms),
-            "caller": self.caller,
-            "budget": self.budget,
-            "window_began": self.window.isoformat(),
-            "threshold_percent": self.threshold,
-            "spent_percent": self.reached,
-            "spent": self.spent,
-            "limit": self.limit,
-        }
 
 
 @dataclass(slots=True)

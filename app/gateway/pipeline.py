@@ -14,23 +14,19 @@ from app.errors import APIError, Header
 from app.gateway import authentication, reservation
 from app.gateway.admission_control import AdmissionControl
 from app.gateway.auth_failures import AuthFailureLimiter
-from app.gateway.authentication import Caller, KeyDirectory
+from app.gateway.authentication import KeyDirectory
 from app.gateway.budgets import Budgets
+from app.gateway.caller import Caller
 from app.gateway.inbound_request import InboundRequest
+from app.gateway.ports import Ledger
 from app.gateway.relay import Relay
-from app.gateway.reservation import Admission, HoldWriter
-from app.gateway.settlement import CallerResponse, Settlement, SettlementWriter, StreamAborted
+from app.gateway.reservation import Admission
+from app.gateway.settlement import CallerResponse, Settlement, StreamAborted
 from app.gateway.upload import UploadParser
 
 _log = logging.getLogger("audio_gateway.pipeline")
 
 Deliver = Callable[[CallerResponse], Awaitable[None]]
-
-
-class Ledger(HoldWriter, SettlementWriter, Protocol):
-    """The durable record of what was admitted, and the counters of what was not."""
-
-    def refuse(self, caller: Caller, call: InboundRequest, refusal: APIError) -> None: ...
 
 
 class RequestObserver(Protocol):

@@ -2,7 +2,7 @@
 
 from app import errors
 from app.errors import Header
-from app.gateway.authentication import Caller
+from app.gateway.caller import Caller
 from app.policy.rate_limit import RateDecision, check_rate
 
 CONCURRENCY_RETRY_SECONDS = 1.0

@@ -3,10 +3,10 @@
 from app.config import Task, TimeoutSettings
 from app.errors import Header
 from app.gateway.attempt import UpstreamAttempt, UpstreamContext
+from app.gateway.ports import Spools, UpstreamClient
 from app.gateway.reservation import Admission
-from app.gateway.upload import Spools, Upload
+from app.gateway.upload import Upload
 from app.gateway.upstream_body import UpstreamBody
-from app.gateway.upstream_port import UpstreamClient
 from app.policy.quota import Quota
 
 

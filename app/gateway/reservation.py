@@ -7,47 +7,18 @@ a request whose hold is not on disk, or is less than what the audio costs.
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
 
-from app.config import Model, Task
+from app.config import Model
 from app.errors import APIError
 from app.gateway.admission_control import ConcurrencyLease
-from app.gateway.authentication import Caller
 from app.gateway.budgets import Budgets, Reservation
+from app.gateway.caller import Caller
 from app.gateway.inbound_request import InboundRequest
+from app.gateway.ledger_rows import Hold
+from app.gateway.ports import Ledger
 from app.gateway.upload import Upload
 from app.policy.budget import Amounts
-from app.policy.caller_policy import Tags
 from app.units import to_ms
-
-
-class Hold(NamedTuple):
-    """A request's row as it begins: state `held`, charged at the bound, as it is revised, until it ends."""
-
-    id: str
-    caller: str
-    key_id: str
-    task: Task
-    model: str
-    upstream: str
-    upstream_model: str
-    container: str
-    received_ms: int
-    admitted_ms: int
-    bound: Amounts
-    tags: Tags
-
-
-class LedgerUnavailable(Exception):
-    """The ledger could not make a row durable."""
-
-
-class HoldWriter(Protocol):
-    """Where holds are written. Each call takes effect at once; its awaitable ends with its commit."""
-
-    def hold(self, hold: Hold) -> Awaitable[None]: ...
-    def raise_hold(self, request_id: str, bound: Amounts) -> Awaitable[None]: ...
-    def lower_hold(self, request_id: str, bound: Amounts) -> None: ...
 
 
 @dataclass(slots=True)
@@ -57,7 +28,7 @@ class Admission:
     hold: Hold
     model: Model
     reservation: Reservation
-    book: HoldWriter
+    ledger: Ledger
     written: list[Awaitable[None]]
 
     def revise(self, upload: Upload, now_ms: int) -> None:
@@ -65,10 +36,8 @@ class Admission:
         bound = _amounts(upload, upload.meter.held_seconds())
         if bound == self.reservation.bound:
             return
-        if self.reservation.revise(bound, now_ms):
-            self.written.append(self.book.raise_hold(self.hold.id, bound))
-        else:
-            self.book.lower_hold(self.hold.id, bound)
+        raised = self.reservation.revise(bound, now_ms)
+        self.written.append(self.ledger.revise(self.hold.id, bound, raised=raised))
 
     async def durable(self) -> None:
         """Wait until the hold is on disk, as high as it is; LedgerUnavailable.
@@ -86,7 +55,7 @@ def admit(
     upload: Upload,
     upstream: str,
     budgets: Budgets,
-    book: HoldWriter,
+    ledger: Ledger,
     now_ms: int,
 ) -> Admission:
     """A permit for this upload, held at the bound of what its file can cost; APIError if a budget has no room for it.
@@ -114,7 +83,7 @@ def admit(
         bound=bound,
         tags=lease.tags,
     )
-    return Admission(hold, upload.model, reservation, book, [book.hold(hold)])
+    return Admission(hold, upload.model, reservation, ledger, [ledger.reserve(hold)])
 
 
 def _amounts(upload: Upload, seconds: float) -> Amounts:

@@ -11,14 +11,14 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable
-from enum import StrEnum
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Self
 
 from app import errors
 from app.errors import APIError, Header
 from app.gateway.attempt import BufferedResponse, StreamingResponse, UpstreamFailure
-from app.gateway.budgets import BudgetAlert
-from app.gateway.reservation import Admission, LedgerUnavailable
+from app.gateway.ledger_rows import SettlementResult, State
+from app.gateway.ports import Ledger, LedgerUnavailable
+from app.gateway.reservation import Admission
 from app.gateway.upload import Upload
 from app.gateway.upstream_body import UpstreamBody
 from app.policy import plausibility
@@ -31,49 +31,6 @@ from app.wire.usage import closing_answer, is_end_marker, usage_of
 RESPONSE_FORMATS = frozenset({"json", "text", "srt", "verbose_json", "vtt", "diarized_json"})
 
 _log = logging.getLogger("audio_gateway.accounting")
-
-
-class State(StrEnum):
-    HELD = "held"
-    SETTLED = "settled"
-    RELEASED = "released"
-    UNKNOWN = "unknown"
-
-
-class SettlementResult(NamedTuple):
-    """How a request ended: what its row says from then on. Times are milliseconds since the epoch, UTC.
-
-    `bound` is the hold as it was last, `implausible` the usage that the provider reported where it is not believed.
-    """
-
-    id: str
-    state: State
-    status: int
-    error: str | None
-    bound: Amounts
-    charge: Amounts
-    tokens: Tokens | None
-    source: UsageSource | None
-    file_bytes: int
-    response_format: str
-    stream: bool
-    upstream_request_id: str | None
-    sent_ms: int | None
-    answered_ms: int | None
-    done_ms: int
-    alerts: tuple[BudgetAlert, ...] = ()
-    implausible: Usage | None = None
-
-    @property
-    def charged(self) -> bool:
-        """Whether the provider has billed the request, or may have: a repeat would pay twice."""
-        return self.state in (State.SETTLED, State.UNKNOWN)
-
-
-class SettlementWriter(Protocol):
-    """Where outcomes are written. The call takes the outcome at once; the awaitable ends with its commit."""
-
-    def close(self, result: SettlementResult) -> Awaitable[None]: ...
 
 
 class CallerResponse(NamedTuple):
@@ -95,14 +52,12 @@ class Settlement:
     the monotonic clock. `answer_bytes` is how much of the provider's answer has gone to the caller.
     """
 
-    def __init__(
-        self, admission: Admission, upload: Upload, form: UpstreamBody, book: SettlementWriter, began: float
-    ) -> None:
+    def __init__(self, admission: Admission, upload: Upload, form: UpstreamBody, ledger: Ledger, began: float) -> None:
         self._began = began
         self._admission = admission
         self._upload = upload
         self.form = form
-        self._repository = book
+        self._ledger = ledger
         self.result: SettlementResult | None = None
         self.closed: float | None = None
         self.answer_bytes = 0
@@ -230,7 +185,7 @@ class Settlement:
             alerts=self._admission.reservation.close(charge, done_ms),
             implausible=None if doubt is None else told,
         )
-        return self._repository.close(self.result)
+        return self._ledger.settle(self.result)
 
     def _doubt(self, told: Usage | None) -> str | None:
         """Why the usage that the provider reported is not believed."""

@@ -10,36 +10,21 @@ Either way what leaves here is an `Upload` whose model and container are good, w
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from functools import partial
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Self
 
 from app import errors
 from app.config import Model
 from app.errors import APIError
 from app.gateway.admission_control import ConcurrencyLease
-from app.gateway.authentication import Caller
+from app.gateway.caller import Caller
 from app.gateway.form import Field, FileBegin, FormReader, Item
 from app.gateway.inbound_request import InboundRequest
+from app.gateway.ports import Spool, Spools
 from app.wire.media import FORMATS, HEAD_BYTES, AudioLength, AudioMeter, Container, Sniffer, Unrecognised
 
 MAX_MODEL_BYTES = 256
 
 _TASK_WORDS = {"transcribe": "transcribe audio", "translate": "translate audio"}
-
-
-class Spool(Protocol):
-    """Bytes kept outside of the process's memory, beyond a small size. `write` may refuse when all spools are full."""
-
-    size: int
-
-    async def write(self, data: bytes) -> None: ...
-    def replay(self) -> AsyncIterator[bytes]: ...
-    def close(self) -> None: ...
-
-
-class Spools(Protocol):
-    """Makes spools, which count against their caller's share of the space."""
-
-    def open(self, caller: str) -> Spool: ...
 
 
 class UploadMeter:

@@ -15,7 +15,8 @@ from app.config import TimeoutSettings
 from app.errors import APIError
 from app.gateway.deadline import Deadline
 from app.gateway.form import Field
-from app.gateway.reservation import Admission, LedgerUnavailable
+from app.gateway.ports import LedgerUnavailable
+from app.gateway.reservation import Admission
 from app.gateway.upload import Upload
 from app.wire.multipart import FormWriter
 

@@ -12,7 +12,7 @@ from enum import Enum, StrEnum
 from typing import Any, Protocol
 
 from app.clock import now_ms
-from app.gateway.authentication import Key
+from app.gateway.caller import Key
 from app.policy.budget import Budget
 from app.policy.caller_policy import NAME, CallerPolicy
 from app.services.usage import BudgetStatus

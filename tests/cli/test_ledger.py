@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.adapters.sqlite import Database
-from app.gateway.settlement import State
+from app.gateway.ledger_rows import State
 from tests.adapters.sqlite.entries import hold, record, rows, writing
 from tests.cli.test_keys import run
 

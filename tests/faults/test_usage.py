@@ -283,12 +283,12 @@ def test_N245_a_hold_that_cannot_be_written_leaves_no_error_behind_when_its_uplo
         database = Database(tmp_path / "ledger.db")
         async with writing(database) as writer:
             database.path.rename(tmp_path / "kept.db")
-            held, raised = writer.hold(hold()), writer.raise_hold("req_1", BOUND)
+            held, raised = writer.reserve(hold()), writer.revise("req_1", BOUND, raised=True)
             while not (isinstance(raised, asyncio.Future) and raised.done()):
                 await asyncio.sleep(0.01)
             (tmp_path / "kept.db").rename(database.path)
             del held, raised
-            await writer.hold(hold())  # the writer has let go of what it wrote before
+            await writer.reserve(hold())  # the writer has let go of what it wrote before
             gc.collect()
 
     asyncio.run(write_in_vain())

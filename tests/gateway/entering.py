@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator, Sequence
 
 from app.gateway.admission_control import AdmissionControl
-from app.gateway.budgets import Budgets, ClosedUsage, Days
+from app.gateway.budgets import Budgets
 from app.gateway.inbound_request import InboundRequest
+from app.gateway.ledger_rows import ClosedUsage, Days
 from app.gateway.rate_limiter import RateLimiter
 from app.policy.budget import NOTHING
 from app.policy.quota import Quota

@@ -2,7 +2,7 @@ import pytest
 
 from app.errors import APIError
 from app.gateway.admission_control import FORM_SLACK_BYTES, AdmissionControl
-from app.gateway.authentication import Caller
+from app.gateway.caller import Caller
 from app.policy.caller_policy import CallerPolicy
 from app.wire.headers import Header
 from tests.gateway.entering import FORM, MAX_FILE_BYTES, admission_control_for, call

@@ -3,7 +3,8 @@ import asyncio
 import pytest
 
 from app.errors import APIError
-from app.gateway.authentication import Caller, Key, KeyDirectory, identify
+from app.gateway.authentication import KeyDirectory, identify
+from app.gateway.caller import Caller, Key
 from app.policy.caller_policy import CallerPolicy
 from app.wire import apikey
 from app.wire.headers import Headers

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
 from app.errors import APIError
-from app.gateway.authentication import Caller
-from app.gateway.budgets import BudgetAlert, Budgets, ClosedUsage, Days, Reservation, WindowUsage
+from app.gateway.budgets import Budgets, Reservation, WindowUsage
+from app.gateway.caller import Caller
+from app.gateway.ledger_rows import BudgetAlert, ClosedUsage, Days
 from app.policy.budget import NOTHING, Amounts, Budget, Unit, Window, first_day
 from app.policy.caller_policy import CallerPolicy
 from app.units import iso_time

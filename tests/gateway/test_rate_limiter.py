@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.errors import APIError
 from app.gateway.admission_control import ConcurrencyLease
-from app.gateway.authentication import Caller
+from app.gateway.caller import Caller
 from app.gateway.rate_limiter import RateLimiter
 from app.policy.caller_policy import CallerPolicy
 from tests.gateway.entering import FORM, admission_control_for, call

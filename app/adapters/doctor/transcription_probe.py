@@ -14,7 +14,7 @@ from app.adapters.upstream import HttpUpstreamClient
 from app.config import TimeoutSettings, Upstream
 from app.errors import APIError
 from app.gateway import response_mapping
-from app.gateway.upstream_port import ConnectTimeout, TransportFailure, UpstreamResponse
+from app.gateway.ports import ConnectTimeout, TransportFailure, UpstreamResponse
 from app.wire.media import AudioMeter, Container
 from app.wire.multipart import FormWriter
 

@@ -9,7 +9,7 @@ import apsw
 from app.adapters.sqlite.database import immediate, rows
 from app.adapters.sqlite.usage_reports import budget_statuses
 from app.clock import now_ms
-from app.gateway.authentication import Key
+from app.gateway.caller import Key
 from app.policy.budget import Budget
 from app.policy.caller_policy import CallerPolicy
 from app.services.administration import AuditEntry, CallerRecord, Document, KeyRecord

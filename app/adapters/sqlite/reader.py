@@ -12,8 +12,8 @@ import apsw
 from app import errors
 from app.adapters.sqlite.database import Database, rows
 from app.adapters.sqlite.usage_reports import closed_amounts
-from app.gateway.authentication import Key
-from app.gateway.budgets import ClosedUsage, Days
+from app.gateway.caller import Key
+from app.gateway.ledger_rows import ClosedUsage, Days
 from app.policy.budget import Amounts
 from app.policy.caller_policy import CallerPolicy
 

@@ -12,11 +12,9 @@ from itertools import chain
 
 from app.adapters.sqlite.schema import VERSION
 from app.errors import APIError
-from app.gateway.authentication import Caller
-from app.gateway.budgets import BudgetAlert
+from app.gateway.caller import Caller
 from app.gateway.inbound_request import InboundRequest
-from app.gateway.reservation import Hold
-from app.gateway.settlement import SettlementResult
+from app.gateway.ledger_rows import BudgetAlert, Hold, SettlementResult
 from app.policy.budget import Amounts
 
 Value = str | int | None

@@ -1,8 +1,8 @@
 """The gateway's one writing connection: group commit on a thread of its own.
 
-Whatever waits when a transaction begins is in it, so a burst of requests shares one fsync. Who calls `hold` or `close`
-gets an awaitable at once, and it ends when the row is on disk. A hold that could not be written is dropped, for its
-request is refused; an outcome that could not be written is kept and tried again, for its money is spent. A write that
+Whatever waits when a transaction begins is in it, so a burst of requests shares one fsync. `reserve` and `settle`
+return an awaitable at once, which ends when the row is on disk. A hold that cannot be written is dropped, because its
+request is refused. An outcome that cannot be written is kept and tried again, because its money is spent. A write that
 fails for a reason of its own, not the disk's or a lock's, is set aside with an error in the log, and the others go on.
 """
 
@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from typing import Final, NamedTuple
 
 from app.adapters.sqlite.database import STORAGE_ERRORS, Database, immediate
@@ -33,10 +33,10 @@ from app.adapters.sqlite.statements import (
 )
 from app.clock import now_ms
 from app.errors import APIError
-from app.gateway.authentication import Caller
+from app.gateway.caller import Caller
 from app.gateway.inbound_request import InboundRequest
-from app.gateway.reservation import Hold, LedgerUnavailable
-from app.gateway.settlement import SettlementResult
+from app.gateway.ledger_rows import Hold, SettlementResult
+from app.gateway.ports import LedgerUnavailable
 from app.policy.budget import Amounts
 
 RETRY_SECONDS = 1.0
@@ -67,6 +67,15 @@ class _Write(NamedTuple):
     state: bool = False
     waiter: "asyncio.Future[None] | None" = None
 
+
+class _Completed:
+    """An awaitable that ends at once."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
+
+
+_NOTHING_TO_AWAIT: Final = _Completed()
 
 # Tried when nothing else waits after a failure, so that it shows when the ledger can be written again.
 _PROBE: Final = _Write("a probe", state=True)
@@ -110,28 +119,27 @@ class LedgerWriter:
         await asyncio.to_thread(self._thread.join)
         self._connection.close()
 
-    def hold(self, hold: Hold) -> Awaitable[None]:
+    def reserve(self, hold: Hold) -> Awaitable[None]:
         """Write the row of a request that is admitted."""
         waiter = self._waiter()
         self._queue.put(_Write(f"the hold of {hold.id}", held=held(hold, self._next_seq()), waiter=waiter))
         return waiter
 
-    def raise_hold(self, request_id: str, bound: Amounts) -> Awaitable[None]:
-        """Write that a held request may cost more than its row says."""
-        waiter = self._waiter()
+    def revise(self, request_id: str, bound: Amounts, *, raised: bool) -> Awaitable[None]:
+        """Writes another bound into a held row: a raised one at once, a lower one with whatever is written next.
+
+        A transaction for a lower bound alone is worth nothing: the row's end brings its hold too, and only a killed
+        process leaves the higher one.
+        """
         row = revised(request_id, bound)
+        if not raised:
+            self._lowered.append(_Write(f"the lower hold of {request_id}", revised=row))
+            return _NOTHING_TO_AWAIT
+        waiter = self._waiter()
         self._queue.put(_Write(f"the higher hold of {request_id}", revised=row, waiter=waiter))
         return waiter
 
-    def lower_hold(self, request_id: str, bound: Amounts) -> None:
-        """Write, with whatever is written next, that a held request may cost less than its row says.
-
-        A transaction of its own would be worth nothing: the row's end brings its hold too, and only a killed process
-        leaves the higher one.
-        """
-        self._lowered.append(_Write(f"the lower hold of {request_id}", revised=revised(request_id, bound)))
-
-    def close(self, result: SettlementResult) -> Awaitable[None]:
+    def settle(self, result: SettlementResult) -> Awaitable[None]:
         """Write how a held request ended, with the notices of its charge. A row that is closed stays as it is."""
         waiter = self._waiter()
         row, alerts = closed(result, self._next_seq()), tuple(map(alerted, result.alerts))

@@ -17,10 +17,11 @@ from prometheus_client.registry import Collector
 from app.adapters.telemetry.durations import durations
 from app.adapters.telemetry.metric_families import Distribution, counter, gauge, histogram
 from app.config import Task
-from app.gateway.authentication import Caller
+from app.gateway.caller import Caller
 from app.gateway.inbound_request import ENDPOINTS
+from app.gateway.ledger_rows import SettlementResult, State
 from app.gateway.pipeline import RequestRecord
-from app.gateway.settlement import Settlement, SettlementResult, State
+from app.gateway.settlement import Settlement
 from app.units import NANO_PER_USD, Tokens, seconds_of
 
 MAX_CALLERS = 1000

@@ -9,9 +9,9 @@ import time
 from app.adapters.telemetry.log_formats import Line
 from app.adapters.telemetry.log_writer import LineWriter
 from app.gateway.inbound_request import ENDPOINTS
+from app.gateway.ledger_rows import SettlementResult, State
 from app.gateway.pipeline import RequestObserver, RequestRecord
 from app.gateway.reservation import Admission
-from app.gateway.settlement import SettlementResult, State
 from app.gateway.upstream_body import UpstreamBody
 from app.units import seconds_of, usd_text
 

@@ -31,9 +31,9 @@ from opentelemetry.util.types import AttributeValue
 
 from app import __version__
 from app.gateway.inbound_request import ENDPOINTS
+from app.gateway.ledger_rows import Hold, SettlementResult
 from app.gateway.pipeline import RequestRecord
-from app.gateway.reservation import Hold
-from app.gateway.settlement import Settlement, SettlementResult
+from app.gateway.settlement import Settlement
 from app.wire.trace_context import TraceContext, trace_context
 
 STOP_SECONDS = 2.0

@@ -9,7 +9,7 @@ from app.adapters.upstream.connection import Connection
 from app.adapters.upstream.pool import Pool
 from app.adapters.upstream.response import ResponseParser
 from app.errors import APIError
-from app.gateway.upstream_port import ConnectionLost, TransportFailure
+from app.gateway.ports import ConnectionLost, TransportFailure
 from app.wire.headers import Headers
 from app.wire.redaction import redacted
 

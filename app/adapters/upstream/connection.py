@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from app.adapters.upstream.response import ResponseParser
-from app.gateway.upstream_port import ConnectionLost
+from app.gateway.ports import ConnectionLost
 
 READ_BUFFER_BYTES = 256 * 1024
 

@@ -7,7 +7,7 @@ from functools import partial
 from app.adapters.upstream.connecting import Connector
 from app.adapters.upstream.connection import Connection
 from app.adapters.upstream.origin import Origin
-from app.gateway.upstream_port import ConnectTimeout, Unreachable
+from app.gateway.ports import ConnectTimeout, Unreachable
 
 KEEP_ALIVE_SECONDS = 4
 

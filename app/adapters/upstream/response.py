@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from app.errors import Header
-from app.gateway.upstream_port import ConnectionLost
+from app.gateway.ports import ConnectionLost
 
 MAX_FIELD_BYTES = 8 * 1024
 MAX_FIELDS = 128

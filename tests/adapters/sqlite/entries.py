@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from app.adapters.sqlite import Database, LedgerWriter
-from app.gateway.reservation import Hold
-from app.gateway.settlement import SettlementResult, State
+from app.gateway.ledger_rows import Hold, SettlementResult, State
 from app.policy.budget import NOTHING, Amounts
 from app.units import Tokens, UsageSource
 from app.wire import identifier
@@ -66,8 +65,8 @@ async def writing(database: Database) -> AsyncIterator[LedgerWriter]:
 
 async def record(writer: LedgerWriter, held: Hold, state: State = State.SETTLED, **changes: Any) -> Hold:
     """A request from its hold to its end."""
-    await writer.hold(held)
-    await writer.close(result(held, state, **changes))
+    await writer.reserve(held)
+    await writer.settle(result(held, state, **changes))
     return held
 
 

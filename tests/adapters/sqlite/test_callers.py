@@ -11,7 +11,7 @@ import pytest
 
 from app.adapters.sqlite import Database, LedgerCallers, LedgerReader
 from app.clock import now_ms
-from app.gateway.authentication import Key
+from app.gateway.caller import Key
 from app.policy.caller_policy import CallerPolicy
 from app.services.administration import Administration, AdministrationError, AdministrationFault, AuditEntry
 from app.units import iso_time

@@ -11,7 +11,7 @@ import pytest
 
 from app.adapters.sqlite import Database
 from app.adapters.sqlite.export import disagreements, exported_rows
-from app.gateway.settlement import State
+from app.gateway.ledger_rows import State
 from app.services.usage import Period
 from app.units import iso_time
 from tests.adapters.sqlite.entries import NOON_MS, hold, record, writing
@@ -38,7 +38,7 @@ def fill(database: Database) -> None:
         async with writing(database) as writer:
             for number, state in enumerate([State.SETTLED, State.UNKNOWN, State.RELEASED]):
                 await record(writer, hold(id=f"req_{number}", tags=(("team", "a"),)), state)
-            await writer.hold(hold(id="req_3", model="gpt-transcribe"))
+            await writer.reserve(hold(id="req_3", model="gpt-transcribe"))
 
     asyncio.run(scenario())
 

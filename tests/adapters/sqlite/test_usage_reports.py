@@ -17,9 +17,9 @@ from app.adapters.sqlite import Database, budget_statuses, usage_totals
 from app.adapters.sqlite.export import disagreements
 from app.config import Task
 from app.errors import APIError
-from app.gateway.authentication import Caller
+from app.gateway.caller import Caller
 from app.gateway.inbound_request import ENDPOINTS, InboundRequest
-from app.gateway.settlement import State
+from app.gateway.ledger_rows import State
 from app.policy.budget import Amounts, Budget
 from app.policy.caller_policy import CallerPolicy, Tags
 from app.services.usage import Grouping, Period, UsageTotals
@@ -98,11 +98,11 @@ async def write(database: Database, all_made: list[Made]) -> None:
                 admitted_ms=each.at_ms,
                 tags=each.tags,
             )
-            written = writer.hold(held)
+            written = writer.reserve(held)
             if each.state is not State.HELD:
                 charged = {State.SETTLED: each.charge, State.UNKNOWN: BOUND}.get(each.state, Amounts())
                 tokens = each.tokens if each.state is State.SETTLED else None
-                written = writer.close(result(held, each.state, charge=charged, tokens=tokens))
+                written = writer.settle(result(held, each.state, charge=charged, tokens=tokens))
             await written
 
 
@@ -184,10 +184,10 @@ def test_how_a_budget_stands(
         async with writing(database) as writer:
             for back in (0, 1, 8):
                 each = hold(admitted_ms=NOON_MS - back * DAY_MS)
-                await writer.hold(each)
-                await writer.close(result(each))
-            await writer.hold(hold())
-            await writer.hold(hold(caller="bob"))
+                await writer.reserve(each)
+                await writer.settle(result(each))
+            await writer.reserve(hold())
+            await writer.reserve(hold(caller="bob"))
             with closing(database.connect()) as connection:
                 (status,) = budget_statuses(connection, "alice", (Budget.parse(budget),), NOON_MS)
             assert status.as_json() == {

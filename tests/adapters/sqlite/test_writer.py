@@ -13,11 +13,10 @@ from app.adapters.sqlite import Database, LedgerWriter
 from app.adapters.sqlite.export import disagreements
 from app.adapters.sqlite.writer import MAX_WAITING
 from app.errors import APIError
-from app.gateway.authentication import Caller
-from app.gateway.budgets import BudgetAlert
+from app.gateway.caller import Caller
 from app.gateway.inbound_request import InboundRequest
-from app.gateway.reservation import LedgerUnavailable
-from app.gateway.settlement import State
+from app.gateway.ledger_rows import BudgetAlert, State
+from app.gateway.ports import LedgerUnavailable
 from app.policy.budget import Amounts
 from app.policy.caller_policy import CallerPolicy
 from app.services.usage import Period
@@ -42,12 +41,12 @@ def test_what_is_awaited_is_there_for_every_other_connection(database: Database)
     async def scenario() -> None:
         async with writing(database) as writer:
             held = hold(tags=(("team", "search"),))
-            await writer.hold(held)
+            await writer.reserve(held)
             (row,) = rows(database.path, "SELECT * FROM requests")
             assert (row["id"], row["state"], row["tags"]) == (held.id, "held", '{"team": "search"}')
             assert (row["bound_nano_usd"], row["bound_audio_ms"], row["bound_tokens"]) == (3_000, 2_000, 70)
             assert (row["cost_nano_usd"], row["audio_ms"], row["charged_tokens"], row["closed_seq"]) == (0, 0, 0, None)
-            await writer.close(result(held))
+            await writer.settle(result(held))
             (row,) = rows(database.path, "SELECT * FROM requests")
             assert (row["state"], row["source"], row["status"]) == ("settled", "upstream", 200)
             assert (row["cost_nano_usd"], row["audio_ms"], row["charged_tokens"]) == (1_500, 1_000, 59)
@@ -62,7 +61,7 @@ def test_whatever_waits_is_written_in_one_transaction(database: Database) -> Non
             other = database.connect()
             before = transactions(database.path)
             other.execute("BEGIN IMMEDIATE")
-            waiting = [asyncio.ensure_future(writer.hold(hold())) for _ in range(200)]
+            waiting = [asyncio.ensure_future(writer.reserve(hold())) for _ in range(200)]
             await asyncio.sleep(0.05)
             assert not any(each.done() for each in waiting)
             other.execute("ROLLBACK")
@@ -81,18 +80,18 @@ def test_outcomes_of_holds_that_could_not_be_written_are_not_kept(database: Data
     async def scenario() -> None:
         async with writing(database) as writer:
             late = hold()
-            await writer.hold(late)
+            await writer.reserve(late)
             database.path.rename(database.path.with_suffix(".away"))
             with pytest.raises(LedgerUnavailable):
-                await writer.close(result(late))
+                await writer.settle(result(late))
             for _ in range(20):
                 refused = hold()
                 with pytest.raises(LedgerUnavailable):
-                    await writer.hold(refused)
-                await writer.close(result(refused, State.RELEASED))
+                    await writer.reserve(refused)
+                await writer.settle(result(refused, State.RELEASED))
             assert writer.late == 1
             database.path.with_suffix(".away").rename(database.path)
-            await writer.hold(hold())
+            await writer.reserve(hold())
             assert writer.late == 0
 
     asyncio.run(scenario())
@@ -109,18 +108,18 @@ def test_refusals_are_not_counted_while_too_many_writes_wait(
                 InboundRequest("req_1", "transcribe", Headers(()), no_body(), NOON_MS),
                 APIError(400, "bad", "Bad."),
             )
-            first = asyncio.ensure_future(writer.hold(hold()))
+            first = asyncio.ensure_future(writer.reserve(hold()))
             await asyncio.sleep(0.05)
             for _ in range(MAX_WAITING + 5_000):
                 writer.refuse(ALICE, call, refusal)
             other.execute("ROLLBACK")
             other.close()
             await first
-            await writer.hold(hold())
+            await writer.reserve(hold())
             counted = rows(database.path, "SELECT * FROM refusals")[0]["count"]
             assert MAX_WAITING <= counted < MAX_WAITING + 5_000
             writer.refuse(ALICE, call, refusal)
-            await writer.hold(hold())
+            await writer.reserve(hold())
             assert rows(database.path, "SELECT * FROM refusals")[0]["count"] == counted + 1
 
     asyncio.run(scenario())
@@ -131,9 +130,9 @@ def test_writes_are_numbered_in_the_order_in_which_they_are_handed_in(database: 
     async def scenario() -> list[str]:
         async with writing(database) as writer:
             holds = [hold() for _ in range(50)]
-            await asyncio.gather(*(writer.hold(each) for each in holds))
+            await asyncio.gather(*(writer.reserve(each) for each in holds))
             backwards = list(reversed(holds))
-            await asyncio.gather(*(writer.close(result(each)) for each in backwards))
+            await asyncio.gather(*(writer.settle(result(each)) for each in backwards))
             return [each.id for each in holds]
 
     ids = asyncio.run(scenario())
@@ -148,13 +147,13 @@ def test_writes_are_numbered_in_the_order_in_which_they_are_handed_in(database: 
 def test_a_raise_of_a_hold_shares_the_commit_that_the_hold_still_waits_for(database: Database) -> None:
     async def scenario() -> None:
         async with writing(database) as writer:
-            await writer.hold(hold())
+            await writer.reserve(hold())
             before = transactions(database.path)
             with closing(database.connect()) as other:
                 other.execute("BEGIN IMMEDIATE")
-                first = writer.hold(hold())  # the writer waits for the lock with this one at the least
+                first = writer.reserve(hold())  # the writer waits for the lock with this one at the least
                 held = hold()
-                waiting = [first, writer.hold(held), writer.raise_hold(held.id, Amounts(9, 8, 7))]
+                waiting = [first, writer.reserve(held), writer.revise(held.id, Amounts(9, 8, 7), raised=True)]
                 other.execute("ROLLBACK")
             await asyncio.gather(*waiting)
             assert transactions(database.path) - before <= 2
@@ -167,10 +166,10 @@ def test_a_lower_hold_is_written_with_what_is_written_next(database: Database) -
     async def scenario() -> None:
         async with writing(database) as writer:
             one, other = hold(), hold()
-            await writer.hold(one)
+            await writer.reserve(one)
             before = transactions(database.path)
-            writer.lower_hold(one.id, Amounts(9, 8, 7))
-            await writer.hold(other)
+            writer.revise(one.id, Amounts(9, 8, 7), raised=False)
+            await writer.reserve(other)
             assert transactions(database.path) == before + 1
             assert (bound_of(database, one.id), bound_of(database, other.id)) == ((9, 8, 7), tuple(BOUND))
 
@@ -181,11 +180,11 @@ def test_the_end_of_a_row_brings_its_last_hold_and_no_revision_changes_it_afterw
     async def scenario() -> None:
         async with writing(database) as writer:
             held = hold()
-            await writer.hold(held)
-            writer.lower_hold(held.id, Amounts(5, 5, 5))
-            await writer.close(result(held, State.UNKNOWN, bound=Amounts(9, 8, 7), charge=Amounts(9, 8, 7)))
-            writer.lower_hold(held.id, Amounts(1, 1, 1))
-            await writer.raise_hold(held.id, Amounts(20, 20, 20))
+            await writer.reserve(held)
+            writer.revise(held.id, Amounts(5, 5, 5), raised=False)
+            await writer.settle(result(held, State.UNKNOWN, bound=Amounts(9, 8, 7), charge=Amounts(9, 8, 7)))
+            writer.revise(held.id, Amounts(1, 1, 1), raised=False)
+            await writer.revise(held.id, Amounts(20, 20, 20), raised=True)
             assert bound_of(database, held.id) == (9, 8, 7)
             assert disagreements(database.connect(), Period()) == []
 
@@ -202,8 +201,8 @@ def test_a_row_that_is_closed_stays_as_it_is(database: Database) -> None:
         async with writing(database) as writer:
             held = await record(writer, hold())
             before = rows(database.path, "SELECT * FROM requests"), rows(database.path, "SELECT * FROM daily")
-            await writer.close(result(held, State.UNKNOWN))
-            await writer.close(result(held, charge=Amounts(1, 1, 1)))
+            await writer.settle(result(held, State.UNKNOWN))
+            await writer.settle(result(held, charge=Amounts(1, 1, 1)))
             assert (rows(database.path, "SELECT * FROM requests"), rows(database.path, "SELECT * FROM daily")) == before
 
     asyncio.run(scenario())
@@ -215,15 +214,15 @@ def test_a_full_disk_refuses_holds_and_keeps_outcomes_until_there_is_room(
     async def scenario() -> None:
         async with writing(database) as writer:
             held = hold()
-            await writer.hold(held)
+            await writer.reserve(held)
             pages = writer._connection.pragma("page_count")
             writer._connection.pragma("max_page_count", pages)
-            failed = [asyncio.ensure_future(writer.hold(hold(model="m" * 1000))) for _ in range(50)]
+            failed = [asyncio.ensure_future(writer.reserve(hold(model="m" * 1000))) for _ in range(50)]
             await asyncio.wait(failed)
             assert all(isinstance(each.exception(), LedgerUnavailable) for each in failed)
             assert not writer.writable
             with pytest.raises(LedgerUnavailable):
-                await writer.close(result(held, error="e" * 20_000))
+                await writer.settle(result(held, error="e" * 20_000))
             writer._connection.pragma("max_page_count", 1_000_000)
             await until(lambda: writer.writable)
             (row,) = rows(database.path, "SELECT * FROM requests")
@@ -242,13 +241,13 @@ def test_a_ledger_that_somebody_keeps_locked_refuses_holds_and_keeps_outcomes(da
         async with writing(database) as writer:
             writer._connection.set_busy_timeout(0)
             held, refused = hold(), hold()
-            await writer.hold(held)
+            await writer.reserve(held)
             other = database.connect()
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(LedgerUnavailable, match="lock"):
-                await writer.hold(refused)
+                await writer.reserve(refused)
             with pytest.raises(LedgerUnavailable):
-                await writer.close(result(held))
+                await writer.settle(result(held))
             other.execute("ROLLBACK")
             other.close()
             await until(lambda: writer.writable)
@@ -262,7 +261,7 @@ def test_a_number_that_no_row_can_hold_spoils_no_other_write(database: Database)
     async def scenario() -> None:
         async with writing(database) as writer:
             with pytest.raises(LedgerUnavailable):
-                await writer.hold(hold(bound=Amounts(cost=1 << 70)))
+                await writer.reserve(hold(bound=Amounts(cost=1 << 70)))
             await record(writer, hold())
             assert writer.writable
 
@@ -276,17 +275,17 @@ def test_a_write_that_can_never_be_written_is_set_aside_and_the_others_go_on(
     async def scenario() -> None:
         async with writing(database) as writer:
             good, bad = [hold() for _ in range(4)], hold()
-            await asyncio.gather(*(writer.hold(each) for each in (*good, bad)))
+            await asyncio.gather(*(writer.reserve(each) for each in (*good, bad)))
             other = database.connect()
             other.execute("BEGIN IMMEDIATE")
-            waiting = [writer.close(result(good[0])), writer.close(result(good[1]))]
+            waiting = [writer.settle(result(good[0])), writer.settle(result(good[1]))]
             waiting += [
-                writer.close(result(bad, charge=Amounts(1 << 70, 1, 1))),  # OverflowError
-                writer.close(result(bad, upstream_request_id="\ud800")),  # UnicodeEncodeError
-                writer.close(result(bad, status=object())),  # TypeError
-                writer.close(result(bad, charge=Amounts("much", 1, 1))),  # type: ignore[arg-type]  # ConstraintError
-                writer.hold(good[3]),  # ConstraintError: it is there
-                writer.close(result(good[2])),
+                writer.settle(result(bad, charge=Amounts(1 << 70, 1, 1))),  # OverflowError
+                writer.settle(result(bad, upstream_request_id="\ud800")),  # UnicodeEncodeError
+                writer.settle(result(bad, status=object())),  # TypeError
+                writer.settle(result(bad, charge=Amounts("much", 1, 1))),  # type: ignore[arg-type]  # ConstraintError
+                writer.reserve(good[3]),  # ConstraintError: it is there
+                writer.settle(result(good[2])),
             ]
             await asyncio.sleep(0.05)
             other.execute("ROLLBACK")
@@ -294,7 +293,7 @@ def test_a_write_that_can_never_be_written_is_set_aside_and_the_others_go_on(
             ended = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 20)
             assert [type(each) for each in ended] == [*[type(None)] * 2, *[LedgerUnavailable] * 5, type(None)]
             assert writer.writable
-            await writer.close(result(good[3]))
+            await writer.settle(result(good[3]))
             found = {row["id"]: row["state"] for row in rows(database.path, "SELECT * FROM requests")}
             assert found == {**{each.id: "settled" for each in good}, bad.id: "held"}
             told = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
@@ -313,8 +312,8 @@ def test_a_stop_writes_what_is_waiting(database: Database) -> None:
         writer.open()
         writer.start()
         holds = [hold() for _ in range(100)]
-        waiting = [asyncio.ensure_future(writer.hold(each)) for each in holds]
-        waiting += [asyncio.ensure_future(writer.close(result(each))) for each in holds]
+        waiting = [asyncio.ensure_future(writer.reserve(each)) for each in holds]
+        waiting += [asyncio.ensure_future(writer.settle(result(each))) for each in holds]
         await writer.stop()
         await asyncio.gather(*waiting)
 
@@ -325,7 +324,7 @@ def test_a_stop_writes_what_is_waiting(database: Database) -> None:
 def test_what_a_killed_gateway_left_held_is_unknown_at_the_next_start(database: Database) -> None:
     async def scenario() -> None:
         async with writing(database) as writer:
-            await writer.hold(hold())
+            await writer.reserve(hold())
             await record(writer, hold())
         writer = LedgerWriter(database)
         assert writer.open() == 1

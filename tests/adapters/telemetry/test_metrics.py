@@ -5,10 +5,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.adapters.telemetry import RequestMetrics, scrape
 from app.adapters.telemetry.metrics import MAX_CALLERS, Charged
-from app.gateway.authentication import Caller
+from app.gateway.caller import Caller
 from app.gateway.inbound_request import InboundRequest
+from app.gateway.ledger_rows import SettlementResult, State
 from app.gateway.pipeline import RequestRecord
-from app.gateway.settlement import SettlementResult, State
 from app.policy.budget import Amounts
 from app.policy.caller_policy import CallerPolicy
 from app.units import Tokens, UsageSource

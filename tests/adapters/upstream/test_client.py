@@ -16,7 +16,7 @@ from app.adapters.upstream import HttpUpstreamClient
 from app.adapters.upstream.call import HttpUpstreamCall
 from app.adapters.upstream.origin import Origin
 from app.config import InvalidConfig, TimeoutSettings, Upstream
-from app.gateway.upstream_port import ConnectionLost
+from app.gateway.ports import ConnectionLost
 from tests.stubs.certificate import certificate, serving
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"

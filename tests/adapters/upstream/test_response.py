@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from app.adapters.upstream.response import MAX_FIELD_BYTES, MAX_FIELDS, MAX_UNFINISHED_BYTES, ResponseParser
-from app.gateway.upstream_port import ConnectionLost
+from app.gateway.ports import ConnectionLost
 from tests.wire.splits import splits
 
 OK = b"HTTP/1.1 200 OK\r\n"

@@ -12,7 +12,7 @@ import pytest
 from app.adapters.sqlite import Database, LedgerUnusable
 from app.adapters.sqlite.export import disagreements
 from app.adapters.sqlite.maintenance.backup import back_up
-from app.gateway.settlement import State
+from app.gateway.ledger_rows import State
 from app.services.usage import Period
 from tests.adapters.sqlite.entries import hold, record, rows, writing
 from tests.adapters.sqlite.older import old_ledger
@@ -34,7 +34,7 @@ def test_a_copy_is_one_file_with_everything_in_it(database: Database, tmp_path: 
         async with writing(database) as writer:
             await record(writer, hold(id="req_1"))
             await record(writer, hold(id="req_2"), State.UNKNOWN)
-            await writer.hold(hold(id="req_3"))
+            await writer.reserve(hold(id="req_3"))
             size = back_up(database, target)
             assert size == target.stat().st_size > 4096
 

@@ -10,7 +10,7 @@ import pytest
 from app.adapters.sqlite import Database, LedgerCallers, LedgerReader
 from app.adapters.sqlite.export import disagreements
 from app.adapters.sqlite.maintenance.reconciliation import resolve, unknown_rows
-from app.gateway.settlement import State
+from app.gateway.ledger_rows import State
 from app.policy.budget import Amounts, Window, first_day, next_day
 from app.services.administration import AuditEntry
 from app.services.reconciliation import UnknownRequest
