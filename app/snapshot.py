@@ -51,10 +51,10 @@ from app.gateway.auth_failures import AuthFailureLimiter
 from app.gateway.authentication import KeyDirectory
 from app.gateway.budgets import Budgets
 from app.gateway.caller import Caller
-from app.gateway.inbound_request import ALIASES, ENDPOINTS
 from app.gateway.pipeline import Pipeline
 from app.gateway.relay import Relay
 from app.gateway.upload import UploadParser
+from app.operations import OPERATIONS
 from app.policy.caller_policy import Tags
 from app.policy.quota import Quota
 from app.services.administration import Administration, AuditEntry
@@ -221,9 +221,9 @@ def _gauges(settings: Config, state: ProcessState, ready: Callable[[], bool]) ->
 
 
 def _audio_endpoints(pipeline: Pipeline, timeouts: TimeoutSettings) -> dict[str, ASGIApp]:
-    """Both tasks, each by its path and by its alias."""
-    endpoints = {task: AudioEndpoint(pipeline, task, timeouts) for task in ENDPOINTS}
-    return {paths[task]: endpoint for paths in (ENDPOINTS, ALIASES) for task, endpoint in endpoints.items()}
+    """The endpoint of each operation, by its path and by its alias."""
+    endpoints = [(operation, AudioEndpoint(pipeline, operation, timeouts)) for operation in OPERATIONS.values()]
+    return {path: endpoint for operation, endpoint in endpoints for path in operation.paths}
 
 
 def _for_browsers(app: ASGIApp, settings: Config) -> ASGIApp:

@@ -12,22 +12,23 @@ from starlette.types import Message, Receive, Scope, Send
 from app import errors
 from app.api.authentication import address_of
 from app.api.request_id import send_error
-from app.config import Task, TimeoutSettings
+from app.config import TimeoutSettings
 from app.errors import APIError
 from app.gateway.deadline import Deadline
 from app.gateway.inbound_request import InboundRequest, UploadProgress
 from app.gateway.pipeline import Pipeline
 from app.gateway.settlement import CallerResponse, StreamAborted
+from app.operations import Operation
 from app.policy.upload_rate import UploadRate
 from app.wire.headers import Headers
 
 
 class AudioEndpoint:
-    """One task's endpoint."""
+    """One operation's endpoint."""
 
-    def __init__(self, pipeline: Pipeline, task: Task, timeouts: TimeoutSettings) -> None:
+    def __init__(self, pipeline: Pipeline, operation: Operation, timeouts: TimeoutSettings) -> None:
         self._pipeline = pipeline
-        self._task = task
+        self._operation = operation
         self._timeouts = timeouts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,7 +36,7 @@ class AudioEndpoint:
         body = RequestBody(receive, self._timeouts, progress)
         headers = Headers(scope["headers"])
         request_id, received_ms = scope["state"]["request_id"], time.time_ns() // 1_000_000
-        call = InboundRequest(request_id, self._task, headers, body, received_ms, address_of(scope), progress)
+        call = InboundRequest(request_id, self._operation, headers, body, received_ms, address_of(scope), progress)
         caller = CallerSide(send)
         refusal = await self._handled(call, caller)
         if refusal is not None and not caller.answered:

@@ -11,8 +11,9 @@ from pydantic import BaseModel
 
 from app import errors
 from app.api.authentication import Identify
-from app.config import Model, Task
+from app.config import Model
 from app.gateway.caller import Caller
+from app.policy.task import Task
 
 
 class ModelObject(BaseModel):

@@ -4,8 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.config import Task
-from app.gateway.inbound_request import ALIASES, ENDPOINTS
+from app.operations import OPERATIONS, Operation
 from app.wire.media import FORMATS
 
 _STATUSES = {
@@ -48,10 +47,7 @@ _FIELDS: dict[str, dict[str, Any]] = {
     "file": {"type": "string", "format": "binary", "description": f"The audio: {', '.join(FORMATS)}."},
     "model": {"type": "string", "description": "A model of `GET /v1/models`.", "examples": ["gpt-4o-mini-transcribe"]},
     "prompt": {"type": "string"},
-    "response_format": {"type": "string", "enum": ["json", "text", "srt", "verbose_json", "vtt"], "default": "json"},
     "temperature": {"type": "number", "minimum": 0, "maximum": 1},
-}
-_TRANSCRIPTION_FIELDS: dict[str, dict[str, Any]] = {
     "stream": {"type": "boolean", "description": "Answer with server-sent events."},
     "language": {"type": "string", "description": "ISO 639-1.", "examples": ["en"]},
     "languages[]": {"type": "array", "items": {"type": "string"}},
@@ -103,19 +99,12 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
         "key": {"type": "http", "scheme": "bearer", "description": "A caller's key; the admin key for /admin/v1."}
     }
     document["security"] = [{"key": []}]
-    streamed = {**_FIELDS, **_TRANSCRIPTION_FIELDS}
-    streamed["response_format"] = {
-        **streamed["response_format"],
-        "enum": [*streamed["response_format"]["enum"], "diarized_json"],
-    }
-    tasks: dict[Task, tuple[str, dict[str, dict[str, Any]]]] = {
-        "transcribe": ("Transcribe audio", streamed),
-        "translate": ("Translate audio into English text", _FIELDS),
-    }
     audio = {
-        paths[task]: {"post": _operation(paths[task], summary, fields, alias=paths is ALIASES)}
-        for paths in (ENDPOINTS, ALIASES)
-        for task, (summary, fields) in tasks.items()
+        path: {"post": _operation(path, operation)}
+        for path, operation in (
+            *((operation.path, operation) for operation in OPERATIONS.values()),
+            *((operation.alias, operation) for operation in OPERATIONS.values()),
+        )
     }
     _introduce(document, audio)
     for path in ("/healthz", "/readyz"):
@@ -150,7 +139,9 @@ def _tell_errors(path: str, method: str, operation: dict[str, Any]) -> None:
         responses["404"] = _ERROR_RESPONSE | {"description": "Nothing of this name."}
 
 
-def _operation(path: str, summary: str, fields: dict[str, dict[str, Any]], *, alias: bool) -> dict[str, Any]:
+def _operation(path: str, operation: Operation) -> dict[str, Any]:
+    response_format = {"type": "string", "enum": list(operation.response_formats), "default": "json"}
+    fields = {name: response_format if name == "response_format" else _FIELDS[name] for name in operation.fields}
     form = {
         "type": "object",
         "required": ["file", "model"],
@@ -159,7 +150,7 @@ def _operation(path: str, summary: str, fields: dict[str, dict[str, Any]], *, al
     }
     return {
         "tags": ["audio"],
-        "summary": summary + (" (the provider's other path)" if alias else ""),
+        "summary": operation.summary + (" (the provider's other path)" if path == operation.alias else ""),
         "operationId": path.strip("/").replace("/", "_"),
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
         "responses": {

@@ -16,7 +16,7 @@ stops the start with one line that says where it stands and why.
 """
 
 from app.config.callers import CallerSettings, LimitSettings
-from app.config.catalogue import DEFAULT_MODELS, Model, PriceTable, Task
+from app.config.catalogue import DEFAULT_MODELS, Model, PriceTable
 from app.config.loading import CONFIG_FILE_VARIABLE, ENV_PREFIX, Config, load
 from app.config.reloading import HELD_FROM_THE_START, changed, needing_restart
 from app.config.section import InvalidConfig, Section
@@ -55,7 +55,6 @@ __all__ = [
     "PriceTable",
     "Section",
     "ServerSettings",
-    "Task",
     "TimeoutSettings",
     "TlsSettings",
     "TraceSettings",

@@ -6,9 +6,9 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from app.config import secret
-from app.config.catalogue import Task
 from app.config.section import InvalidConfig, Section
 from app.policy.caller_policy import NAME, CallerPolicy
+from app.policy.task import Task
 from app.wire import apikey
 
 

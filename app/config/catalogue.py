@@ -1,15 +1,14 @@
 """The models that callers may name, what each can do, and its price. The defaults are OneRouter's list prices."""
 
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from app.config.section import Section
 from app.policy.pricing import FREE, Price
+from app.policy.task import Task
 from app.units import NanoUSD, to_nano
-
-Task = Literal["transcribe", "translate"]
 
 
 def _dollars(value: object) -> object:

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from app.config import secret
-from app.config.catalogue import Task
 from app.config.section import InvalidConfig, Section
+from app.policy.task import Task
 
 
 class Upstream(Section):

@@ -80,8 +80,8 @@ class AdmissionControl:
         if self.in_flight >= self._max_requests:
             raise errors.overloaded(f"{self._max_requests} requests in flight")
         self._limits.check_concurrency(caller)
-        if not caller.may_do(call.task):
-            raise errors.task_not_allowed(call.task, sorted(caller.policy.tasks or ()))
+        if not caller.may_do(call.operation.task):
+            raise errors.task_not_allowed(call.operation.task, sorted(caller.policy.tasks or ()))
         lease = ConcurrencyLease(_boundary(call.headers), _tags(call.headers, caller), self, caller)
         self._check_declared_size(call)
         return lease

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from app import errors
-from app.config import Task, TimeoutSettings
+from app.config import TimeoutSettings
 from app.errors import APIError, Header
 from app.gateway import response_mapping
 from app.gateway.deadline import Deadline
@@ -32,11 +32,11 @@ from app.gateway.ports import (
     UpstreamResponse,
 )
 from app.gateway.upstream_body import UpstreamBody
+from app.operations import Operation
 from app.policy.quota import Quota, QuotaShare
 from app.units import Usage
 from app.wire.headers import Headers, upstream_request_id
 from app.wire.sse import Event, EventSplitter, EventTooLarge
-from app.wire.usage import usage_of
 
 MAX_HELD_BYTES = 32 * 1024 * 1024
 MAX_ERROR_BYTES = 1024 * 1024
@@ -103,11 +103,11 @@ class UpstreamAttempt:
     """A context that gives the answer to one form, or raises Failed. Nothing of it is open when it is left."""
 
     def __init__(
-        self, line: UpstreamContext, form: UpstreamBody, task: Task, trace_headers: tuple[Header, ...] = ()
+        self, line: UpstreamContext, form: UpstreamBody, operation: Operation, trace_headers: tuple[Header, ...] = ()
     ) -> None:
         self._line = line
         self._form = form
-        self._task = task
+        self._operation = operation
         self._trace_headers = trace_headers
         self._deadline = Deadline(line.timeouts.total)
         self._held = QuotaShare(line.answers, form.caller, FREE_ANSWER_BYTES)
@@ -151,7 +151,9 @@ class UpstreamAttempt:
             with self._deadline.within(None):
                 length, body = await self._framed()
                 form.asked = time.monotonic()
-                self._post = self._line.provider.post(self._task, form.content_type, body, length, self._trace_headers)
+                self._post = self._line.provider.post(
+                    self._operation.task, form.content_type, body, length, self._trace_headers
+                )
                 response = await self._post.response()
                 if is_success(response.status):
                     if not form.ended.is_set():
@@ -227,7 +229,7 @@ class UpstreamAttempt:
             raise errors.upstream_bad_response(f"{response.status} has no body")
         document = response_mapping.of_success(response.headers, body, response_format)
         shown = response_mapping.body_without_key(body, document, self._line.provider.redact)
-        return shown, document is not None, usage_of(document)
+        return shown, document is not None, self._operation.read_usage(document)
 
     async def _read(self, response: UpstreamResponse, limit: int, patience: Deadline) -> bytes | None:
         """The answer's body; None if it is longer than the limit. APIError 503 if the answers held leave no room."""

@@ -4,11 +4,8 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from app.config import Task
+from app.operations import Operation
 from app.wire.headers import Headers
-
-ENDPOINTS: dict[Task, str] = {"transcribe": "/v1/audio/transcriptions", "translate": "/v1/audio/translations"}
-ALIASES: dict[Task, str] = {"transcribe": "/v1/speech/transcriptions", "translate": "/v1/speech/translations"}
 
 
 @dataclass(slots=True)
@@ -31,7 +28,7 @@ class InboundRequest:
     """
 
     id: str
-    task: Task
+    operation: Operation
     headers: Headers
     body: AsyncIterator[bytes]
     received_ms: int

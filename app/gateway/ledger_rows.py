@@ -11,9 +11,9 @@ from datetime import date
 from enum import StrEnum
 from typing import NamedTuple
 
-from app.config import Task
 from app.policy.budget import Amounts
 from app.policy.caller_policy import Tags
+from app.policy.task import Task
 from app.units import Tokens, Usage, UsageSource, iso_time
 
 # The first day of a period, and the first day after it; None for a period without an end.

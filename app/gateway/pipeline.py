@@ -128,7 +128,7 @@ class Pipeline:
             form = self._relay.form(upload, admission)
             async with Settlement(admission, upload, form, self._ledger, call.began) as account:
                 record.account = account
-                async with self._relay.exchange(form, call.task, self._trace_headers(call)) as reply:
+                async with self._relay.exchange(form, call.operation, self._trace_headers(call)) as reply:
                     answer = await account.answer(reply)
                     record.status, record.replied = answer.status, time.monotonic()
                     await deliver(CallerResponse(answer.status, (*answer.headers, *record.limits), answer.body))

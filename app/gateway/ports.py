@@ -13,12 +13,12 @@ is durable, or raises LedgerUnavailable.
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
-from app.config import Task
 from app.errors import APIError, Header
 from app.gateway.caller import Caller, Key
 from app.gateway.inbound_request import InboundRequest
 from app.gateway.ledger_rows import ClosedUsage, Days, Hold, SettlementResult
 from app.policy.budget import Amounts
+from app.policy.task import Task
 from app.wire.headers import Headers
 
 

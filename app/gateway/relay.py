@@ -1,12 +1,13 @@
 """Relaying: which provider, and with how much patience."""
 
-from app.config import Task, TimeoutSettings
+from app.config import TimeoutSettings
 from app.errors import Header
 from app.gateway.attempt import UpstreamAttempt, UpstreamContext
 from app.gateway.ports import Spools, UpstreamClient
 from app.gateway.reservation import Admission
 from app.gateway.upload import Upload
 from app.gateway.upstream_body import UpstreamBody
+from app.operations import Operation
 from app.policy.quota import Quota
 
 
@@ -21,6 +22,8 @@ class Relay:
     def form(self, upload: Upload, admission: Admission) -> UpstreamBody:
         return UpstreamBody(upload, admission, self._line.timeouts)
 
-    def exchange(self, form: UpstreamBody, task: Task, trace_headers: tuple[Header, ...] = ()) -> UpstreamAttempt:
+    def exchange(
+        self, form: UpstreamBody, operation: Operation, trace_headers: tuple[Header, ...] = ()
+    ) -> UpstreamAttempt:
         """The exchange that sends this form, and `trace_headers` among its headers."""
-        return UpstreamAttempt(self._line, form, task, trace_headers)
+        return UpstreamAttempt(self._line, form, operation, trace_headers)

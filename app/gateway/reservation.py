@@ -73,7 +73,7 @@ def admit(
         id=call.id,
         caller=caller.name,
         key_id=caller.key_id,
-        task=call.task,
+        task=call.operation.task,
         model=upload.model.id,
         upstream=upstream,
         upstream_model=upload.model.name_upstream,

@@ -21,14 +21,13 @@ from app.gateway.ports import Ledger, LedgerUnavailable
 from app.gateway.reservation import Admission
 from app.gateway.upload import Upload
 from app.gateway.upstream_body import UpstreamBody
+from app.operations import RESPONSE_FORMATS
 from app.policy import plausibility
 from app.policy.budget import NOTHING, Amounts
 from app.units import Tokens, Usage, UsageSource, to_ms
 from app.wire.failure import is_error_event, is_failure_event
 from app.wire.headers import towards_caller, upstream_request_id
 from app.wire.usage import closing_answer, is_end_marker, usage_of
-
-RESPONSE_FORMATS = frozenset({"json", "text", "srt", "verbose_json", "vtt", "diarized_json"})
 
 _log = logging.getLogger("audio_gateway.accounting")
 

@@ -20,11 +20,10 @@ from app.gateway.caller import Caller
 from app.gateway.form import Field, FileBegin, FormReader, Item
 from app.gateway.inbound_request import InboundRequest
 from app.gateway.ports import Spool, Spools
+from app.operations import Operation
 from app.wire.media import FORMATS, HEAD_BYTES, AudioLength, AudioMeter, Container, Sniffer, Unrecognised
 
 MAX_MODEL_BYTES = 256
-
-_TASK_WORDS = {"transcribe": "transcribe audio", "translate": "translate audio"}
 
 
 class UploadMeter:
@@ -120,10 +119,10 @@ class UploadParser:
     def _model_in(self, fields: tuple[Field, ...], call: InboundRequest, caller: Caller) -> Model | None:
         """The model that these fields name, checked; None if none of them is `model`."""
         asked = next((field.value for field in fields if field.name == "model"), None)
-        return None if asked is None else check_model(asked, call.task, caller, self._models)
+        return None if asked is None else check_model(asked, call.operation, caller, self._models)
 
 
-def check_model(asked: bytes, task: str, caller: Caller, models: Mapping[str, Model]) -> Model:
+def check_model(asked: bytes, operation: Operation, caller: Caller, models: Mapping[str, Model]) -> Model:
     """The model of the catalogue that the `model` field names; APIError if it is unknown, forbidden or unfit."""
     if not asked.strip():
         raise errors.missing_parameter("model")
@@ -131,18 +130,18 @@ def check_model(asked: bytes, task: str, caller: Caller, models: Mapping[str, Mo
         raise errors.invalid_field("model", f"is longer than {MAX_MODEL_BYTES} bytes")
     name = asked.decode()
     model = models.get(name)
-    if model is not None and task in model.tasks and caller.may_use(name):
+    if model is not None and operation.task in model.tasks and caller.may_use(name):
         return model
-    raise _model_error(name, task, caller, models)
+    raise _model_error(name, operation, caller, models)
 
 
-def _model_error(name: str, task: str, caller: Caller, models: Mapping[str, Model]) -> APIError:
+def _model_error(name: str, operation: Operation, caller: Caller, models: Mapping[str, Model]) -> APIError:
     allowed = [each for each in models if caller.may_use(each)]
     if name not in models:
         return errors.model_not_found(name, allowed)
     if name in allowed:
-        able = [each for each in allowed if task in models[each].tasks]
-        refusal = errors.unsupported_model(name, _TASK_WORDS[task], able)
+        able = [each for each in allowed if operation.task in models[each].tasks]
+        refusal = errors.unsupported_model(name, operation.description, able)
     else:
         refusal = errors.model_not_allowed(name, allowed)
     refusal.model = name

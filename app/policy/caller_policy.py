@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from app.policy.budget import Budget
 from app.policy.rate_limit import Rate
+from app.policy.task import TASKS
 
 MAX_TAGS = 8
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -21,7 +22,6 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TAG_KEY = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
 _TAG_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:/@-]{0,63}")
 _PARTS = frozenset({"models", "tasks", "rpm", "burst", "concurrency", "budgets", "tags"})
-_TASKS = frozenset({"transcribe", "translate"})
 
 Tags = tuple[tuple[str, str], ...]
 
@@ -122,7 +122,7 @@ def _names(document: Mapping[str, Any], part: str) -> frozenset[str] | None:
 
 def _tasks(document: Mapping[str, Any]) -> frozenset[str] | None:
     tasks = _names(document, "tasks")
-    if tasks is not None and not tasks <= _TASKS:
+    if tasks is not None and not tasks.issubset(TASKS):
         raise ValueError("tasks: transcribe, translate or both")
     return tasks
 

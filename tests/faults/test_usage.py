@@ -33,6 +33,7 @@ from app.gateway.rate_limiter import RateLimiter
 from app.gateway.relay import Relay
 from app.gateway.settlement import CallerResponse
 from app.gateway.upload import UploadParser
+from app.operations import TRANSCRIPTION
 from app.policy.caller_policy import CallerPolicy
 from app.policy.quota import Quota
 from app.wire.headers import Headers
@@ -230,7 +231,7 @@ def test_N243_an_error_of_the_gateway_once_the_request_may_have_been_billed_is_n
         headers = Headers([(b"authorization", gateway.key.encode()), (b"content-type", FORM[1].encode())])
         async with running_pipeline(gateway, NoJournal()) as pipeline:
             with pytest.raises(APIError) as caught:
-                await pipeline.handle(InboundRequest("req_1", "transcribe", headers, body(), 0), failing_delivery)
+                await pipeline.handle(InboundRequest("req_1", TRANSCRIPTION, headers, body(), 0), failing_delivery)
         return caught.value
 
     with ScriptedUpstream() as upstream:
@@ -258,7 +259,7 @@ def test_durations_do_not_follow_a_wall_clock_that_steps(tmp_path: Path, receive
         lines = LineWriter(log)
         lines.start()
         async with running_pipeline(gateway, RequestLog(lines)) as pipeline:
-            await pipeline.handle(InboundRequest("req_1", "transcribe", headers, body(), received_ms), deliver)
+            await pipeline.handle(InboundRequest("req_1", TRANSCRIPTION, headers, body(), received_ms), deliver)
         lines.stop()
 
     with ScriptedUpstream() as upstream:

@@ -7,6 +7,7 @@ from app.gateway.budgets import Budgets
 from app.gateway.inbound_request import InboundRequest
 from app.gateway.ledger_rows import ClosedUsage, Days
 from app.gateway.rate_limiter import RateLimiter
+from app.operations import TRANSCRIPTION
 from app.policy.budget import NOTHING
 from app.policy.quota import Quota
 from app.wire.headers import Header, Headers
@@ -32,4 +33,4 @@ async def untouched() -> AsyncIterator[bytes]:
 
 
 def call(*fields: Header) -> InboundRequest:
-    return InboundRequest("req_1", "transcribe", Headers(fields), untouched(), 0)
+    return InboundRequest("req_1", TRANSCRIPTION, Headers(fields), untouched(), 0)

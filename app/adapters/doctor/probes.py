@@ -10,6 +10,7 @@ from itertools import product
 
 from app.adapters.doctor.finding import Finding
 from app.config import Model, Upstream
+from app.operations import TRANSCRIPTION
 
 CHECK = "transcribe"
 KEY_REFUSED = frozenset({401, 403})
@@ -19,7 +20,7 @@ _ADVICE = {
     429: "the provider limits this key: try again later",
     None: "the provider cannot be reached, or gives no answer: see the lines above",
 }
-_PATHS = ("/audio/transcriptions", "/speech/transcriptions")
+_PATHS = tuple(path.removeprefix("/v1") for path in TRANSCRIPTION.paths)
 _SCHEMES = ("Bearer", "none")
 _FRAMINGS = ("chunked", "length")
 
@@ -73,7 +74,7 @@ def probes(upstream: Upstream, model: Model, models: Sequence[Model]) -> list[Pr
     paths = dict.fromkeys((upstream.transcriptions_path, *(prefix + path for path in _PATHS)))
     schemes = dict.fromkeys((upstream.auth_scheme, *_SCHEMES))
     framings = dict.fromkeys((upstream.framing, *_FRAMINGS))
-    able = dict.fromkeys(each.id for each in (model, *models) if "transcribe" in each.tasks)
+    able = dict.fromkeys(each.id for each in (model, *models) if TRANSCRIPTION.task in each.tasks)
     named = {each.id: each for each in (*models, model)}
     every = [
         Probe(path, scheme, framing, named[name])

@@ -130,7 +130,7 @@ def closed(result: SettlementResult, seq: int) -> Row:
 def refused(caller: Caller, call: InboundRequest, refusal: APIError) -> Statement:
     """Counts a refusal of a known caller."""
     day = datetime.fromtimestamp(call.received_ms / 1000, UTC).date().isoformat()
-    return _REFUSE, (day, caller.name, caller.key_id, call.task, refusal.model or "", refusal.code)
+    return _REFUSE, (day, caller.name, caller.key_id, call.operation.task, refusal.model or "", refusal.code)
 
 
 def alerted(alert: BudgetAlert) -> Statement:

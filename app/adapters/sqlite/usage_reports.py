@@ -4,12 +4,13 @@ from datetime import date
 
 import apsw
 
-from app.gateway.inbound_request import ENDPOINTS
+from app.operations import OPERATIONS
 from app.policy.budget import Amounts, Budget, first_day, next_day
 from app.policy.caller_policy import Tags
 from app.services.usage import BudgetStatus, Grouping, Period, UsageTotals
 
-_ENDPOINT = "CASE task " + " ".join(f"WHEN '{task}' THEN '{path}'" for task, path in ENDPOINTS.items()) + " END"
+_PATHS = " ".join(f"WHEN '{task}' THEN '{operation.path}'" for task, operation in OPERATIONS.items())
+_ENDPOINT = f"CASE task {_PATHS} END"
 
 # A grouping's expression; refusals have none for tags, and an empty model where they came before any was known.
 _GROUPS = {

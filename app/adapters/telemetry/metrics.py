@@ -16,12 +16,12 @@ from prometheus_client.registry import Collector
 
 from app.adapters.telemetry.durations import durations
 from app.adapters.telemetry.metric_families import Distribution, counter, gauge, histogram
-from app.config import Task
 from app.gateway.caller import Caller
-from app.gateway.inbound_request import ENDPOINTS
 from app.gateway.ledger_rows import SettlementResult, State
 from app.gateway.pipeline import RequestRecord
 from app.gateway.settlement import Settlement
+from app.operations import OPERATIONS
+from app.policy.task import Task
 from app.units import NANO_PER_USD, Tokens, seconds_of
 
 MAX_CALLERS = 1000
@@ -83,7 +83,7 @@ class RequestMetrics(Collector):
         self._failures = dict.fromkeys(_FAILURES, 0)
         self._implausible = 0
         self._key_trouble: set[str] = set()
-        self._durations = {task: Distribution(*_LONG) for task in ENDPOINTS}
+        self._durations = {task: Distribution(*_LONG) for task in OPERATIONS}
         self._upload, self._wait, self._download = Distribution(*_LONG), Distribution(*_LONG), Distribution(*_LONG)
         self._overhead = Distribution(*_SHORT)
         self._received = self._forwarded = self._answered = 0
@@ -97,8 +97,8 @@ class RequestMetrics(Collector):
             error = "internal_error"
         caller = UNKNOWN if record.caller is None else self._known(record.caller)
         model = record.admission.hold.model if record.admission is not None else record.model or UNKNOWN
-        self._requests[caller, model, call.task, status, error] += 1
-        self._durations[call.task].observe(now - call.began)
+        self._requests[caller, model, call.operation.task, status, error] += 1
+        self._durations[call.operation.task].observe(now - call.began)
         self._received += call.progress.received
         if account is not None:
             self._observe_exchange(record, account, now)
@@ -112,7 +112,7 @@ class RequestMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         labels = ("caller", "model", "endpoint", "status", "error")
         requests = {
-            (caller, model, ENDPOINTS[task], str(status), error): float(number)
+            (caller, model, OPERATIONS[task].path, str(status), error): float(number)
             for (caller, model, task, status, error), number in list(self._requests.items())
         }
         outcomes = {(state.value,): float(number) for state, number in self._outcomes.items()}
@@ -165,7 +165,7 @@ class RequestMetrics(Collector):
         yield counter("tokens", "Tokens, as the provider told them", (*labels, "kind"), tokens)
 
     def _collect_durations(self) -> Iterator[Metric]:
-        whole = {(ENDPOINTS[task],): each for task, each in self._durations.items()}
+        whole = {(OPERATIONS[task].path,): each for task, each in self._durations.items()}
         parts = {("upload",): self._upload, ("wait",): self._wait, ("download",): self._download}
         yield histogram("request_duration_seconds", "From a request's head to its end", ("endpoint",), whole)
         yield histogram("transfer_duration_seconds", "Transfers, and the provider's time", ("part",), parts)

@@ -8,7 +8,6 @@ import time
 
 from app.adapters.telemetry.log_formats import Line
 from app.adapters.telemetry.log_writer import LineWriter
-from app.gateway.inbound_request import ENDPOINTS
 from app.gateway.ledger_rows import SettlementResult, State
 from app.gateway.pipeline import RequestObserver, RequestRecord
 from app.gateway.reservation import Admission
@@ -49,7 +48,7 @@ class RequestLog:
             "level": "warning" if failed else "info",
             "event": "request",
             "request_id": record.call.id,
-            "endpoint": ENDPOINTS[record.call.task],
+            "endpoint": record.call.operation.path,
             "status": record.status,
             "error": (result.error if result is not None else None) or record.error,
         }

@@ -30,7 +30,6 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusC
 from opentelemetry.util.types import AttributeValue
 
 from app import __version__
-from app.gateway.inbound_request import ENDPOINTS
 from app.gateway.ledger_rows import Hold, SettlementResult
 from app.gateway.pipeline import RequestRecord
 from app.gateway.settlement import Settlement
@@ -95,7 +94,7 @@ class _Request:
         """Make the spans of a request that ends `now`, in seconds of the monotonic clock."""
         record, account = self._record, self._record.account
         self._ids.trace_id = self._context.trace_id
-        name = f"POST {ENDPOINTS[record.call.task]}"
+        name = f"POST {record.call.operation.path}"
         request = self._started(
             self._caller(), name, record.call.began, SpanKind.SERVER, _of_request(record), self._context.server
         )
@@ -160,7 +159,7 @@ class _Request:
 def _of_request(record: RequestRecord) -> Attributes:
     attributes: dict[str, AttributeValue] = {
         "http.request.method": "POST",
-        "http.route": ENDPOINTS[record.call.task],
+        "http.route": record.call.operation.path,
         "http.response.status_code": record.status or 500,
         "audio_gateway.request_id": record.call.id,
     }

@@ -10,8 +10,9 @@ from app.adapters.upstream.call import HttpUpstreamCall
 from app.adapters.upstream.origin import Origin
 from app.adapters.upstream.pool import Pool
 from app.adapters.upstream.tls_context import trusting
-from app.config import Task, TimeoutSettings, Upstream
+from app.config import TimeoutSettings, Upstream
 from app.errors import Header
+from app.policy.task import TASKS, Task
 from app.wire.redaction import Redaction
 
 # RFC 3986, 3.3, and what is percent-encoded already.
@@ -26,8 +27,7 @@ class HttpUpstreamClient:
         self._connect_seconds = timeouts.connect
         self._origin = Origin.of(settings)
         self._tls = trusting(settings)
-        tasks: tuple[Task, ...] = ("transcribe", "translate")
-        self._heads = {task: _fixed_head(self._origin, settings, task, key.get_secret_value()) for task in tasks}
+        self._heads = {task: _fixed_head(self._origin, settings, task, key.get_secret_value()) for task in TASKS}
 
     async def open(self) -> None:
         self._pool = Pool(self._origin, self._tls, self._connect_seconds)

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from app.adapters.sqlite import Database, budget_statuses, usage_totals
 from app.adapters.sqlite.export import disagreements
-from app.config import Task
 from app.errors import APIError
 from app.gateway.caller import Caller
-from app.gateway.inbound_request import ENDPOINTS, InboundRequest
+from app.gateway.inbound_request import InboundRequest
 from app.gateway.ledger_rows import State
+from app.operations import OPERATIONS
 from app.policy.budget import Amounts, Budget
 from app.policy.caller_policy import CallerPolicy, Tags
+from app.policy.task import Task
 from app.services.usage import Grouping, Period, UsageTotals
 from app.units import Tokens
 from app.wire.headers import Headers
@@ -75,7 +76,7 @@ NAMES: dict[Grouping, Callable[[Made], list[str]]] = {
     Grouping.CALLER: lambda each: [each.caller],
     Grouping.KEY: lambda each: [each.key_id],
     Grouping.MODEL: lambda each: [each.model],
-    Grouping.ENDPOINT: lambda each: [ENDPOINTS[each.task]],
+    Grouping.ENDPOINT: lambda each: [OPERATIONS[each.task].path],
     Grouping.DAY: lambda each: [each.date.isoformat()],
     Grouping.TAG: lambda each: [f"{key}={value}" for key, value in each.tags],
 }
@@ -87,7 +88,7 @@ async def write(database: Database, all_made: list[Made]) -> None:
             if each.state is None:
                 refusal = APIError(429, "rate_limit_exceeded", "x")
                 refusal.model = each.model
-                call = InboundRequest("req_1", each.task, Headers(()), no_body(), each.at_ms)
+                call = InboundRequest("req_1", OPERATIONS[each.task], Headers(()), no_body(), each.at_ms)
                 writer.refuse(Caller(each.caller, each.key_id, CallerPolicy()), call, refusal)
                 continue
             held = hold(

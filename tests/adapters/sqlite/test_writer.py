@@ -17,6 +17,7 @@ from app.gateway.caller import Caller
 from app.gateway.inbound_request import InboundRequest
 from app.gateway.ledger_rows import BudgetAlert, State
 from app.gateway.ports import LedgerUnavailable
+from app.operations import TRANSCRIPTION
 from app.policy.budget import Amounts
 from app.policy.caller_policy import CallerPolicy
 from app.services.usage import Period
@@ -105,7 +106,7 @@ def test_refusals_are_not_counted_while_too_many_writes_wait(
             other = database.connect()
             other.execute("BEGIN IMMEDIATE")
             call, refusal = (
-                InboundRequest("req_1", "transcribe", Headers(()), no_body(), NOON_MS),
+                InboundRequest("req_1", TRANSCRIPTION, Headers(()), no_body(), NOON_MS),
                 APIError(400, "bad", "Bad."),
             )
             first = asyncio.ensure_future(writer.reserve(hold()))
@@ -354,7 +355,7 @@ def test_refusals_are_counted_and_take_no_row_each(database: Database) -> None:
     async def scenario() -> None:
         async with writing(database) as writer:
             for number in range(1000):
-                call = InboundRequest(f"req_{number}", "transcribe", Headers(()), no_body(), NOON_MS)
+                call = InboundRequest(f"req_{number}", TRANSCRIPTION, Headers(()), no_body(), NOON_MS)
                 writer.refuse(ALICE, call, APIError(429, "rate_limit_exceeded", "x"))
             await record(writer, hold())
 

@@ -9,6 +9,7 @@ from app.gateway.caller import Caller
 from app.gateway.inbound_request import InboundRequest
 from app.gateway.ledger_rows import SettlementResult, State
 from app.gateway.pipeline import RequestRecord
+from app.operations import TRANSLATION
 from app.policy.budget import Amounts
 from app.policy.caller_policy import CallerPolicy
 from app.units import Tokens, UsageSource
@@ -18,7 +19,7 @@ from tests.gateway.entering import untouched
 
 def refused(caller: str) -> RequestRecord:
     record = RequestRecord(
-        InboundRequest("req_1", "translate", Headers(()), untouched(), 0), Caller(caller, "key_1", CallerPolicy())
+        InboundRequest("req_1", TRANSLATION, Headers(()), untouched(), 0), Caller(caller, "key_1", CallerPolicy())
     )
     record.status, record.error = 429, "rate_limit_exceeded"
     return record
@@ -38,7 +39,7 @@ def test_callers_beyond_the_first_thousand_share_a_label() -> None:
 
 def test_a_request_that_an_error_of_ours_ended() -> None:
     metrics = RequestMetrics("scripted")
-    metrics.request(RequestRecord(InboundRequest("req_1", "translate", Headers(()), untouched(), 0)))
+    metrics.request(RequestRecord(InboundRequest("req_1", TRANSLATION, Headers(()), untouched(), 0)))
     text = scrape(metrics)()[0].decode()
     assert (
         'audio_gateway_requests_total{caller="(unknown)",endpoint="/v1/audio/translations",error="internal_error",'

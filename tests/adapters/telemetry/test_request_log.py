@@ -7,6 +7,7 @@ import pytest
 from app.adapters.telemetry import RequestObservers
 from app.gateway.inbound_request import InboundRequest
 from app.gateway.pipeline import RequestRecord
+from app.operations import TRANSCRIPTION
 from app.wire.headers import Headers
 from tests.gateway.entering import untouched
 
@@ -26,7 +27,7 @@ class Faulty:
 
 def test_a_fault_is_logged_and_ends_there(caplog: pytest.LogCaptureFixture) -> None:
     before, behind = Noted(), Noted()
-    record = RequestRecord(InboundRequest("req_1", "transcribe", Headers(()), untouched(), 0))
+    record = RequestRecord(InboundRequest("req_1", TRANSCRIPTION, Headers(()), untouched(), 0))
     with caplog.at_level(logging.ERROR):
         RequestObservers(before, Faulty(), behind).request(record)
     assert before.trails == behind.trails == [record]
