@@ -130,7 +130,7 @@ def test_its_environment_variables_exist() -> None:
 
 
 def test_it_tells_which_settings_need_a_restart() -> None:
-    (told,) = re.findall(r"^# nothing\. (.*?), need a restart\.$", TEXT, re.MULTILINE)
+    (told,) = re.findall(r"Need a restart: (.*?)\.$", TEXT, re.MULTILINE)
     names = {name for names in config.HELD_FROM_THE_START.values() for name in names or ()}
     assert set(re.findall(r"\[(\w+)\]", told)) == set(config.HELD_FROM_THE_START)
     assert set(re.findall(r"\w+", told)) & settings()["timeouts"] == names
