@@ -35,12 +35,13 @@ from app.api import error_handlers, openapi
 from app.api.admin import admin_router
 from app.api.audio import AudioEndpoint
 from app.api.authentication import identify_caller
-from app.api.browser import Cors, StrictTransport
+from app.api.cors import GatewayCORSMiddleware
 from app.api.docs_page import add_docs
+from app.api.hsts import HSTSMiddleware
+from app.api.in_flight_tracker import InFlightTracker
 from app.api.metrics import metrics_router
 from app.api.models import models_router
 from app.api.request_id import RequestIdMiddleware
-from app.api.swappable_app import InFlightTracker
 from app.api.system import system_router
 from app.api.usage import OwnUsage, usage_router
 from app.callers import administration, configured_keys, reconciliation, refuse_names_in_both
@@ -229,9 +230,9 @@ def _audio_endpoints(pipeline: Pipeline, timeouts: TimeoutSettings) -> dict[str,
 def _for_browsers(app: ASGIApp, settings: Config) -> ASGIApp:
     """What the settings ask for around an application; without any, the application itself."""
     if settings.cors.origins:
-        app = Cors(app, settings.cors.origins)
+        app = GatewayCORSMiddleware(app, settings.cors.origins)
     may_be_https = settings.tls.certificate_file is not None or settings.server.forwarded_allow_ips
-    return StrictTransport(app) if may_be_https else app
+    return HSTSMiddleware(app) if may_be_https else app
 
 
 async def _administer(settings: Config, executor: LedgerExecutor, change: Callable[[Administration], T]) -> T:

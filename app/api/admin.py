@@ -14,8 +14,8 @@ from fastapi.routing import APIRoute
 from pydantic import SecretStr
 
 from app import errors
-from app.api import admin_bodies
-from app.api.admin_bodies import NewCaller, PolicyBody, ResolutionBody, Rotation
+from app.api import admin_schemas
+from app.api.admin_schemas import NewCaller, ResolutionBody, Revoked, Rotation, TermsBody
 from app.api.authentication import auth_failure_watch
 from app.api.usage import UsageList, period_of
 from app.clock import now_ms
@@ -45,7 +45,7 @@ Audit = Callable[[int], Awaitable[list[AuditEntry]]]
 MS_PER_HOUR = 3_600_000
 
 # What a request without a body asks for.
-_NO_CHANGE, _USUAL_ROTATION = PolicyBody(), Rotation()
+_NO_CHANGE, _USUAL_ROTATION = TermsBody(), Rotation()
 
 _CODES = {
     AdministrationFault.INVALID: "invalid_value",
@@ -108,7 +108,7 @@ async def _done(run: Callable[[Callable[[Any], T]], Awaitable[T]], work: Callabl
 
 
 def _add_callers(router: APIRouter, done: Done) -> None:
-    @router.get("/callers", summary="All callers", response_model=admin_bodies.CallerList)
+    @router.get("/callers", summary="All callers", response_model=admin_schemas.CallerList)
     async def list_callers() -> dict[str, Any]:
         return {
             "data": await done(
@@ -120,7 +120,7 @@ def _add_callers(router: APIRouter, done: Done) -> None:
         "/callers",
         status_code=201,
         summary="Create a caller; its key is in this answer only",
-        response_model=admin_bodies.CallerWithKey,
+        response_model=admin_schemas.CallerWithKey,
     )
     async def create_caller(body: NewCaller) -> dict[str, Any]:
         policy = {part: value for part, value in body.document().items() if part not in ("caller", "expires_in_hours")}
@@ -133,16 +133,16 @@ def _add_callers(router: APIRouter, done: Done) -> None:
         created: dict[str, Any] = await done(create)
         return created
 
-    @router.get("/callers/{caller}", summary="One caller", response_model=admin_bodies.Caller)
+    @router.get("/callers/{caller}", summary="One caller", response_model=admin_schemas.Caller)
     async def get_caller(caller: str) -> Any:
         return await done(lambda administration: _shown(administration, administration.caller(caller)))
 
     @router.patch(
         "/callers/{caller}",
         summary="Change parts of a caller's terms; null takes one out",
-        response_model=admin_bodies.Caller,
+        response_model=admin_schemas.Caller,
     )
-    async def update_caller(caller: str, body: PolicyBody = _NO_CHANGE) -> Any:
+    async def update_caller(caller: str, body: TermsBody = _NO_CHANGE) -> Any:
         changes = body.document()
         return await done(lambda administration: _shown(administration, administration.update(caller, changes)))
 
@@ -152,7 +152,7 @@ def _add_keys(router: APIRouter, done: Done) -> None:
         "/callers/{caller}/keys",
         status_code=201,
         summary="Rotate: a new key, the others end after the overlap",
-        response_model=admin_bodies.CallerWithKey,
+        response_model=admin_schemas.CallerWithKey,
     )
     async def rotate_key(caller: str, body: Rotation = _USUAL_ROTATION) -> Any:
         overlap_ms, expires_ms = round(body.overlap_hours * MS_PER_HOUR), _from_now(body.expires_in_hours)
@@ -163,12 +163,14 @@ def _add_keys(router: APIRouter, done: Done) -> None:
 
         return await done(rotate)
 
-    @router.delete("/callers/{caller}/keys", summary="Revoke all keys of a caller", response_model=admin_bodies.Revoked)
+    @router.delete(
+        "/callers/{caller}/keys", summary="Revoke all keys of a caller", response_model=admin_schemas.Revoked
+    )
     async def revoke_all(caller: str) -> dict[str, Any]:
         await done(lambda administration: administration.caller(caller))
         return {"revoked": await done(lambda administration: administration.revoke(caller))}
 
-    @router.delete("/callers/{caller}/keys/{key_id}", summary="Revoke one key", response_model=admin_bodies.Revoked)
+    @router.delete("/callers/{caller}/keys/{key_id}", summary="Revoke one key", response_model=Revoked)
     async def revoke_one(caller: str, key_id: str) -> dict[str, Any]:
         record = await done(lambda administration: administration.caller(caller))
         if key_id not in {key.id for key in record.keys}:
@@ -180,7 +182,7 @@ def _add_unknown(router: APIRouter, done: Done) -> None:
     @router.get(
         "/unknown",
         summary="Requests that the provider may have billed, oldest first",
-        response_model=admin_bodies.UnknownList,
+        response_model=admin_schemas.UnknownList,
     )
     async def list_unknown() -> dict[str, Any]:
         rows = await done(lambda reconciliation: reconciliation.unknown())
@@ -189,7 +191,7 @@ def _add_unknown(router: APIRouter, done: Done) -> None:
     @router.post(
         "/unknown/{request_id}",
         summary="Close an unknown row with what the provider billed",
-        response_model=admin_bodies.Resolution,
+        response_model=admin_schemas.Resolution,
     )
     async def resolve_unknown(request_id: str, body: ResolutionBody) -> Any:
         billed = Billed(body.release is True, body.seconds, body.cost_usd)
@@ -213,7 +215,7 @@ def _add_reports(router: APIRouter, done: Done, sums: Sums, audit: Audit) -> Non
         return UsageList(data=[each.as_json(by) for each in found])
 
     @router.get(
-        "/audit", summary="The latest administrative changes, newest first", response_model=admin_bodies.AuditList
+        "/audit", summary="The latest administrative changes, newest first", response_model=admin_schemas.AuditList
     )
     async def entries(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
         return {"data": [audit_document(entry) for entry in await audit(limit)]}

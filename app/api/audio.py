@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app import errors
 from app.api.authentication import address_of
-from app.api.request_id import send_error
+from app.api.error_response import send_error
 from app.config import TimeoutSettings
 from app.errors import APIError
 from app.gateway.deadline import Deadline

@@ -12,9 +12,9 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from app import errors
-from app.api import paths
+from app.api import path_suggestions
 from app.errors import APIError
-from app.validation import plain
+from app.validation_messages import plain_message
 
 _METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
@@ -23,7 +23,7 @@ def install(app: FastAPI) -> None:
     """Make every error that a route or the router raises an envelope."""
     app.add_exception_handler(APIError, _refusal)
     app.add_exception_handler(HTTPException, _http_exception)
-    app.add_exception_handler(RequestValidationError, _invalid_query)
+    app.add_exception_handler(RequestValidationError, _invalid_value)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -44,7 +44,7 @@ async def _http_exception(request: Request, error: Any) -> Response:
     if error.status_code == 404:
         path = request.scope["path"]
         known = partial(_matches, request, request.method)
-        return _response(errors.unknown_url(request.method, path, paths.advice(path, known)))
+        return _response(errors.unknown_url(request.method, path, path_suggestions.suggestion(path, known)))
     return _response(APIError(error.status_code, "bad_request", str(error.detail)))
 
 
@@ -65,14 +65,11 @@ def _matches(request: Request, method: str, path: str, least: Match = Match.PART
     return any(route.matches(scope)[0].value >= least.value for route in request.app.router.routes)
 
 
-async def _invalid_query(request: Request, error: Any) -> Response:
+async def _invalid_value(request: Request, error: Any) -> Response:
     first = error.errors()[0]
     param = str(first["loc"][-1])
-    return _response(
-        APIError(
-            400, "invalid_value", f"{param}: {json.dumps(plain(first['msg']), ensure_ascii=False)[1:-1]}", param=param
-        )
-    )
+    reason = json.dumps(plain_message(first["msg"]), ensure_ascii=False)[1:-1]
+    return _response(APIError(400, "invalid_value", f"{param}: {reason}", param=param))
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

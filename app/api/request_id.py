@@ -1,7 +1,7 @@
-"""The outermost layer: every answer has its `x-request-id`, and no error of ours leaves as anything but an envelope.
+"""The outermost middleware: every response has an `x-request-id`, and every error is an envelope.
 
-Plain ASGI: Starlette's BaseHTTPMiddleware would copy every chunk of an upload through a stream of its own. For the same
-reason the audio endpoints are reached from here: FastAPI's own layers cost as much as all of the gateway's stages.
+It is plain ASGI, because Starlette's BaseHTTPMiddleware copies every chunk of an upload through a stream. It also calls
+the audio endpoints directly, because FastAPI's layers cost as much CPU as all stages of the gateway.
 """
 
 import logging
@@ -10,19 +10,19 @@ from collections.abc import Callable, Mapping
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import errors
-from app.errors import APIError
+from app.api.error_response import send_error
 
-# What the person on call needs most when all connections are taken.
+# Answered even if all connections are in use: operators need these most then.
 HEALTH_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 _log = logging.getLogger("audio_gateway.api")
 
 
 class RequestIdMiddleware:
-    """Wraps the whole application. The request's id is in `scope["state"]["request_id"]`, and `announce` is told of it
-    in the request's own context, for its log.
+    """Assigns each request an id, in `scope["state"]["request_id"]`, and passes the request on.
 
-    `posts` are the endpoints, by path, that get their POST requests past the application.
+    `posts` maps paths to the endpoints that receive POST requests directly; `application` receives all other requests.
+    `set_log_id` is called with the id in the request's own context, so that its log lines carry the id.
     """
 
     def __init__(
@@ -30,22 +30,22 @@ class RequestIdMiddleware:
         application: ASGIApp,
         posts: Mapping[str, ASGIApp],
         new_request_id: Callable[[], str],
-        announce: Callable[[str], object],
+        set_log_id: Callable[[str], object],
     ) -> None:
         self._application = application
         self._posts = posts
         self._new_request_id = new_request_id
-        self._announce = announce
+        self._set_log_id = set_log_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
         request_id = self._new_request_id()
-        # Paths are matched as they came: what is percent-encoded is another path, whatever it may mean.
+        # Routes match the path as sent: a percent-encoded path is a different path.
         scope["path"] = scope["raw_path"].decode("latin-1")
         scope.setdefault("state", {})["request_id"] = request_id
-        self._announce(request_id)
+        self._set_log_id(request_id)
         started = False
 
         async def send_with_id(message: Message) -> None:
@@ -60,20 +60,10 @@ class RequestIdMiddleware:
             return
         endpoint = self._posts.get(scope["path"]) if scope["method"] == "POST" else None
         if scope["method"] == "HEAD":
-            scope = {**scope, "method": "GET"}  # the server, which keeps its own scope, drops the body
+            scope = {**scope, "method": "GET"}  # the server keeps the original scope and drops the body
         try:
             await (endpoint or self._application)(scope, receive, send_with_id)
         except Exception:
-            _log.exception("request %s ended in an error of the gateway", request_id)
+            _log.exception("request %s failed with an internal error", request_id)
             if not started:
                 await send_error(errors.internal_error(), send_with_id)
-
-
-async def send_error(refusal: APIError, send: Send, *, close: bool = False, more_body: bool = False) -> None:
-    """The envelope of a refusal. With `more_body` the exchange stays open for the caller's rest to be read."""
-    body = refusal.envelope()
-    headers = [*refusal.all_headers(), (b"content-length", b"%d" % len(body))]
-    if close:
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": more_body})

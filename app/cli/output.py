@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from app.cli.exit_codes import MISUSED, stop
-from app.validation import plain
+from app.validation_messages import plain_message
 
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 _STANDARD_OUTPUT = 1
@@ -58,5 +58,5 @@ def _in_one_line() -> Iterator[None]:
 def _words(message: str) -> str:
     """The message without a capital letter and a full stop, and what pydantic says in it in plain words."""
     what, colon, reason = message.partition(": ")
-    text = f"{what}{colon}{plain(reason)}" if colon else message
+    text = f"{what}{colon}{plain_message(reason)}" if colon else message
     return f"{text[:1].lower()}{text[1:]}".removesuffix(".")

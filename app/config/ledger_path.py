@@ -1,8 +1,12 @@
-"""Where the ledger is when no setting names a path: one place for each user or service, in every working directory."""
+"""The ledger's path when no setting names one. It does not depend on the working directory."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from app.config.section import InvalidConfig
 
@@ -11,18 +15,37 @@ DEFAULT = Path("~/.local/state/audio-gateway") / FILE_NAME
 FORMER_DEFAULT = Path("data") / FILE_NAME
 
 
+class LedgerPathSource(PydanticBaseSettingsSource):
+    """Sets `ledger.path` to the default path in `environ`, unless an earlier source has set it."""
+
+    def __init__(self, settings: type[BaseSettings], environ: Mapping[str, str]) -> None:
+        super().__init__(settings)
+        self._environ = environ
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Not used: this source sets a value of a table, not a whole field."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        if "path" in self.current_state.get("ledger", {}):
+            return {}
+        return {"ledger": {"path": default_path(self._environ)}}
+
+
 def default_path(environ: Mapping[str, str]) -> Path:
     """The default path in this environment.
 
-    systemd sets STATE_DIRECTORY for a unit with StateDirectory=. XDG_STATE_HOME is that of the XDG Base Directory
-    Specification, which has relative paths ignored. InvalidConfig if there is no home directory, or if a ledger lies
-    where the default was before: which of the two is meant cannot be known.
+    systemd sets STATE_DIRECTORY for a unit with StateDirectory=. The XDG Base Directory Specification defines
+    XDG_STATE_HOME, and requires programs to ignore relative paths in it.
+
+    InvalidConfig if the user has no home directory. InvalidConfig also if a ledger lies at the former default path:
+    the gateway cannot know which of the two is meant.
     """
     path = _default(environ)
     if os.path.lexists(FORMER_DEFAULT):
         raise InvalidConfig(
-            f"ledger.path: is not set, and {FORMER_DEFAULT.absolute()} exists, which was the default before; now the "
-            f"default is {path}. Set path in [ledger] (or AUDIO_GATEWAY_LEDGER__PATH) to the one to use, "
+            f"ledger.path: is not set, and {FORMER_DEFAULT.absolute()} exists, which was the default before; the "
+            f"default is now {path}. Set path in [ledger] (or AUDIO_GATEWAY_LEDGER__PATH) to the ledger to use, "
             "or move the file away"
         )
     return path
@@ -33,7 +56,7 @@ def expanded(path: Path) -> Path:
     try:
         return path.expanduser()
     except RuntimeError as error:
-        raise ValueError("has a ~, and there is no such home directory; name an absolute path") from error
+        raise ValueError("begins with ~, but that home directory does not exist; name an absolute path") from error
 
 
 def _default(environ: Mapping[str, str]) -> Path:

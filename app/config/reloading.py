@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from app.config.loading import Config
+from app.config.settings import Config
 
 # What sockets, threads and the server are made of. None stands for all settings of a table.
 HELD_FROM_THE_START: Mapping[str, frozenset[str] | None] = {

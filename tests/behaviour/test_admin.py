@@ -268,7 +268,7 @@ def test_an_error_that_nobody_expected_is_an_envelope_and_logged_once(tmp_path: 
         while not (lines := [each for each in gateway.log_lines("log") if each["level"] == "error"]):
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        assert [line["message"] for line in lines] == [f"request {request_id} ended in an error of the gateway"]
+        assert [request_id in line["message"] for line in lines] == [True]
         assert "JSONDecodeError" in lines[0]["exception"]
 
 

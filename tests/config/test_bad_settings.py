@@ -30,7 +30,7 @@ BAD_FILES = {
     "an unknown choice": ("[ledger]\nsynchronous = 'off'", "ledger.synchronous", "'full' or 'normal'"),
     "models as a word": ("models = 'whisper-1'", "models", "must be a list"),
     "no models": ("models = []", "models", "1 or more entries"),
-    "model twice": (MODEL + MODEL, "models", "whisper-1 stands there twice"),
+    "model twice": (MODEL + MODEL, "models", "whisper-1 is named twice"),
     "model without a price": ('[[models]]\nid = "m"\ntasks = ["transcribe"]', "models.0.price", "required"),
     "model without an id": (model("'free'", "tasks = ['transcribe']"), "models.0.id", "required"),
     "model with a blank": (model("'free'", "id = 'a b'\ntasks = ['transcribe']"), "models.0.id", "pattern"),
@@ -85,7 +85,7 @@ BAD_FILES = {
     "unknown scheme": (upstream("api_key_env = 'X'\nauth_scheme = 'Basic'"), "upstreams.0.auth_scheme", "'Bearer'"),
     "unknown framing": (upstream("api_key_env = 'X'\nframing = 'gzip'"), "upstreams.0.framing", "'chunked'"),
     "no room for any upload": ("[server]\nspool_total_bytes = 1048575", "server.spool_total_bytes", "1048576"),
-    "caller twice": (CALLER + CALLER, "callers", "alice stands there twice"),
+    "caller twice": (CALLER + CALLER, "callers", "alice is named twice"),
     "caller without a key": ("[[callers]]\nname = 'a'", "callers.0", "exactly one of key_sha256 and key_env"),
     "caller with two keys": (
         f"[[callers]]\nname = 'a'\nkey_env = 'X'\nkey_sha256 = '{'a' * 64}'",
@@ -201,7 +201,7 @@ BAD_VARIABLES = {
         '[{"name": "a", "key_env": "X", "models": ["y"]}]',
         "callers: a.models: 'y' is not in the catalogue",
     ),
-    "item twice": ("CALLERS", json.dumps(ARRAYS["callers"] * 2), "callers: x stands there twice"),
+    "item twice": ("CALLERS", json.dumps(ARRAYS["callers"] * 2), "callers: x is named twice"),
 }
 
 

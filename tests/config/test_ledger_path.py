@@ -52,7 +52,7 @@ def test_a_ledger_at_the_former_default_stops_with_both_names(
 def test_a_home_directory_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     line = why(None, {"AUDIO_GATEWAY_LEDGER__PATH": "~no-such-user/l.db"})
     assert "AUDIO_GATEWAY_LEDGER__PATH" in line
-    assert "no such home directory" in line
+    assert "that home directory does not exist" in line
 
 
 def former(folder: Path) -> Path:

@@ -16,7 +16,7 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class PolicyBody(Body):
+class TermsBody(Body):
     """What a caller may do and spend; a part that is left out (or null) is no limit."""
 
     models: list[str] | None = None
@@ -32,7 +32,7 @@ class PolicyBody(Body):
         return {part: value for part, value in self.model_dump().items() if part in self.model_fields_set}
 
 
-class NewCaller(PolicyBody):
+class NewCaller(TermsBody):
     caller: str = Field(description="The caller's name", examples=["search-team"])
     expires_in_hours: float | None = Field(None, gt=0, le=MAX_HOURS)
 

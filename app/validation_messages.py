@@ -1,8 +1,8 @@
-"""Messages of pydantic in plain words: settings, bodies and command lines have one style of error."""
+"""Rewrites the messages of pydantic and typer, so that settings, bodies and command lines share one style of error."""
 
 import re
 
-_WORDS = (
+_REWRITES = (
     (r"Field required", "is required"),
     (r"Extra inputs are not permitted", "is not known"),
     (r"Input should be a valid integer.*", "must be a whole number"),
@@ -27,13 +27,13 @@ _WORDS = (
     (r"JSON decode error", "must be valid JSON"),
     (r"Input should (?:be )?(.+)", r"must be \1"),
 )
-_COMPILED = tuple((re.compile(pattern, re.DOTALL), words) for pattern, words in _WORDS)
+_COMPILED = tuple((re.compile(pattern, re.DOTALL), rewrite) for pattern, rewrite in _REWRITES)
 
 
-def plain(message: str) -> str:
-    """The message in plain words; one that is not pydantic's stays as it is."""
+def plain_message(message: str) -> str:
+    """The message in the style of the gateway; a message that is not known stays as it is."""
     message = message.removeprefix("Value error, ")
-    for pattern, words in _COMPILED:
+    for pattern, rewrite in _COMPILED:
         if (match := pattern.fullmatch(message)) is not None:
-            return match.expand(words)
+            return match.expand(rewrite)
     return message
