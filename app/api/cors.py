@@ -21,7 +21,7 @@ EXPOSED_HEADERS = (
 
 
 class GatewayCORSMiddleware(CORSMiddleware):
-    """Starlette's middleware, for keys in `Authorization` and not cookies; refuses a preflight with an error envelope."""
+    """Starlette's middleware, for keys in `Authorization`, not cookies. A refused preflight gets an error envelope."""
 
     def __init__(self, application: ASGIApp, origins: tuple[str, ...]) -> None:
         super().__init__(
