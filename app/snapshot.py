@@ -1,7 +1,7 @@
-"""What one reading of the settings makes: keys, models, prices, the provider's connection, the routes.
+"""Builds what one load of the configuration makes: keys, models, prices, the upstream client, the endpoints.
 
-A reload makes all of it anew and puts it in the place of what was there, as a whole: a request is answered by the
-generation that it began with. What outlasts a reload, such as the holds of budgets, is `ProcessState`.
+A reload builds a new snapshot and swaps it in as a whole. A request ends with the snapshot that it began with.
+What outlasts a reload, such as the ledger and the reservations in memory, is `ProcessState`.
 """
 
 import secrets
@@ -11,7 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 from apsw import Connection
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from pydantic import SecretStr
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -70,7 +70,7 @@ _TITLE = "audio-gateway"
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
-    """What is there from the start of the process to its end: the ledger, and all that is counted in memory."""
+    """What lives as long as the process: the ledger, the counters in memory, the log. Every snapshot uses the same."""
 
     database: Database
     reader: LedgerReader
@@ -81,91 +81,116 @@ class ProcessState:
     budgets: Budgets
     admission_control: AdmissionControl
     spools: SpoolFolder
-    answers: Quota
+    response_memory: Quota
     observers: Observers
     lines: LineWriter
-    serving: ServerStatus
+    server_status: ServerStatus
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigSnapshot:
-    """One reading of the settings at work. The provider's connections belong to it: they have its address and key."""
+    """What one load of the configuration made. `upstream_client` holds the provider's address, key and connections."""
 
     settings: Config
-    provider: HttpUpstreamClient
+    upstream_client: HttpUpstreamClient
     webhook: Webhook | None
     application: InFlightTracker
 
 
-@dataclass(frozen=True, slots=True)
-class _RequestPath:
-    """The way of a request under these settings."""
-
-    directory: KeyDirectory
-    pipeline: Pipeline
-
-
-def build_snapshot(settings: Config, environ: Mapping[str, str], state: ProcessState) -> ConfigSnapshot:
-    """All that these settings make; InvalidConfig or LedgerUnusable if that cannot be. Nothing of it is at work yet."""
-    refuse_names_in_both(settings, state.database)
-    provider = check_settings(settings, environ)
-    way = _request_path(settings, environ, state, provider)
-    endpoints = _audio_endpoints(way.pipeline, settings.timeouts)
-    app = _application(settings.server.docs)
-    _add_routes(app, settings, settings.admin.key(environ), state, way)
-    app.router.routes.extend(Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items())
-    error_handlers.install(app)
-    openapi.describe(app)
-    posts = {path: _for_browsers(endpoint, settings) for path, endpoint in endpoints.items()}
-    edge = RequestIdMiddleware(_for_browsers(app, settings), posts, new_request_id, state.lines.request_id.set)
-    return ConfigSnapshot(settings, provider, webhook(settings, environ), InFlightTracker(edge))
-
-
-def check_settings(settings: Config, environ: Mapping[str, str]) -> HttpUpstreamClient:
-    """The provider's connections, not open yet; InvalidConfig if keys or files of the settings cannot be used."""
+def check_settings(settings: Config, environ: Mapping[str, str]) -> None:
+    """Reads every key and file that these settings name. Raises InvalidConfig if one of them is not usable."""
     configured_keys(settings, environ)
     settings.admin.key(environ)
     settings.metrics.key()
-    webhook(settings, environ)
+    build_webhook(settings, environ)
+    build_upstream_client(settings, environ)
+
+
+def build_snapshot(settings: Config, environ: Mapping[str, str], state: ProcessState) -> ConfigSnapshot:
+    """Returns the snapshot of these settings. Its upstream client is not open, and it receives no requests yet.
+
+    Raises InvalidConfig if the settings are not usable, LedgerUnusable if the ledger is not readable.
+    """
+    refuse_names_in_both(settings, state.database)
+    upstream_client = build_upstream_client(settings, environ)
+    directory = KeyDirectory(configured_keys(settings, environ), state.reader, settings.limits.policy)
+    pipeline = _build_pipeline(settings, state, directory, upstream_client)
+    audio_endpoints = _build_audio_endpoints(pipeline, settings.timeouts)
+    api = _build_api(settings, environ, state, directory)
+    api.router.routes.extend(Route(path, endpoint, methods=["POST"]) for path, endpoint in audio_endpoints.items())
+    openapi.describe(api)
+    application = RequestIdMiddleware(
+        _add_browser_middleware(api, settings),
+        {path: _add_browser_middleware(endpoint, settings) for path, endpoint in audio_endpoints.items()},
+        new_request_id,
+        state.lines.request_id.set,
+    )
+    return ConfigSnapshot(settings, upstream_client, build_webhook(settings, environ), InFlightTracker(application))
+
+
+def build_upstream_client(settings: Config, environ: Mapping[str, str]) -> HttpUpstreamClient:
+    """Returns the upstream client, not open yet. Raises InvalidConfig if its key or certificates are not usable."""
     return HttpUpstreamClient(settings.upstream, settings.upstream.api_key(environ), settings.timeouts)
 
 
-def new_request_id() -> str:
-    """A fresh id, which sorts by time and is also the id of the request's row."""
-    return identifier.time_ordered("req_", now_ms(), secrets.token_bytes(identifier.RANDOM_BYTES))
-
-
-def webhook(settings: Config, environ: Mapping[str, str]) -> Webhook | None:
-    """Where notices go; InvalidConfig if nothing is there to sign them with."""
+def build_webhook(settings: Config, environ: Mapping[str, str]) -> Webhook | None:
+    """Returns the receiver of alerts, or None. Raises InvalidConfig if the secret to sign with is absent."""
     url = settings.alerts.webhook_url
     return None if url is None else Webhook(url, settings.alerts.signing_secret(environ))
 
 
-def _request_path(
-    settings: Config, environ: Mapping[str, str], state: ProcessState, provider: HttpUpstreamClient
-) -> _RequestPath:
-    directory = KeyDirectory(configured_keys(settings, environ), state.reader, settings.limits.policy)
-    relay = Relay(provider, settings.upstream.framing, settings.timeouts, state.spools, state.answers)
-    pipeline = Pipeline(
+def new_request_id() -> str:
+    """Returns a new id, `req_` and a part that sorts by time. It is also the id of the request's row in the ledger."""
+    return identifier.time_ordered("req_", now_ms(), secrets.token_bytes(identifier.RANDOM_BYTES))
+
+
+def _build_pipeline(
+    settings: Config, state: ProcessState, directory: KeyDirectory, upstream_client: HttpUpstreamClient
+) -> Pipeline:
+    return Pipeline(
         directory=directory,
         auth_failures=state.auth_failures,
         admission_control=state.admission_control,
         budgets=state.budgets.alerting_at(settings.alerts.thresholds),
         upload_parser=UploadParser(settings.models, settings.server.max_file_bytes, state.spools),
-        relay=relay,
+        relay=Relay(upstream_client, settings.upstream.framing, settings.timeouts, state.spools, state.response_memory),
         ledger=state.ledger,
         journal=state.observers.journal,
         upstream=settings.upstream.name,
         trace_headers=state.observers.trace_headers,
     )
-    return _RequestPath(directory, pipeline)
 
 
-def _application(docs: bool) -> FastAPI:
-    """FastAPI without its own error pages and without its own telemetry, which the environment could turn on and which
-    reports bodies.
+def _build_audio_endpoints(pipeline: Pipeline, timeouts: TimeoutSettings) -> dict[str, ASGIApp]:
+    """Returns the endpoint of each operation, by its path and by its alias."""
+    endpoints = [(operation, AudioEndpoint(pipeline, operation, timeouts)) for operation in OPERATIONS.values()]
+    return {path: endpoint for operation, endpoint in endpoints for path in operation.paths}
+
+
+def _build_api(settings: Config, environ: Mapping[str, str], state: ProcessState, directory: KeyDirectory) -> FastAPI:
+    """Returns the FastAPI application with every route that is not an audio endpoint."""
+    api = _build_empty_api(docs=settings.server.docs)
+    identify = identify_caller(directory, state.auth_failures)
+    api.include_router(models_router(settings.models, settings.upstream.name, identify))
+    api.include_router(usage_router(partial(_own_usage, state.reports), identify))
+    admin_key, metrics_key = settings.admin.key(environ), settings.metrics.key()
+    if admin_key is not None:
+        api.include_router(_build_admin_router(settings, state, admin_key))
+    api.include_router(system_router(partial(_ready, state)))
+    if settings.metrics.enabled:
+        keys = [key for key in (metrics_key, admin_key) if key is not None]
+        render = scrape(state.observers.requests, state.observers.commits, _build_gauges(settings, state))
+        api.include_router(metrics_router(render, keys, state.auth_failures, open=settings.metrics.open))
+    error_handlers.install(api)
+    return api
+
+
+def _build_empty_api(*, docs: bool) -> FastAPI:
+    """Returns a FastAPI application without routes, but for those of the documentation page.
+
+    FastAPI's own telemetry is off: environment variables can turn it on, and it reports request bodies.
     """
-    app = FastAPI(
+    api = FastAPI(
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json" if docs else None,
@@ -175,64 +200,45 @@ def _application(docs: bool) -> FastAPI:
         telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
     )
     if docs:
-        add_docs(app, "/docs", "/openapi.json")
-    return app
+        add_docs(api, "/docs", "/openapi.json")
+    return api
 
 
-def _add_routes(
-    app: FastAPI, settings: Config, admin_key: SecretStr | None, state: ProcessState, way: _RequestPath
-) -> None:
-    identify = identify_caller(way.directory, state.auth_failures)
-    app.include_router(models_router(settings.models, settings.upstream.name, identify))
-    app.include_router(usage_router(partial(_own_usage, state.reports), identify))
-    if admin_key is not None:
-        administer = partial(_administer, settings, state.changes)
-        reconcile = partial(_reconcile, settings, state.changes)
-        sums, audit = partial(_sums, state.reports), partial(_audit, state.reports)
-        app.include_router(admin_router(admin_key, state.auth_failures, administer, reconcile, sums, audit))
-    ready = partial(_ready, state)
-    app.include_router(system_router(ready))
-    if settings.metrics.enabled:
-        render = scrape(state.observers.requests, state.observers.commits, _gauges(settings, state, ready))
-        keys = [key for key in (settings.metrics.key(), admin_key) if key is not None]
-        app.include_router(metrics_router(render, keys, state.auth_failures, open=settings.metrics.open))
+def _build_admin_router(settings: Config, state: ProcessState, admin_key: SecretStr) -> APIRouter:
+    administer = partial(_administer, settings, state.changes)
+    reconcile = partial(_reconcile, settings, state.changes)
+    report_usage, read_audit_log = partial(_usage_totals, state.reports), partial(_audit, state.reports)
+    return admin_router(admin_key, state.auth_failures, administer, reconcile, report_usage, read_audit_log)
 
 
-def _ready(state: ProcessState) -> bool:
-    """Whether this process can serve. A provider in trouble has a metric and alerts: no restart and no other replica
-    would help, and without requests nothing would show that it works again.
-    """
-    return state.ledger.writable and not state.serving.draining
-
-
-def _gauges(settings: Config, state: ProcessState, ready: Callable[[], bool]) -> Gauges:
-    """What a scrape reads."""
+def _build_gauges(settings: Config, state: ProcessState) -> Gauges:
     return Gauges(
-        ready=ready,
-        serving=state.serving,
+        ready=partial(_ready, state),
+        server_status=state.server_status,
         lines=state.lines,
         admission_control=state.admission_control,
         budgets=state.budgets,
         spools=state.spools,
-        answers=state.answers,
+        response_memory=state.response_memory,
         ledger=state.ledger,
         ledger_path=settings.ledger.path,
         requests=state.observers.requests,
     )
 
 
-def _audio_endpoints(pipeline: Pipeline, timeouts: TimeoutSettings) -> dict[str, ASGIApp]:
-    """The endpoint of each operation, by its path and by its alias."""
-    endpoints = [(operation, AudioEndpoint(pipeline, operation, timeouts)) for operation in OPERATIONS.values()]
-    return {path: endpoint for operation, endpoint in endpoints for path in operation.paths}
-
-
-def _for_browsers(app: ASGIApp, settings: Config) -> ASGIApp:
-    """What the settings ask for around an application; without any, the application itself."""
+def _add_browser_middleware(app: ASGIApp, settings: Config) -> ASGIApp:
+    """Returns the application with the headers for browsers that the settings ask for, CORS and HSTS."""
     if settings.cors.origins:
         app = GatewayCORSMiddleware(app, settings.cors.origins)
     may_be_https = settings.tls.certificate_file is not None or settings.server.forwarded_allow_ips
     return HSTSMiddleware(app) if may_be_https else app
+
+
+def _ready(state: ProcessState) -> bool:
+    """Whether this process can serve. A failing upstream does not count: it has metrics and alerts, and restarting this
+    process or using another replica does not help.
+    """
+    return state.ledger.writable and not state.server_status.draining
 
 
 async def _administer(settings: Config, executor: LedgerExecutor, change: Callable[[Administration], T]) -> T:
@@ -243,7 +249,9 @@ async def _reconcile(settings: Config, executor: LedgerExecutor, work: Callable[
     return await executor.run(lambda connection: work(reconciliation(settings, connection, "admin-api")))
 
 
-async def _sums(executor: LedgerExecutor, grouping: Grouping, period: Period, caller: str | None) -> list[UsageTotals]:
+async def _usage_totals(
+    executor: LedgerExecutor, grouping: Grouping, period: Period, caller: str | None
+) -> list[UsageTotals]:
     return await executor.run(lambda connection: usage_totals(connection, grouping, period, caller))
 
 

@@ -17,7 +17,7 @@ from app.adapters.telemetry.gauges import Gauges
 from app.adapters.telemetry.log_formats import chosen
 from app.adapters.telemetry.log_writer import MAX_WAITING_LINES, LineWriter, LogHandler
 from app.adapters.telemetry.metrics import RequestMetrics, scrape
-from app.adapters.telemetry.observers import Observers, observing
+from app.adapters.telemetry.observers import Observers, build_observers
 from app.adapters.telemetry.request_log import RequestObservers
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
     "Observers",
     "RequestMetrics",
     "RequestObservers",
+    "build_observers",
     "chosen",
-    "observing",
     "scrape",
 ]

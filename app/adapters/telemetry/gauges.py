@@ -26,19 +26,19 @@ class Gauges(Collector):
     """The parts, each read once for each scrape. `callers` are those whose budgets are told."""
 
     ready: Callable[[], bool]
-    serving: ServerStatus
+    server_status: ServerStatus
     lines: LineWriter
     admission_control: AdmissionControl
     budgets: Budgets
     spools: SpoolFolder
-    answers: Quota
+    response_memory: Quota
     ledger: LedgerWriter
     ledger_path: Path
     requests: RequestMetrics
 
     def collect(self) -> Iterator[Metric]:
         yield _one("ready", "1 while /readyz says that it is", self.ready())
-        yield _one("connections", "Open connections of callers", self.serving.connections)
+        yield _one("connections", "Open connections of callers", self.server_status.connections)
         yield _one("requests_in_flight", "Requests of known callers under way", self.admission_control.in_flight)
         yield _one("holds", "Requests whose most is held in budgets", self.budgets.held)
         yield _one("spool_bytes", "Bytes of uploads kept until their model is known", self.spools.used_bytes)
@@ -53,7 +53,7 @@ class Gauges(Collector):
     def _buffers(self) -> dict[tuple[str], int]:
         return {
             ("text_fields",): self.admission_control.text.used,
-            ("answers",): self.answers.used,
+            ("answers",): self.response_memory.used,
             ("uploads",): self.spools.memory_used,
         }
 

@@ -33,7 +33,7 @@ class Observers:
             await self.traces.close()
 
 
-def observing(settings: Config, lines: LineWriter) -> Observers:
+def build_observers(settings: Config, lines: LineWriter) -> Observers:
     """InvalidConfig if an extra that the settings need is not installed."""
     requests, traces = RequestMetrics(settings.upstream.name), _traces(settings)
     journals: list[RequestObserver] = [RequestLog(lines, settings.logs.number)]

@@ -98,7 +98,7 @@ def test_commands_leave_an_old_ledger_to_the_gateway(tmp_path: Path, version: in
 def test_a_gateway_brings_its_ledger_up_to_date_and_serves(tmp_path: Path, version: int) -> None:
     old_ledger(tmp_path / "ledger.db", version)
     with ScriptedUpstream() as upstream, GatewayProcess(tmp_path, upstream.base_url) as gateway:
-        assert f"the ledger was brought from schema {version} to {VERSION}" in gateway.log.read_text()
+        assert f"the ledger was migrated from schema {version} to {VERSION}" in gateway.log.read_text()
         assert {row["state"] for row in gateway.rows()} == {"settled", "released", "unknown"}
         sums = {row["caller"]: (row["requests"], row["unknown"]) for row in gateway.usage()}
         assert sums == {"alice": (14, 5 + 2), "bob": (12, 5)}
