@@ -132,7 +132,7 @@ def test_a_rate_is_not_forgotten(gateway: ReloadableGateway) -> None:
 
 
 @pytest.mark.parametrize(
-    ("terms", "code"),
+    ("policy", "code"),
     [("concurrency = 1", "rate_limit_exceeded"), ("budgets = ['0.00009usd']", "budget_reserved")],
     ids=["concurrency", "hold"],
 )
