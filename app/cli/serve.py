@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from app import __version__
-from app.adapters.server import certificate, reload, uvicorn_server
+from app.adapters.server import certificate, process, reload, uvicorn_server
 from app.adapters.server.certificate import ServerCertificate
 from app.adapters.telemetry import LineWriter, LogHandler, chosen
 from app.cli.exit_codes import MISUSED, stop
@@ -35,8 +35,8 @@ def serve(
     _refuse_workers(workers, os.environ)
     settings = loaded(config)
     reload.ignore_sighup()
-    uvicorn_server.forbid_core_dumps()
-    uvicorn_server.raise_open_file_limit()
+    process.forbid_core_dumps()
+    process.raise_open_file_limit()
     lines, serving = LineWriter(sys.stdout, chosen(settings.logs.format, sys.stdout)), uvicorn_server.ServerStatus()
     logging.basicConfig(level=settings.logs.number, handlers=[LogHandler(lines)])
     logging.captureWarnings(True)

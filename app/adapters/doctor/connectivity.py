@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 import httpx
 
 from app.adapters.doctor.finding import Finding
-from app.adapters.upstream import trusting
+from app.adapters.upstream import client_tls_context
 from app.config import Upstream
 
 TIMEOUT_SECONDS = 10
@@ -41,7 +41,7 @@ async def tls(upstream: Upstream) -> Finding:
         )
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            days, version = await _handshake(url, trusting(upstream))
+            days, version = await _handshake(url, client_tls_context(upstream))
     except ssl.SSLCertVerificationError as error:
         told = f"{url.hostname}: {error.verify_message}"
         return Finding(
@@ -58,7 +58,7 @@ async def tls(upstream: Upstream) -> Finding:
 async def clock(upstream: Upstream) -> Finding:
     """How far this machine's time is from the provider's; HTTP tells whole seconds."""
     try:
-        told = await _date(upstream.base_url, trusting(upstream))
+        told = await _date(upstream.base_url, client_tls_context(upstream))
     except (httpx.HTTPError, OSError, TimeoutError) as error:
         return Finding("clock", f"the provider cannot be asked: {_words(error)}", "see dns and tls above")
     if told is None:

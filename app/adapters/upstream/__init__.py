@@ -1,19 +1,19 @@
-"""The connection to the provider: a small HTTP/1.1 client for one kind of request, over httptools' parser.
+"""The HTTP/1.1 client for the upstream leg: it sends one kind of request, and reads responses with httptools' parser.
 
-    client      the Provider: what stands in every head, and the pool
-    post        one form and its answer, which may come while the form is still being sent
-    answer      the answer, read as it comes, and strictly (RFC 9112)
-    connection  the socket: flow control both ways, and last words
-    pool        connections at rest, and how a new one is opened
-    origin      where that is
-    dialing     names to addresses to a socket (RFC 8305)
-    trust       whom TLS believes
+    client       the UpstreamClient: the fixed part of every request head, and the connection pool
+    call         one request and its response, which may begin while the request is still being sent
+    response     the incremental response parser, which enforces RFC 9112
+    connection   the asyncio protocol: flow control in both directions
+    pool         idle connections, and opening new ones
+    connecting   from a host name to a connected socket (RFC 8305)
+    origin       scheme, host and port of the upstream
+    tls_context  the certificate authorities that TLS trusts
 
-It sends the provider's key to the configured host and to no other: no redirect is followed, and no proxy, .netrc,
-cookie or authority is taken from the environment. Nothing is decompressed.
+The client sends the provider's key to the configured host only. It follows no redirect, takes no proxy, .netrc, cookie
+or certificate authority from the environment, and decompresses nothing.
 """
 
 from app.adapters.upstream.client import HttpUpstreamClient
-from app.adapters.upstream.tls_context import trusting
+from app.adapters.upstream.tls_context import client_tls_context
 
-__all__ = ["HttpUpstreamClient", "trusting"]
+__all__ = ["HttpUpstreamClient", "client_tls_context"]

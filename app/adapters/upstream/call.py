@@ -1,4 +1,4 @@
-"""One form and its answer. They run at the same time: an answer may come while the form is still being sent."""
+"""One request and its response. Both run at the same time: a response may come while the request is being sent."""
 
 import asyncio
 import logging
@@ -19,23 +19,23 @@ _log = logging.getLogger("audio_gateway.upstream")
 
 
 class HttpResponse:
-    """One answer whose head has arrived. A provider that echoes its key in a header does not get it past here."""
+    """A response whose head has arrived. The provider's key is removed from its header fields."""
 
-    def __init__(self, answer: ResponseParser, redact: Callable[[bytes], bytes]) -> None:
-        self._answer = answer
-        self.status = answer.status
-        self.headers = Headers(redacted(answer.fields, redact))
+    def __init__(self, parser: ResponseParser, redact: Callable[[bytes], bytes]) -> None:
+        self._parser = parser
+        self.status = parser.status
+        self.headers = Headers(redacted(parser.fields, redact))
 
     def body(self) -> AsyncIterator[bytes]:
-        """The body as it comes; Broken if it ends before HTTP says so."""
-        return self._answer.body()
+        """Yields the body as it arrives. Raises ConnectionLost if it ends before HTTP says so."""
+        return self._parser.body()
 
 
 class HttpUpstreamCall:
-    """One form on its way. Closed before the form is out, it breaks the form off.
+    """One request to the upstream. Closing it before the request is sent aborts the request.
 
-    Its connection is used again only if the answer began after the form was out, and is whole: a provider who answers
-    early may never read the rest. When it has been closed, nothing of ours is inside of `body` any more.
+    Its connection is reused only if the response is complete and began after the request was sent: an upstream that
+    responds early may never read the rest. After `aclose` no code of this call runs inside `body`.
     """
 
     def __init__(
@@ -52,83 +52,85 @@ class HttpUpstreamCall:
         self._body = body
         self._chunked = chunked
         self._redact = redact
-        self._answer = ResponseParser()
+        self._response = ResponseParser()
         self._connection: Connection | None = None
         self._sending: asyncio.Task[None] | None = None
         self._error: Exception | None = None
 
     async def response(self) -> HttpResponse:
-        """The answer's head; TransportFailure if none comes."""
+        """Starts the request and returns the response once its head is complete. Raises TransportFailure."""
         self._sending = asyncio.create_task(self._send())
-        await self._answer.head()
-        return HttpResponse(self._answer, self._redact)
+        await self._response.head()
+        return HttpResponse(self._response, self._redact)
 
     async def sent(self) -> None:
-        """Until the body is closed, sent or not, or the connection has ended. Raises what the body raised in error."""
+        """Waits until the body is closed, sent or not, or the connection has ended. Raises an error of the body."""
         sending, connection = self._sending, self._connection
         assert sending is not None
         assert connection is not None
-        await asyncio.wait((sending, connection.lost()), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((sending, connection.closed()), return_when=asyncio.FIRST_COMPLETED)
         if self._error is not None:
             raise self._error
 
     async def aclose(self) -> None:
-        sending, answer, connection = self._sending, self._answer, self._connection
+        sending, response, connection = self._sending, self._response, self._connection
         if sending is None:
             return
         sent = sending.done()
         sending.cancel()
         if connection is not None:
-            if sent and answer.in_turn and answer.is_whole and answer.keeps_alive and connection.is_quiet:
-                self._pool.give_back(connection)
+            in_order = sent and response.began_after_request
+            if in_order and response.is_complete and response.keep_alive and connection.is_flushed:
+                self._pool.release(connection)
             else:
                 connection.abort()
         if not sent:
             await asyncio.wait((sending,))
 
     async def _send(self) -> None:
-        """The form, as it comes. Whatever ends it ends the answer too, unless that is there already."""
+        """Sends the request. A failure of it fails the response, too, unless that is finished."""
         try:
-            await self._sent()
+            await self._send_request()
         except TransportFailure as failure:
-            self._answer.fail(failure)
+            self._response.fail(failure)
         except APIError:
-            self._answer.fail(ConnectionLost("APIError"))  # the form keeps it
+            self._response.fail(ConnectionLost("APIError"))  # the request body keeps the APIError
         except Exception as error:
-            # No failure of the provider's: it reaches the request as it is.
+            # Not a failure of the upstream: the gateway's request gets the error as it is.
             self._error = error
-            if self._answer.is_over:
-                _log.exception("the form could not be sent, after its answer had come")
-            self._answer.fail(error)
+            if self._response.is_finished:
+                _log.exception("the request could not be sent, after its response had come")
+            self._response.fail(error)
 
-    async def _sent(self) -> None:
-        connection = self._connection = await self._pool.take()
-        unsent = self._head
+    async def _send_request(self) -> None:
+        connection = self._connection = await self._pool.acquire()
+        head = self._head
         async with aclosing(self._body) as body:
             async for chunk in body:
-                if unsent:
-                    connection = await self._ready(connection)
+                if head:
+                    connection = await self._prepare(connection)
                 if chunk:
-                    await connection.write(self._framed(unsent, chunk))
-                    unsent = b""
-        if unsent:
-            connection = await self._ready(connection)
-        self._answer.form_is_out = True
-        last = unsent + _LAST_CHUNK if self._chunked else unsent
+                    await connection.write(self._framed(head, chunk))
+                    head = b""
+        if head:
+            connection = await self._prepare(connection)
+        self._response.request_sent = True
+        last = head + _LAST_CHUNK if self._chunked else head
         if last:
             await connection.write((last,))
 
-    async def _ready(self, connection: Connection) -> Connection:
-        """The connection on which the answer is awaited from now on: a new one where the provider has ended this one
-        before a byte was sent.
+    async def _prepare(self, connection: Connection) -> Connection:
+        """Attaches the response to the connection and returns it; a new one if the upstream has closed this one before
+        a byte was sent.
         """
         if not connection.is_usable:
             connection.abort()
             connection = self._connection = await self._pool.open()
-        connection.expect(self._answer)
+        connection.expect(self._response)
         return connection
 
     def _framed(self, head: bytes, chunk: bytes) -> Iterable[bytes]:
+        """Returns the head, if it is unsent, and one chunk of the body."""
         if self._chunked:
             return b"%b%x\r\n" % (head, len(chunk)), chunk, b"\r\n"
         return (head, chunk) if head else (chunk,)

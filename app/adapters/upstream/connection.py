@@ -1,9 +1,9 @@
-"""One connection to the provider: bytes out and in, with flow control both ways. It knows of one answer at a time.
+"""One connection to the upstream: an asyncio protocol with flow control in both directions, one response at a time.
 
-at rest     nothing is due: what comes then would be taken for the answer to the next form, so it ends the connection
-last words  Where a provider answers early and closes with our bytes unread, its kernel sends a reset, on which our next
-            write fails. The answer came before and is still there to be read (under TLS it no longer is).
-ending      is always at once: to close in order could wait for ever until the provider has read what is unsent
+idle      Bytes that arrive on an idle connection would count as the next request's response, so they end it.
+reset     An upstream that responds early may close with our bytes unread. Its kernel then sends a reset, and our next
+          write fails. The response that came before is still in our socket, and is read (impossible under TLS).
+ending    A connection is always aborted: an orderly close would wait until the upstream has read what is unsent.
 """
 
 import asyncio
@@ -20,49 +20,50 @@ READ_BUFFER_BYTES = 256 * 1024
 
 
 class Connection(asyncio.Protocol):
-    """`ended` is told once when it has ended, whoever ended it."""
+    """`on_closed` is called once, when the connection has ended for whatever reason."""
 
-    def __init__(self, ended: Callable[["Connection"], None]) -> None:
-        self._ended = ended
-        self._answer: ResponseParser | None = None
+    def __init__(self, on_closed: Callable[["Connection"], None]) -> None:
+        self._on_closed = on_closed
+        self._response: ResponseParser | None = None
         self._drained: asyncio.Future[None] | None = None
-        self._lost: asyncio.Future[None] | None = None
-        self._open, self._has_rested = True, False
-        self._unread = select.poll()
+        self._closed: asyncio.Future[None] | None = None
+        self._open, self._was_idle = True, False
+        self._readable = select.poll()
 
-    # -- for the post
+    # -- for the call
 
     @property
     def is_usable(self) -> bool:
-        """Whether it is open; after a rest also by the kernel, where the provider's end may lie unread."""
-        return self._open and not (self._has_rested and self._unread.poll(0))
+        """Whether the connection is open. After an idle time this asks the kernel, too: a close may lie unread."""
+        return self._open and not (self._was_idle and self._readable.poll(0))
 
     @property
-    def is_quiet(self) -> bool:
-        """Whether it is open, and all that was written to it is on its way."""
+    def is_flushed(self) -> bool:
+        """Whether the connection is open and the kernel has taken all that was written."""
         return self._open and not self._transport.get_write_buffer_size()
 
-    def expect(self, answer: ResponseParser) -> None:
-        self._answer = answer
+    def expect(self, response: ResponseParser) -> None:
+        """Feeds all bytes from now on to this parser."""
+        self._response = response
 
-    def lost(self) -> "asyncio.Future[None]":
-        """Done when the connection has ended."""
-        self._lost = asyncio.get_running_loop().create_future()
+    def closed(self) -> "asyncio.Future[None]":
+        """Returns a future that is done when the connection has ended."""
+        self._closed = asyncio.get_running_loop().create_future()
         if not self._open:
-            self._lost.set_result(None)
-        return self._lost
+            self._closed.set_result(None)
+        return self._closed
 
-    async def write(self, pieces: Iterable[bytes]) -> None:
-        """Returns when more may be written; Broken if nobody is there to read it."""
+    async def write(self, chunks: Iterable[bytes]) -> None:
+        """Writes these bytes and waits until more may be written. Raises ConnectionLost if the connection has ended."""
         if not self._open:
             raise ConnectionLost("closed")
-        self._transport.writelines(pieces)
+        self._transport.writelines(chunks)
         if self._drained is not None:
             await self._drained
 
-    def rest(self) -> None:
-        """The answer is over and no other is due."""
-        self._answer, self._has_rested = None, True
+    def set_idle(self) -> None:
+        """Detaches the response, which is complete."""
+        self._response, self._was_idle = None, True
 
     def abort(self) -> None:
         self._open = False
@@ -72,37 +73,37 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._unread.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._readable.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
-        answer = self._answer
-        if answer is None or answer.is_over:
+        response = self._response
+        if response is None or response.is_finished:
             self.abort()
             return
-        answer.feed(data)
-        if answer.held > READ_BUFFER_BYTES and not answer.is_over:
+        response.feed(data)
+        if response.buffered_bytes > READ_BUFFER_BYTES and not response.is_finished:
             self._transport.pause_reading()
-            answer.when_taken = self._read_on
+            response.on_body_read = self._resume_reading
 
     def eof_received(self) -> None:
         self._open = False
-        if self._answer is None:
+        if self._response is None:
             return
-        if self._may_be_cut():
-            self._answer.fail(ConnectionLost("closed without close_notify"))
+        if self._may_be_truncated():
+            self._response.fail(ConnectionLost("closed without close_notify"))
         else:
-            self._answer.end()
+            self._response.end()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._open = False
-        if self._answer is not None:
-            self._read_last_words(self._answer, exc)
-            self._answer.fail(ConnectionLost(type(exc).__name__))
-            self._answer = None
+        if self._response is not None:
+            self._read_rest(self._response, exc)
+            self._response.fail(ConnectionLost(type(exc).__name__))
+            self._response = None
         self.resume_writing()
-        if self._lost is not None and not self._lost.done():
-            self._lost.set_result(None)
-        self._ended(self)
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(None)
+        self._on_closed(self)
 
     def pause_writing(self) -> None:
         self._drained = asyncio.get_running_loop().create_future()
@@ -112,13 +113,13 @@ class Connection(asyncio.Protocol):
         if drained is not None and not drained.done():
             drained.set_result(None)
 
-    def _read_on(self) -> None:
+    def _resume_reading(self) -> None:
         if self._open:
             self._transport.resume_reading()
 
-    def _may_be_cut(self) -> bool:
-        """Whether the end of a TLS connection came without its close_notify: then anybody may have cut it (RFC 8446,
-        6.1). uvloop calls this a lost connection by itself; asyncio does not tell the two apart.
+    def _may_be_truncated(self) -> bool:
+        """Returns whether a TLS connection ended without close_notify, so that an attacker may have cut it (RFC 8446,
+        6.1). uvloop reports this as a lost connection; asyncio does not tell the two apart.
         """
         tls = self._transport.get_extra_info("ssl_object")
         if tls is None:
@@ -130,12 +131,13 @@ class Connection(asyncio.Protocol):
         except (ssl.SSLError, ValueError):
             return True
 
-    def _read_last_words(self, answer: ResponseParser, error: Exception | None) -> None:
+    def _read_rest(self, response: ResponseParser, error: Exception | None) -> None:
+        """Reads what the upstream sent before it reset the connection."""
         if not isinstance(error, OSError) or self._transport.get_extra_info("sslcontext") is not None:
             return
         socket: Any = self._transport.get_extra_info("socket")
         try:
-            while not answer.is_over and (data := os.read(socket.fileno(), READ_BUFFER_BYTES)):
-                answer.feed(data)
+            while not response.is_finished and (data := os.read(socket.fileno(), READ_BUFFER_BYTES)):
+                response.feed(data)
         except OSError:
             return

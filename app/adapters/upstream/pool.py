@@ -1,4 +1,4 @@
-"""The connections to one provider: those at rest, the newest to be used first, and how a new one is opened."""
+"""The pool of connections to one upstream. It reuses the idle connection that was used last."""
 
 import asyncio
 import ssl
@@ -13,30 +13,30 @@ KEEP_ALIVE_SECONDS = 4
 
 
 class Pool:
-    """Belongs to the loop that serves. `connect_seconds` are for name, connection and TLS together."""
+    """Belongs to one event loop. `connect_seconds` covers DNS, TCP connect and TLS handshake together."""
 
     def __init__(self, origin: Origin, tls: ssl.SSLContext, connect_seconds: float) -> None:
         self._connector = Connector(origin.host, origin.port)
         self._tls = tls if origin.scheme == "https" else None
         self._server_name = None if self._tls is None else origin.host
         self._connect_seconds = connect_seconds
-        self._resting: dict[Connection, float] = {}  # since when, the longest first
+        self._idle: dict[Connection, float] = {}  # connection to loop time of its release, oldest first
         self._all: set[Connection] = set()
-        self._watch: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
 
-    async def take(self) -> Connection:
-        """One that is at rest, or a new one."""
-        return self._resting.popitem()[0] if self._resting else await self.open()
+    async def acquire(self) -> Connection:
+        """Returns an idle connection, or else a new one."""
+        return self._idle.popitem()[0] if self._idle else await self.open()
 
     async def open(self) -> Connection:
-        """A new one; ConnectTimeout or Unreachable if there is none to be had."""
+        """Returns a new connection. Raises ConnectTimeout or Unreachable."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._connect_seconds):
                 connected = await self._connector.connect()
-                made = partial(Connection, self._forget)
+                protocol = partial(Connection, self._remove)
                 _, connection = await loop.create_connection(
-                    made, sock=connected, ssl=self._tls, server_hostname=self._server_name
+                    protocol, sock=connected, ssl=self._tls, server_hostname=self._server_name
                 )
         except TimeoutError as error:
             raise ConnectTimeout from error
@@ -45,32 +45,32 @@ class Pool:
         self._all.add(connection)
         return connection
 
-    def give_back(self, connection: Connection) -> None:
-        """It has nothing to say and nothing to hear any more."""
+    def release(self, connection: Connection) -> None:
+        """Makes a connection available for the next request. Its last request and response must be complete."""
         loop = asyncio.get_running_loop()
-        connection.rest()
-        self._resting[connection] = loop.time()
-        if self._watch is None:
-            self._watch = loop.call_later(KEEP_ALIVE_SECONDS, self._end_those_at_rest_too_long)
+        connection.set_idle()
+        self._idle[connection] = loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = loop.call_later(KEEP_ALIVE_SECONDS, self._close_expired)
 
     def close(self) -> None:
-        """End all."""
-        if self._watch is not None:
-            self._watch.cancel()
+        """Aborts all connections."""
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         for connection in self._all:
             connection.abort()
 
-    def _end_those_at_rest_too_long(self) -> None:
-        self._watch = None
+    def _close_expired(self) -> None:
+        self._idle_timer = None
         loop = asyncio.get_running_loop()
-        for connection, since in list(self._resting.items()):
-            end = since + KEEP_ALIVE_SECONDS
-            if end > loop.time():
-                self._watch = loop.call_at(end, self._end_those_at_rest_too_long)
+        for connection, released_at in list(self._idle.items()):
+            expires_at = released_at + KEEP_ALIVE_SECONDS
+            if expires_at > loop.time():
+                self._idle_timer = loop.call_at(expires_at, self._close_expired)
                 return
-            del self._resting[connection]
+            del self._idle[connection]
             connection.abort()
 
-    def _forget(self, connection: Connection) -> None:
-        self._resting.pop(connection, None)
+    def _remove(self, connection: Connection) -> None:
+        self._idle.pop(connection, None)
         self._all.discard(connection)

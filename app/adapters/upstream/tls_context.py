@@ -1,4 +1,4 @@
-"""Whom TLS believes."""
+"""The certificate authorities that TLS to the upstream trusts."""
 
 import ssl
 from contextlib import suppress
@@ -6,10 +6,11 @@ from contextlib import suppress
 from app.config import InvalidConfig, Upstream
 
 
-def trusting(settings: Upstream) -> ssl.SSLContext:
-    """TLS that trusts the authorities of the settings, or else the system's; InvalidConfig if there are none.
+def client_tls_context(settings: Upstream) -> ssl.SSLContext:
+    """Returns a TLS context that trusts the settings' ca_file, or else the system's authorities.
 
-    Python's default context would let SSL_CERT_FILE and SSL_CERT_DIR decide to whom the provider's key is sent.
+    Raises InvalidConfig if the ca_file cannot be used. Python's default context would let the variables SSL_CERT_FILE
+    and SSL_CERT_DIR decide which server gets the provider's key.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(["http/1.1"])

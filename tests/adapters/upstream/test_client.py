@@ -1,4 +1,4 @@
-"""The provider's connection over real sockets: when one is used again, when a new one is opened, what goes out."""
+"""The upstream client over real sockets: when it reuses a connection, when it opens one, and what it sends."""
 
 import asyncio
 import socket
@@ -19,7 +19,7 @@ from app.config import InvalidConfig, TimeoutSettings, Upstream
 from app.gateway.ports import ConnectionLost
 from tests.stubs.certificate import certificate, serving
 
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 KEY = SecretStr("sk-0123456789")
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
 
@@ -29,75 +29,75 @@ def upstream(url: str, **more: str) -> Upstream:
 
 
 class Server:
-    """Takes every form and gives each the next answer; what came is in `forms`, a list for each connection."""
+    """Sends the next response to each request. `requests` has the bytes of the requests, a list for each connection."""
 
-    def __init__(self, *answers: bytes) -> None:
-        self.answers = list(answers)
-        self.forms: list[list[bytes]] = []
+    def __init__(self, *responses: bytes) -> None:
+        self.responses = list(responses)
+        self.requests: list[list[bytes]] = []
         self.writers: list[asyncio.StreamWriter] = []
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]
-        self.provider = HttpUpstreamClient(upstream(f"http://127.0.0.1:{port}/v1"), KEY, TimeoutSettings())
-        await self.provider.open()
+        self.client = HttpUpstreamClient(upstream(f"http://127.0.0.1:{port}/v1"), KEY, TimeoutSettings())
+        await self.client.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.provider.close()
+        await self.client.close()
         self._server.close()
 
-    async def told(self, body: AsyncGenerator[bytes, None]) -> bytes:
-        async with aclosing(self.provider.post("transcribe", "text/plain", body, None)) as post:
-            response = await post.response()
+    async def response_to(self, body: AsyncGenerator[bytes, None]) -> bytes:
+        async with aclosing(self.client.post("transcribe", "text/plain", body, None)) as call:
+            response = await call.response()
             return b"".join([chunk async for chunk in response.body()])
 
-    async def early(self, answer: bytes, post: HttpUpstreamCall, begun: asyncio.Event) -> None:
-        """This answer while the form is on its way, its head read. `begun`: the form's first bytes have gone out."""
-        head = asyncio.create_task(post.response())
-        await begun.wait()
+    async def respond_early(self, response: bytes, call: HttpUpstreamCall, started: asyncio.Event) -> None:
+        """Sends the response as soon as `started` is set, that is while the request is being sent."""
+        reading = asyncio.create_task(call.response())
+        await started.wait()
         while not self.writers:
             await asyncio.sleep(0)
-        self.writers[0].write(answer)
-        await head
+        self.writers[0].write(response)
+        await reading
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        forms: list[bytes] = []
-        self.forms.append(forms)
+        requests: list[bytes] = []
+        self.requests.append(requests)
         self.writers.append(writer)
         while True:
             try:
-                form = await reader.readuntil(b"end\r\n0\r\n\r\n")
+                request = await reader.readuntil(b"end\r\n0\r\n\r\n")
             except (asyncio.IncompleteReadError, OSError):
                 writer.close()
                 return
-            forms.append(form)
-            writer.write(self.answers.pop(0))
+            requests.append(request)
+            writer.write(self.responses.pop(0))
 
 
-async def form(*pieces: bytes) -> AsyncGenerator[bytes, None]:
-    for piece in pieces:
-        yield piece
+async def body_of(*chunks: bytes) -> AsyncGenerator[bytes, None]:
+    for chunk in chunks:
+        yield chunk
     yield b"end"
 
 
-def run(scene: Callable[[Server], Awaitable[None]], *answers: bytes) -> None:
-    """The scene on both kinds of loop."""
+def run(scene: Callable[[Server], Awaitable[None]], *responses: bytes) -> None:
+    """Runs the scene on both kinds of event loop."""
 
-    async def played() -> None:
-        async with Server(*answers) as server:
+    async def with_server() -> None:
+        async with Server(*responses) as server:
             await scene(server)
 
     for loop in LOOPS:
         with asyncio.Runner(loop_factory=loop) as runner:
-            runner.run(asyncio.wait_for(played(), 30))
+            runner.run(asyncio.wait_for(with_server(), 30))
 
 
-def test_what_goes_out() -> None:
+def test_the_bytes_of_a_request() -> None:
     async def scene(server: Server) -> None:
-        assert await server.told(form(b"a", b"", b"b" * 17)) == b"hi"
+        assert await server.response_to(body_of(b"a", b"", b"b" * 17)) == b"hi"
         port = server.writers[0].get_extra_info("sockname")[1]
-        head, _, body = server.forms[0][0].partition(b"\r\n\r\n")
+        head, _, body = server.requests[0][0].partition(b"\r\n\r\n")
         assert head.decode().split("\r\n") == [
             "POST /v1/audio/transcriptions HTTP/1.1",
             f"Host: 127.0.0.1:{port}",
@@ -110,67 +110,66 @@ def test_what_goes_out() -> None:
         ]
         assert body == b"1\r\na\r\n11\r\n" + b"b" * 17 + b"\r\n3\r\nend\r\n0\r\n\r\n"
 
-    run(scene, ANSWER)
+    run(scene, RESPONSE)
 
 
-def test_one_connection_serves_one_form_after_the_other() -> None:
+def test_a_connection_is_reused() -> None:
     async def scene(server: Server) -> None:
-        assert [await server.told(form()) for _ in range(3)] == [b"hi"] * 3
-        assert [len(forms) for forms in server.forms] == [3]
+        assert [await server.response_to(body_of()) for _ in range(3)] == [b"hi"] * 3
+        assert [len(requests) for requests in server.requests] == [3]
 
-    run(scene, *[ANSWER] * 3)
+    run(scene, *[RESPONSE] * 3)
 
 
 @pytest.mark.parametrize("extra", [b"", b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"])
-def test_a_connection_that_ends_before_a_byte_was_sent_is_replaced(extra: bytes) -> None:
-    """The provider ends it between the taking of it and the form's first bytes."""
+def test_an_idle_connection_that_the_upstream_closes_is_replaced(extra: bytes) -> None:
+    """The upstream closes it after the call has acquired it, before the first byte is sent."""
 
-    async def late(server: Server) -> AsyncGenerator[bytes, None]:
+    async def body_after_close(server: Server) -> AsyncGenerator[bytes, None]:
         server.writers[0].write(extra)
         server.writers[0].close()
         await server.writers[0].wait_closed()
         yield b"end"
 
     async def scene(server: Server) -> None:
-        assert await server.told(form()) == b"hi"
-        assert await server.told(late(server)) == b"hi"
-        assert [len(forms) for forms in server.forms] == [1, 1]
+        assert await server.response_to(body_of()) == b"hi"
+        assert await server.response_to(body_after_close(server)) == b"hi"
+        assert [len(requests) for requests in server.requests] == [1, 1]
 
-    run(scene, *[ANSWER] * 2)
+    run(scene, *[RESPONSE] * 2)
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
-        ANSWER.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
-        ANSWER.replace(b"1.1", b"1.0"),
-        ANSWER.replace(b"Content-Length: 2", b"Transfer-Encoding: chunked").replace(b"hi", b"2\r\nhi\r\n0\r\n\r\n")[:-2]
-        + b"Connection: close\r\n\r\n",
+        RESPONSE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
+        RESPONSE.replace(b"1.1", b"1.0"),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nConnection: close\r\n\r\n",
     ],
     ids=["close", "HTTP/1.0", "close in a trailer"],
 )
-def test_a_connection_that_is_to_be_closed_is_not_used_again(answer: bytes) -> None:
+def test_a_connection_with_close_or_of_http_1_0_is_not_reused(response: bytes) -> None:
     async def scene(server: Server) -> None:
-        assert [await server.told(form()) for _ in range(2)] == [b"hi"] * 2
-        assert [len(forms) for forms in server.forms] == [1, 1]
+        assert [await server.response_to(body_of()) for _ in range(2)] == [b"hi"] * 2
+        assert [len(requests) for requests in server.requests] == [1, 1]
 
-    run(scene, answer, ANSWER)
+    run(scene, response, RESPONSE)
 
 
-def test_a_connection_at_rest_ends_after_a_while() -> None:
+def test_an_idle_connection_is_closed_after_the_keep_alive_time() -> None:
     async def scene(server: Server) -> None:
-        assert await server.told(form()) == b"hi"
+        assert await server.response_to(body_of()) == b"hi"
         await server.writers[0].wait_closed()
 
-    run(scene, ANSWER)
+    run(scene, RESPONSE)
 
 
-def test_an_answer_that_nobody_reads_is_not_taken_in() -> None:
+def test_an_unread_response_stops_reading_from_the_socket() -> None:
     size = 64 << 20
 
     async def scene(server: Server) -> None:
-        async with aclosing(server.provider.post("transcribe", "text/plain", form(), None)) as post:
-            response = await post.response()
+        async with aclosing(server.client.post("transcribe", "text/plain", body_of(), None)) as call:
+            response = await call.response()
             sent = asyncio.create_task(server.writers[0].drain())
             done, _ = await asyncio.wait((sent,), timeout=0.5)
             assert not done
@@ -180,50 +179,50 @@ def test_an_answer_that_nobody_reads_is_not_taken_in() -> None:
     run(scene, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
 
 
-def test_a_body_that_fails_breaks_the_form_off_and_its_error_stays_what_it_is() -> None:
-    """It is a fault of ours, to be logged with its traceback, and no failure of the provider's."""
+def test_an_error_of_the_body_aborts_the_request_and_is_raised_as_it_is() -> None:
+    """It is a bug of the gateway, to be logged with its traceback, and not a failure of the upstream."""
 
     async def failing() -> AsyncGenerator[bytes, None]:
         yield b"a"
-        raise RuntimeError("a fault of ours")
+        raise RuntimeError("a bug")
 
     async def scene(server: Server) -> None:
-        with pytest.raises(RuntimeError, match="a fault of ours") as raised:
-            await server.told(failing())
+        with pytest.raises(RuntimeError, match="a bug") as raised:
+            await server.response_to(failing())
         assert "failing" in [frame.name for frame in raised.traceback]
         await server.writers[0].wait_closed()
-        assert server.forms == [[]]
+        assert server.requests == [[]]
 
     run(scene)
 
 
-def test_a_body_that_fails_behind_an_early_answer_keeps_its_error_too() -> None:
-    async def failing(begun: asyncio.Event, answered: asyncio.Event) -> AsyncGenerator[bytes, None]:
+def test_an_error_of_the_body_after_an_early_response_is_raised_as_it_is() -> None:
+    async def failing(started: asyncio.Event, answered: asyncio.Event) -> AsyncGenerator[bytes, None]:
         yield b"a"
-        begun.set()
+        started.set()
         await answered.wait()
-        raise RuntimeError("a fault of ours")
+        raise RuntimeError("a bug")
 
     async def scene(server: Server) -> None:
-        begun, answered = asyncio.Event(), asyncio.Event()
-        async with aclosing(server.provider.post("transcribe", "text/plain", failing(begun, answered), None)) as post:
-            await server.early(ANSWER, post, begun)
+        started, answered = asyncio.Event(), asyncio.Event()
+        async with aclosing(server.client.post("transcribe", "text/plain", failing(started, answered), None)) as call:
+            await server.respond_early(RESPONSE, call, started)
             answered.set()
-            with pytest.raises(RuntimeError, match="a fault of ours"):
-                await post.sent()
+            with pytest.raises(RuntimeError, match="a bug"):
+                await call.sent()
 
     run(scene)
 
 
-@pytest.mark.parametrize("answer", [ANSWER, ANSWER[:-1]], ids=["whole", "begun"])
-@pytest.mark.parametrize("waits", [True, False], ids=["for the caller", "for the provider"])
-def test_the_body_is_closed_when_the_connection_is_reset_behind_an_early_answer(answer: bytes, waits: bool) -> None:
-    """Whether the next bytes are the caller's to send or the provider's to take."""
+@pytest.mark.parametrize("response", [RESPONSE, RESPONSE[:-1]], ids=["complete", "incomplete"])
+@pytest.mark.parametrize("waits", [True, False], ids=["for the caller", "for the upstream"])
+def test_the_body_is_closed_when_the_connection_is_reset_after_an_early_response(response: bytes, waits: bool) -> None:
+    """The call then waits either for the caller's next bytes or for the upstream to read."""
 
-    async def endless(begun: asyncio.Event, closed: asyncio.Event) -> AsyncGenerator[bytes, None]:
+    async def endless(started: asyncio.Event, closed: asyncio.Event) -> AsyncGenerator[bytes, None]:
         try:
             yield b"a"
-            begun.set()
+            started.set()
             if waits:
                 await asyncio.Event().wait()
             while True:
@@ -232,70 +231,72 @@ def test_the_body_is_closed_when_the_connection_is_reset_behind_an_early_answer(
             closed.set()
 
     async def scene(server: Server) -> None:
-        begun, closed = asyncio.Event(), asyncio.Event()
-        async with aclosing(server.provider.post("transcribe", "text/plain", endless(begun, closed), None)) as post:
-            await server.early(answer, post, begun)
+        started, closed = asyncio.Event(), asyncio.Event()
+        async with aclosing(server.client.post("transcribe", "text/plain", endless(started, closed), None)) as call:
+            await server.respond_early(response, call, started)
             server.writers[0].transport.abort()
-            await post.sent()
+            await call.sent()
         assert closed.is_set()
 
     run(scene)
 
 
 @pytest.mark.parametrize("in_order", [True, False], ids=["close_notify", "a bare end"])
-def test_the_end_of_tls_ends_an_answer_only_with_its_close_notify(tmp_path: Path, in_order: bool) -> None:
-    """Without it anybody on the way may have cut the answer."""
+def test_the_end_of_a_tls_connection_completes_a_response_only_with_close_notify(
+    tmp_path: Path, in_order: bool
+) -> None:
+    """Without it an attacker on the network may have truncated the response."""
     pem = certificate(tmp_path)
 
     def serve(listener: socket.socket) -> None:
         peer, _ = listener.accept()
         with serving(pem).wrap_socket(peer, server_side=True) as tls:
-            came = b""
-            while not came.endswith(b"end\r\n0\r\n\r\n"):
-                came += tls.recv(65536)
+            received = b""
+            while not received.endswith(b"end\r\n0\r\n\r\n"):
+                received += tls.recv(65536)
             tls.sendall(b"HTTP/1.1 200 OK\r\n\r\nhel")
             if in_order:
                 with suppress(OSError):
                     tls.unwrap()
 
-    async def asked(port: int) -> bytes:
+    async def response_from(port: int) -> bytes:
         settings = upstream(f"https://127.0.0.1:{port}/v1", ca_file=str(pem))
-        provider = HttpUpstreamClient(settings, KEY, TimeoutSettings())
-        await provider.open()
-        async with aclosing(provider.post("transcribe", "text/plain", form(), None)) as post:
-            response = await post.response()
+        client = HttpUpstreamClient(settings, KEY, TimeoutSettings())
+        await client.open()
+        async with aclosing(client.post("transcribe", "text/plain", body_of(), None)) as call:
+            response = await call.response()
             return b"".join([chunk async for chunk in response.body()])
 
     for loop in LOOPS:
         with closing(socket.create_server(("127.0.0.1", 0))) as listener, asyncio.Runner(loop_factory=loop) as runner:
             server = Thread(target=serve, args=(listener,))
             server.start()
-            answer = asyncio.wait_for(asked(listener.getsockname()[1]), 30)
+            response = asyncio.wait_for(response_from(listener.getsockname()[1]), 30)
             if in_order:
-                assert runner.run(answer) == b"hel"
+                assert runner.run(response) == b"hel"
             else:
                 with pytest.raises(ConnectionLost):
-                    runner.run(answer)
+                    runner.run(response)
             server.join(30)
 
 
-def test_who_leaves_is_out_of_the_body_at_once() -> None:
-    """Cancelled while the body waits: when the context has been left, the body can be closed."""
+def test_a_cancelled_call_no_longer_runs_inside_the_body() -> None:
+    """After the cancellation of a call whose body waits, the body can be closed."""
 
     async def scene(server: Server) -> None:
-        waits = asyncio.Event()
+        waiting = asyncio.Event()
 
         async def stalling() -> AsyncGenerator[bytes, None]:
             yield b"a"
-            waits.set()
+            waiting.set()
             await asyncio.Event().wait()
 
         body = stalling()
-        asked = asyncio.create_task(server.told(body))
-        await waits.wait()
-        asked.cancel()
+        task = asyncio.create_task(server.response_to(body))
+        await waiting.wait()
+        task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asked
+            await task
         assert await anext(body, None) is None
         await server.writers[0].wait_closed()
 
@@ -312,10 +313,10 @@ def test_who_leaves_is_out_of_the_body_at_once() -> None:
         ("http://b\u00fccher.example/v1", "xn--bcher-kva.example"),
     ],
 )
-def test_the_host_as_it_is_named(url: str, host: str) -> None:
+def test_the_host_header(url: str, host: str) -> None:
     assert Origin.of(upstream(url)).authority == host
 
 
-def test_a_name_that_dns_cannot_carry_stops_the_start() -> None:
+def test_a_host_name_that_dns_cannot_carry_is_an_invalid_config() -> None:
     with pytest.raises(InvalidConfig, match=r"upstreams\.x: base_url: "):
         HttpUpstreamClient(upstream("http://\u00fc..x/v1"), KEY, TimeoutSettings())

@@ -1,4 +1,4 @@
-"""Several addresses of one name: the first that connects wins, whatever the others do."""
+"""Several addresses of one host name: the first to connect wins, and no other socket stays open."""
 
 import asyncio
 import socket
@@ -34,7 +34,7 @@ def refusing() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def silent() -> Iterator[socket.socket]:
-    """Its queue is full: who connects gets no answer."""
+    """A server whose accept queue is full: a connection attempt gets no response."""
     with ExitStack() as stack:
         server = stack.enter_context(closing(listening(0)))
         for _ in range(3):
@@ -44,93 +44,93 @@ def silent() -> Iterator[socket.socket]:
         yield server
 
 
-def reached(*servers: socket.socket) -> tuple[str, int]:
-    """Where the socket leads that comes of these addresses."""
+def connected_to(*servers: socket.socket) -> tuple[str, int]:
+    """Returns the peer of the socket that connects."""
     made = asyncio.run(asyncio.wait_for(first_to_connect(list(map(address, servers))), 20))
     with closing(made):
         host, port = made.getpeername()
         return host, port
 
 
-def test_the_first_of_two_that_answer(good: socket.socket) -> None:
+def test_the_first_of_two_good_addresses_wins(good: socket.socket) -> None:
     with closing(listening(16)) as other:
-        assert reached(good, other) == good.getsockname()
+        assert connected_to(good, other) == good.getsockname()
 
 
-class Together(asyncio.SelectorEventLoop):
-    """A loop on which all connections that are tried are made at the same moment, once there are `number` of them."""
+class SimultaneousLoop(asyncio.SelectorEventLoop):
+    """A loop that makes all connections at the same moment, once there are `number` attempts."""
 
     number = 2
 
     def __init__(self) -> None:
         super().__init__()
-        self.tried: list[socket.socket] = []
+        self.sockets: list[socket.socket] = []
         self._all = asyncio.Event()
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
-        self.tried.append(sock)
-        if len(self.tried) == self.number:
+        self.sockets.append(sock)
+        if len(self.sockets) == self.number:
             self._all.set()
         await self._all.wait()
         sock.setblocking(True)
         sock.connect(address)
 
 
-def test_of_two_that_connect_at_the_same_moment_the_other_is_closed(good: socket.socket) -> None:
-    with asyncio.Runner(loop_factory=Together) as runner:
+def test_of_two_that_connect_at_the_same_moment_one_is_closed(good: socket.socket) -> None:
+    with asyncio.Runner(loop_factory=SimultaneousLoop) as runner:
         loop = runner.get_loop()
-        assert isinstance(loop, Together)
-        made = runner.run(first_to_connect([address(good), address(good)]))
-        (other,) = [each for each in loop.tried if each is not made]
-        assert (made.fileno() >= 0, other.fileno()) == (True, -1)
-        made.close()
+        assert isinstance(loop, SimultaneousLoop)
+        winner = runner.run(first_to_connect([address(good), address(good)]))
+        (other,) = [sock for sock in loop.sockets if sock is not winner]
+        assert (winner.fileno() >= 0, other.fileno()) == (True, -1)
+        winner.close()
 
 
-def test_one_who_gives_up_while_a_connection_is_made_leaves_none_open(good: socket.socket) -> None:
-    async def given_up(loop: Together, turns: int) -> None:
-        asked = asyncio.ensure_future(first_to_connect([address(good)]))
-        while not loop.tried:
+def test_cancelling_while_connecting_leaves_no_socket_open(good: socket.socket) -> None:
+    async def cancelled_after(loop: SimultaneousLoop, turns: int) -> None:
+        task = asyncio.ensure_future(first_to_connect([address(good)]))
+        while not loop.sockets:
             await asyncio.sleep(0)
         for _ in range(turns):
             await asyncio.sleep(0)
-        asked.cancel()
-        for made in await asyncio.gather(asked, return_exceptions=True):
-            if isinstance(made, socket.socket):
-                made.close()
+        task.cancel()
+        for result in await asyncio.gather(task, return_exceptions=True):
+            if isinstance(result, socket.socket):
+                result.close()
 
-    for turns in range(5):  # each turn of the loop between the connection and its being handed on
-        with asyncio.Runner(loop_factory=Together) as runner:
+    for turns in range(5):  # each turn of the loop until the socket is returned
+        with asyncio.Runner(loop_factory=SimultaneousLoop) as runner:
             loop = runner.get_loop()
-            assert isinstance(loop, Together)
+            assert isinstance(loop, SimultaneousLoop)
             loop.number = 1
-            runner.run(given_up(loop, turns))
-            assert [each.fileno() for each in loop.tried] == [-1]
+            runner.run(cancelled_after(loop, turns))
+            assert [sock.fileno() for sock in loop.sockets] == [-1]
 
 
-def test_one_that_refuses_does_not_end_it(refusing: socket.socket, good: socket.socket) -> None:
-    assert reached(refusing, refusing, good) == good.getsockname()
+def test_the_next_address_is_tried_when_one_refuses(refusing: socket.socket, good: socket.socket) -> None:
+    assert connected_to(refusing, refusing, good) == good.getsockname()
 
 
-def test_one_that_does_not_answer_does_not_hold_it_up(silent: socket.socket, good: socket.socket) -> None:
-    assert reached(silent, silent, good) == good.getsockname()
+def test_the_next_address_is_tried_when_one_is_silent(silent: socket.socket, good: socket.socket) -> None:
+    assert connected_to(silent, silent, good) == good.getsockname()
 
 
-def test_when_all_have_failed_so_has_it(refusing: socket.socket) -> None:
+def test_it_fails_when_all_addresses_fail(refusing: socket.socket) -> None:
     with pytest.raises(ConnectionRefusedError):
-        reached(refusing, refusing)
+        connected_to(refusing, refusing)
 
 
 def test_a_name_without_an_address() -> None:
     with pytest.raises(OSError, match="no address"):
-        reached()
+        connected_to()
 
 
-def test_many_who_dial_at_once_all_get_through(good: socket.socket) -> None:
+def test_concurrent_calls_share_a_lookup_and_each_gets_a_socket(good: socket.socket) -> None:
     async def connected() -> list[socket.socket]:
         connector = Connector("localhost", good.getsockname()[1])
         return list(await asyncio.gather(*(connector.connect() for _ in range(8))))
 
-    made = asyncio.run(connected())
-    assert len({each.getsockname() for each in made}) == 8
-    for each in made:
-        each.close()
+    sockets = asyncio.run(connected())
+    assert len({sock.getsockname() for sock in sockets}) == 8
+    for sock in sockets:
+        sock.close()

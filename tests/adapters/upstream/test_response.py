@@ -1,4 +1,4 @@
-"""Answers as bytes: each comes to the same whole, byte by byte and at every split; what HTTP does not allow ends it."""
+"""The response parser: the same result at every split of the bytes; what HTTP does not allow is ConnectionLost."""
 
 import asyncio
 import gc
@@ -20,32 +20,32 @@ def lines(count: int, size: int) -> bytes:
     return b"".join(b"X-%d: %b\r\n" % (number, b"a" * size) for number in range(count))
 
 
-async def telling(answer: ResponseParser) -> tuple[int, bytes]:
-    await answer.head()
-    return answer.status, b"".join([piece async for piece in answer.body()])
+async def read_response(response: ResponseParser) -> tuple[int, bytes]:
+    await response.head()
+    return response.status, b"".join([chunk async for chunk in response.body()])
 
 
-def told(answer: ResponseParser) -> tuple[int, bytes]:
-    return asyncio.run(telling(answer))
+def status_and_body(response: ResponseParser) -> tuple[int, bytes]:
+    return asyncio.run(read_response(response))
 
 
-def read(pieces: Iterable[bytes], *, end: bool = False) -> ResponseParser:
-    answer = ResponseParser()
-    for piece in pieces:
-        if not answer.is_over:
-            answer.feed(piece)
+def parse(chunks: Iterable[bytes], *, end: bool = False) -> ResponseParser:
+    response = ResponseParser()
+    for chunk in chunks:
+        if not response.is_finished:
+            response.feed(chunk)
     if end:
-        answer.end()
-    return answer
+        response.end()
+    return response
 
 
-# -- whole answers: status, body, whether the connection may be used again
+# -- complete responses: status, body, whether the connection may be reused
 
-WHOLE: dict[str, tuple[bytes, int, bytes, bool]] = {
+COMPLETE: dict[str, tuple[bytes, int, bytes, bool]] = {
     "a length": (SIZED, 200, b"hello", True),
     "no body": (OK + b"Content-Length: 0\r\n\r\n", 200, b"", True),
     "chunks, an extension and a trailer": (CHUNKED, 200, b"hello", True),
-    "interim answers first": (CONTINUE * 3 + SIZED, 200, b"hello", True),
+    "interim responses first": (CONTINUE * 3 + SIZED, 200, b"hello", True),
     "a blank line first": (b"\r\n" + SIZED, 200, b"hello", True),
     "no reason": (SIZED.replace(b" OK", b""), 200, b"hello", True),
     "204": (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b"", True),
@@ -70,34 +70,34 @@ WHOLE: dict[str, tuple[bytes, int, bytes, bool]] = {
 }
 
 
-@pytest.mark.parametrize("case", WHOLE)
-def test_a_whole_answer_at_every_split(case: str) -> None:
-    data, status, body, again = WHOLE[case]
-    for pieces in splits(data):
-        answer = read(pieces)
-        assert (answer.is_over, answer.is_whole, answer.keeps_alive) == (True, True, again), pieces
-        assert told(answer) == (status, body)
+@pytest.mark.parametrize("case", COMPLETE)
+def test_a_complete_response_at_every_split(case: str) -> None:
+    data, status, body, reusable = COMPLETE[case]
+    for chunks in splits(data):
+        response = parse(chunks)
+        assert (response.is_finished, response.is_complete, response.keep_alive) == (True, True, reusable), chunks
+        assert status_and_body(response) == (status, body)
 
 
 @pytest.mark.parametrize("head", [b"", b"Connection: keep-alive\r\n"])
-def test_the_end_of_the_connection_is_the_end_of_an_answer_that_tells_no_other(head: bytes) -> None:
-    for pieces in splits(OK + head + b"\r\nhello"):
-        answer = read(pieces, end=True)
-        assert (answer.is_whole, answer.keeps_alive) == (True, False)
-        assert told(answer) == (200, b"hello")
+def test_the_end_of_the_connection_ends_a_response_without_length_or_chunks(head: bytes) -> None:
+    for chunks in splits(OK + head + b"\r\nhello"):
+        response = parse(chunks, end=True)
+        assert (response.is_complete, response.keep_alive) == (True, False)
+        assert status_and_body(response) == (200, b"hello")
 
 
-def test_a_reset_is_no_end() -> None:
-    answer = read([OK + b"\r\nhello"])
-    answer.fail(ConnectionLost("reset"))
-    assert not answer.is_whole
+def test_a_reset_does_not_complete_a_response() -> None:
+    response = parse([OK + b"\r\nhello"])
+    response.fail(ConnectionLost("reset"))
+    assert not response.is_complete
     with pytest.raises(ConnectionLost):
-        told(answer)
+        status_and_body(response)
 
 
-# -- answers that are none
+# -- invalid responses
 
-BROKEN: dict[str, bytes] = {
+INVALID: dict[str, bytes] = {
     "a length and chunks": OK + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     "chunks and a length": OK + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     "two lengths": OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
@@ -108,7 +108,7 @@ BROKEN: dict[str, bytes] = {
     "a length beyond 64 bits": OK + b"Content-Length: 99999999999999999999\r\n\r\nhello",
     "a length that is too short": OK + b"Content-Length: 4\r\n\r\nhello",
     "an empty coding": OK + b"Transfer-Encoding: \r\n\r\nhello",
-    "another answer behind it": SIZED + SIZED,
+    "another response behind it": SIZED + SIZED,
     "a body where there is none": b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello",
     "LF for line ends": SIZED.replace(b"\r\n", b"\n"),
     "one LF for a line end": SIZED.replace(b"5\r\n", b"5\n"),
@@ -139,24 +139,24 @@ BROKEN: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("case", BROKEN)
-def test_what_http_does_not_allow_is_broken_at_every_split(case: str) -> None:
-    data = BROKEN[case]
-    behind = case in ("a length that is too short", "another answer behind it", "a body where there is none")
-    for pieces in [(data,)] if behind else splits(data):
-        answer = read(pieces)
-        assert (answer.is_over, answer.is_whole) == (True, False), pieces
+@pytest.mark.parametrize("case", INVALID)
+def test_an_invalid_response_is_a_lost_connection_at_every_split(case: str) -> None:
+    data = INVALID[case]
+    behind = case in ("a length that is too short", "another response behind it", "a body where there is none")
+    for chunks in [(data,)] if behind else splits(data):
+        response = parse(chunks)
+        assert (response.is_finished, response.is_complete) == (True, False), chunks
         with pytest.raises(ConnectionLost):
-            told(answer)
+            status_and_body(response)
 
 
 @pytest.mark.parametrize("data", [SIZED, CHUNKED, CONTINUE, CONTINUE + SIZED], ids=["sized", "chunked", "none", "late"])
-def test_an_answer_that_breaks_off_is_broken(data: bytes) -> None:
+def test_a_truncated_response_is_a_lost_connection(data: bytes) -> None:
     for at in range(len(data)):
-        answer = read([data[:at]] if at else [], end=True)
-        assert not answer.is_whole
+        response = parse([data[:at]] if at else [], end=True)
+        assert not response.is_complete
         with pytest.raises(ConnectionLost):
-            told(answer)
+            status_and_body(response)
 
 
 ENDLESS = {
@@ -169,64 +169,64 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("case", ENDLESS)
-def test_a_line_without_an_end_is_not_kept(case: str) -> None:
-    answer, fed = read([ENDLESS[case]]), 0
-    while not answer.is_over:
-        answer.feed(b"a" * 1024)
+def test_a_line_without_an_end_is_not_buffered(case: str) -> None:
+    response, fed = parse([ENDLESS[case]]), 0
+    while not response.is_finished:
+        response.feed(b"a" * 1024)
         fed += 1024
         assert fed <= 2 * MAX_UNFINISHED_BYTES
-    assert not answer.is_whole
+    assert not response.is_complete
 
 
-def test_interim_answers_are_skipped_however_many() -> None:
-    answer = read([CONTINUE * 1000] * 20 + [SIZED])
-    assert (answer.is_whole, answer.status) == (True, 200)
+def test_interim_responses_are_skipped_however_many() -> None:
+    response = parse([CONTINUE * 1000] * 20 + [SIZED])
+    assert (response.is_complete, response.status) == (True, 200)
 
 
-# -- what is awaited
+# -- awaiting head and body
 
 
 def test_head_and_body_are_awaited() -> None:
     async def awaited() -> tuple[int, bytes]:
-        answer = ResponseParser()
-        waiting = asyncio.create_task(telling(answer))
-        for each in CONTINUE + CHUNKED:
+        response = ResponseParser()
+        waiting = asyncio.create_task(read_response(response))
+        for byte in CONTINUE + CHUNKED:
             await asyncio.sleep(0)
-            answer.feed(bytes([each]))
+            response.feed(bytes([byte]))
         return await waiting
 
     assert asyncio.run(awaited()) == (200, b"hello")
 
 
-def test_what_came_before_a_failure_is_told_before_it() -> None:
-    async def awaited(answer: ResponseParser) -> None:
-        body = aiter(answer.body())
+def test_bytes_before_a_failure_are_yielded_first() -> None:
+    async def awaited(response: ResponseParser) -> None:
+        body = aiter(response.body())
         assert await anext(body) == b"hello"
         with pytest.raises(ConnectionLost):
             await anext(body)
 
-    answer = read([OK + b"Content-Length: 9\r\n\r\nhello"])
-    answer.fail(ConnectionLost("reset"))
-    asyncio.run(awaited(answer))
+    response = parse([OK + b"Content-Length: 9\r\n\r\nhello"])
+    response.fail(ConnectionLost("reset"))
+    asyncio.run(awaited(response))
 
 
-@pytest.mark.parametrize(("out", "in_turn"), [(True, True), (False, False)])
-def test_an_answer_is_in_turn_if_it_began_after_the_form_was_out(out: bool, in_turn: bool) -> None:
-    answer = ResponseParser()
-    answer.form_is_out = out
-    answer.feed(SIZED[:20])
-    answer.form_is_out = True
-    answer.feed(SIZED[20:])
-    assert (answer.is_whole, answer.in_turn) == (True, in_turn)
+@pytest.mark.parametrize(("sent", "after"), [(True, True), (False, False)])
+def test_whether_a_response_began_after_the_request_was_sent(sent: bool, after: bool) -> None:
+    response = ResponseParser()
+    response.request_sent = sent
+    response.feed(SIZED[:20])
+    response.request_sent = True
+    response.feed(SIZED[20:])
+    assert (response.is_complete, response.began_after_request) == (True, after)
 
 
-@pytest.mark.parametrize("pieces", [[SIZED], [SIZED[:-1]], [b"no HTTP"]], ids=["whole", "cut", "broken"])
-def test_it_leaves_no_circle_behind(pieces: list[bytes]) -> None:
+@pytest.mark.parametrize("chunks", [[SIZED], [SIZED[:-1]], [b"no HTTP"]], ids=["whole", "cut", "broken"])
+def test_it_leaves_no_reference_cycle(chunks: list[bytes]) -> None:
     gc.collect()
     gc.disable()
     try:
         for _ in range(10):
-            read(pieces, end=True)
+            parse(chunks, end=True)
         assert gc.collect() == 0
     finally:
         gc.enable()
