@@ -32,6 +32,7 @@ EXAMPLES = ROOT / "docs" / "examples"
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_FILE = re.compile(r"(?:app|tests|docs|\.ci)/[\w./-]+")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 each_document = pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
@@ -211,9 +212,8 @@ def test_every_environment_variable_exists(document: Path) -> None:
 @each_document
 def test_every_name_with_an_underscore_is_one_of_the_code(document: Path) -> None:
     """Settings, error codes, fields, columns: what a reader would look for must be found."""
-    named = {
-        name for text in _INLINE.findall(prose(document)) for name in re.findall(r"\b[a-z0-9]+(?:_[a-z0-9]+)+\b", text)
-    }
+    texts = [text for text in _INLINE.findall(prose(document)) if not _FILE.fullmatch(text)]
+    named = {name for text in texts for name in re.findall(r"\b[a-z0-9]+(?:_[a-z0-9]+)+\b", text)}
     metrics = {name for name in named if name.startswith("audio_gateway_")}  # test_deploy.py looks at these
     assert named - metrics - words_of_the_code() == set()
 
@@ -234,9 +234,7 @@ def test_every_module_exists(document: Path) -> None:
 
 @each_document
 def test_every_file_that_is_named_exists(document: Path) -> None:
-    named = {
-        text for text in _INLINE.findall(prose(document)) if re.fullmatch(r"(?:app|tests|docs|\.ci)/[\w./-]+", text)
-    }
+    named = {text for text in _INLINE.findall(prose(document)) if _FILE.fullmatch(text)}
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
