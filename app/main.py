@@ -20,7 +20,7 @@ from app.adapters.server.certificate import ServerCertificate
 from app.adapters.server.reload import ReloadResult, ReloadResultFile, SighupWatcher
 from app.adapters.server.uvicorn_server import ServerStatus
 from app.adapters.spool import SpoolFolder
-from app.adapters.sqlite import Database, LedgerExecutor, LedgerReader, LedgerUnusable, LedgerWriter
+from app.adapters.sqlite import Database, LedgerExecutor, LedgerReader, LedgerWriter, SqliteLedgerStore
 from app.adapters.sqlite.migration import migrate
 from app.adapters.telemetry import LineWriter, build_observers
 from app.adapters.webhook import WebhookDelivery
@@ -31,6 +31,7 @@ from app.gateway.auth_failures import AuthFailureLimiter
 from app.gateway.budgets import Budgets
 from app.gateway.rate_limiter import RateLimiter
 from app.policy.quota import Quota
+from app.services.ports import LedgerUnusable
 from app.snapshot import ConfigSnapshot, ProcessState, build_snapshot, check_settings
 
 # How long requests that the shutdown cancelled may take to write their settlement.
@@ -181,7 +182,7 @@ def _build_process_state(
         _log.warning("a stopped gateway left %d requests held; they are unknown now", orphans)
     server, budgets, buffer_bytes = settings.server, Budgets(reader), settings.server.max_buffer_bytes
     return ProcessState(
-        database=database,
+        sessions=SqliteLedgerStore(database),
         reader=reader,
         ledger=ledger,
         reports=LedgerExecutor(database, "reports"),

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from apsw import Connection
 from fastapi import APIRouter, FastAPI
 from pydantic import SecretStr
 from starlette.routing import Route
@@ -19,15 +18,7 @@ from starlette.types import ASGIApp
 from app import __version__
 from app.adapters.server.uvicorn_server import ServerStatus
 from app.adapters.spool import SpoolFolder
-from app.adapters.sqlite import (
-    Database,
-    LedgerCallers,
-    LedgerExecutor,
-    LedgerReader,
-    LedgerWriter,
-    budget_statuses,
-    usage_totals,
-)
+from app.adapters.sqlite import LedgerReader, LedgerWriter
 from app.adapters.telemetry import Gauges, LineWriter, Observers, scrape
 from app.adapters.upstream import HttpUpstreamClient
 from app.adapters.webhook import Webhook
@@ -44,7 +35,6 @@ from app.api.models import models_router
 from app.api.request_id import RequestIdMiddleware
 from app.api.system import system_router
 from app.api.usage import OwnUsage, usage_router
-from app.callers import administration, configured_keys, reconciliation, refuse_names_in_both
 from app.clock import now_ms
 from app.config import Config, TimeoutSettings
 from app.gateway.admission_control import AdmissionControl
@@ -59,6 +49,8 @@ from app.operations import OPERATIONS
 from app.policy.caller_policy import Tags
 from app.policy.quota import Quota
 from app.services.administration import Administration, AuditEntry
+from app.services.configured_callers import configured_keys, refuse_duplicate_names
+from app.services.ports import LedgerSession, LedgerStore, LedgerWork
 from app.services.reconciliation import Reconciliation
 from app.services.usage import Grouping, Period, UsageTotals
 from app.wire import identifier
@@ -72,11 +64,11 @@ _TITLE = "audio-gateway"
 class ProcessState:
     """What lives as long as the process: the ledger, the counters in memory, the log. Every snapshot uses the same."""
 
-    database: Database
+    sessions: LedgerStore
     reader: LedgerReader
     ledger: LedgerWriter
-    reports: LedgerExecutor
-    changes: LedgerExecutor
+    reports: LedgerWork
+    changes: LedgerWork
     auth_failures: AuthFailureLimiter
     budgets: Budgets
     admission_control: AdmissionControl
@@ -111,7 +103,7 @@ def build_snapshot(settings: Config, environ: Mapping[str, str], state: ProcessS
 
     Raises InvalidConfig if the settings are not usable, LedgerUnusable if the ledger is not readable.
     """
-    refuse_names_in_both(settings, state.database)
+    refuse_duplicate_names(settings, state.sessions)
     upstream_client = build_upstream_client(settings, environ)
     directory = KeyDirectory(configured_keys(settings, environ), state.reader, settings.limits.policy)
     pipeline = _build_pipeline(settings, state, directory, upstream_client)
@@ -241,29 +233,27 @@ def _ready(state: ProcessState) -> bool:
     return state.ledger.writable and not state.server_status.draining
 
 
-async def _administer(settings: Config, executor: LedgerExecutor, change: Callable[[Administration], T]) -> T:
-    return await executor.run(lambda connection: change(administration(settings, connection, "admin-api")))
+async def _administer(settings: Config, work: LedgerWork, change: Callable[[Administration], T]) -> T:
+    return await work.run(lambda session: change(Administration.from_config(settings, session.callers, "admin-api")))
 
 
-async def _reconcile(settings: Config, executor: LedgerExecutor, work: Callable[[Reconciliation], T]) -> T:
-    return await executor.run(lambda connection: work(reconciliation(settings, connection, "admin-api")))
+async def _reconcile(settings: Config, work: LedgerWork, change: Callable[[Reconciliation], T]) -> T:
+    return await work.run(
+        lambda session: change(Reconciliation.from_config(settings, session.unknown_requests, "admin-api"))
+    )
 
 
-async def _usage_totals(
-    executor: LedgerExecutor, grouping: Grouping, period: Period, caller: str | None
-) -> list[UsageTotals]:
-    return await executor.run(lambda connection: usage_totals(connection, grouping, period, caller))
+async def _usage_totals(work: LedgerWork, grouping: Grouping, period: Period, caller: str | None) -> list[UsageTotals]:
+    return await work.run(lambda session: session.usage.totals(grouping, period, caller))
 
 
-async def _own_usage(
-    executor: LedgerExecutor, caller: Caller, grouping: Grouping, period: Period, tags: Tags
-) -> OwnUsage:
-    def own_usage(connection: Connection) -> OwnUsage:
-        sums = usage_totals(connection, grouping, period, caller.name, tags)
-        return OwnUsage(sums, budget_statuses(connection, caller.name, caller.policy.budgets, now_ms()))
+async def _own_usage(work: LedgerWork, caller: Caller, grouping: Grouping, period: Period, tags: Tags) -> OwnUsage:
+    def own_usage(session: LedgerSession) -> OwnUsage:
+        totals = session.usage.totals(grouping, period, caller.name, tags)
+        return OwnUsage(totals, session.usage.budget_statuses(caller.name, caller.policy.budgets, now_ms()))
 
-    return await executor.run(own_usage)
+    return await work.run(own_usage)
 
 
-async def _audit(executor: LedgerExecutor, limit: int) -> list[AuditEntry]:
-    return await executor.run(lambda connection: LedgerCallers(connection).audit(limit))
+async def _audit(work: LedgerWork, limit: int) -> list[AuditEntry]:
+    return await work.run(lambda session: session.callers.audit(limit))

@@ -16,7 +16,8 @@ from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
-from app.adapters.sqlite import Database, LedgerWriter, usage_totals
+from app.adapters.sqlite import Database, LedgerWriter
+from app.adapters.sqlite.usage_reports import usage_totals
 from app.gateway.ledger_rows import Hold, SettlementResult, State
 from app.policy.budget import Amounts
 from app.services.usage import Grouping, Period

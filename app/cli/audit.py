@@ -4,10 +4,9 @@ from typing import Annotated
 
 import typer
 
-from app.adapters.sqlite import LedgerCallers
 from app.cli import tables
 from app.cli.callers import plain
-from app.cli.settings import ConfigFile, database_of, explained, loaded
+from app.cli.settings import ConfigFile, explained, ledger_of, loaded
 from app.cli.tables import Format
 from app.cli.times import minute
 from app.services.administration import AuditEntry
@@ -26,8 +25,8 @@ def audit(
     Example: audio-gateway audit --limit 20
     """
     settings = loaded(config)
-    with explained(), database_of(settings).session() as connection:
-        entries = LedgerCallers(connection).audit(limit)
+    with explained(), ledger_of(settings).session() as session:
+        entries = session.callers.audit(limit)
     if format is not Format.TABLE:
         typer.echo(tables.rendered([audit_document(entry) for entry in entries], format), nl=False)
         return

@@ -4,11 +4,11 @@ import os
 
 import typer
 
-from app.adapters.sqlite.schema import VERSION
 from app.adapters.upstream import HttpUpstreamClient
-from app.callers import refuse_names_in_both
-from app.cli.settings import ConfigFile, database_of, explained, usable
+from app.cli.settings import ConfigFile, explained, ledger_of, usable
 from app.config import Config
+from app.services.configured_callers import refuse_duplicate_names
+from app.services.ports import SchemaState
 
 
 def check(config: ConfigFile = None) -> None:
@@ -34,11 +34,11 @@ def check(config: ConfigFile = None) -> None:
 
 def _ledger(settings: Config) -> str:
     """What `serve` would find; LedgerUnusable or InvalidConfig where it would stop."""
-    database = database_of(settings)
-    version = database.check_writable()
-    if version is None:
+    ledger = ledger_of(settings)
+    state = ledger.check_writable()
+    if state is SchemaState.MISSING:
         return "made at the first start"
-    if version == VERSION:
-        refuse_names_in_both(settings, database)
+    if state is SchemaState.CURRENT:
+        refuse_duplicate_names(settings, ledger)
         return "can be written"
     return "of an older version, brought up to date at the next start"

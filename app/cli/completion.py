@@ -3,17 +3,17 @@
 import typer
 
 from app import config
-from app.adapters.sqlite import LedgerCallers, LedgerUnusable
-from app.cli.settings import database_of
+from app.cli.settings import ledger_of
 from app.config import InvalidConfig
+from app.services.ports import LedgerUnusable
 
 
 def caller_names(context: typer.Context, incomplete: str) -> list[str]:
     """The ledger's callers whose names begin so; none where it cannot be read, for nobody would see why."""
     try:
         settings = config.load(context.params.get("config"))
-        with database_of(settings).snapshot() as connection:
-            names = [record.name for record in LedgerCallers(connection).all()]
+        with ledger_of(settings).snapshot() as session:
+            names = [record.name for record in session.callers.all()]
     except (InvalidConfig, LedgerUnusable):
         return []
     return [name for name in names if name.startswith(incomplete)]

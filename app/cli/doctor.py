@@ -15,7 +15,7 @@ from app.adapters import doctor as examination
 from app.adapters.doctor import Clip, Finding
 from app.cli import tables
 from app.cli.exit_codes import FAILED, MISUSED, coloured, note, say, stop
-from app.cli.settings import ConfigFile, database_of, usable
+from app.cli.settings import ConfigFile, ledger_of, usable
 from app.cli.tables import Format
 from app.config import Config, InvalidConfig, Model
 
@@ -56,7 +56,7 @@ async def _examined(settings: Config, key: SecretStr, file: Path | None, asked: 
     """Everything that is looked at, one after the other."""
     upstream, server = settings.upstream, settings.server
     yield Finding("settings", f"{file or 'the defaults'}: good, with a key for {upstream.name}")
-    yield await asyncio.to_thread(examination.ledger, database_of(settings))
+    yield await asyncio.to_thread(examination.ledger, ledger_of(settings))
     yield examination.disk_space(settings.ledger.path.parent, server.spool_total_bytes)
     for look in (examination.name, examination.tls, examination.clock):
         yield await look(upstream)

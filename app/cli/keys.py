@@ -6,12 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from app.callers import administration
 from app.cli import tables
 from app.cli.callers import BUDGETS_SPARE, SPARE, budget_lines, flat, lines, plain
 from app.cli.completion import caller_names
 from app.cli.exit_codes import MISUSED, note, say, stop
-from app.cli.settings import ConfigFile, actor, database_of, explained, loaded, name_ledger, possible
+from app.cli.settings import ConfigFile, actor, explained, ledger_of, loaded, name_ledger, possible
 from app.cli.tables import Format
 from app.cli.times import length_ms, minute
 from app.clock import now_ms
@@ -75,7 +74,7 @@ def create(
     settings = loaded(config)
     with possible():  # before a ledger is made
         check_new_caller(name, policy, frozenset(each.id for each in settings.models))
-    with _managed(settings, make=True) as callers:
+    with _managed(settings, create=True) as callers:
         secret = callers.create(name, policy, expires_ms)
     _print_key(name, secret, format)
     name_ledger(settings)
@@ -90,8 +89,8 @@ def list_callers(format: Shown = Format.TABLE, config: ConfigFile = None) -> Non
     Example: audio-gateway keys list --format json
     """
     settings = loaded(config)
-    with explained(), database_of(settings).session() as connection:
-        callers = administration(settings, connection, actor())
+    with explained(), ledger_of(settings).session() as session:
+        callers = Administration.from_config(settings, session.callers, actor())
         found = [(record, callers.budget_statuses(record)) for record in callers.callers()]
     _print_callers(found, format)
 
@@ -103,8 +102,8 @@ def show(name: Name, format: Shown = Format.TABLE, config: ConfigFile = None) ->
     Example: audio-gateway keys show search-team
     """
     settings = loaded(config)
-    with explained(), database_of(settings).session() as connection:
-        callers = administration(settings, connection, actor())
+    with explained(), ledger_of(settings).session() as session:
+        callers = Administration.from_config(settings, session.callers, actor())
         with possible():
             record = callers.caller(name)
         stand = callers.budget_statuses(record)
@@ -232,9 +231,9 @@ def revoke(
 
 
 @contextmanager
-def _managed(settings: Config, *, make: bool = False) -> Iterator[Administration]:
-    with explained(), database_of(settings).session(make=make) as connection, possible():
-        yield administration(settings, connection, actor())
+def _managed(settings: Config, *, create: bool = False) -> Iterator[Administration]:
+    with explained(), ledger_of(settings).session(create=create) as session, possible():
+        yield Administration.from_config(settings, session.callers, actor())
 
 
 def _policy(

@@ -4,7 +4,7 @@ import typer
 
 from app.adapters.server.reload import reload_gateway
 from app.cli.exit_codes import MISUSED, stop
-from app.cli.settings import ConfigFile, database_of, explained, loaded
+from app.cli.settings import ConfigFile, explained, ledger_of, loaded
 
 RELOAD_SECONDS = 30.0
 
@@ -17,9 +17,9 @@ def reload(config: ConfigFile = None) -> None:
 
     Example: audio-gateway reload --config config.toml
     """
-    database = database_of(loaded(config))
+    ledger = ledger_of(loaded(config))
     with explained():
-        result = reload_gateway(database, RELOAD_SECONDS)
+        result = reload_gateway(ledger, RELOAD_SECONDS)
     if result is None:
         stop(f"the gateway has told nothing for {RELOAD_SECONDS:g} s; its log may")
     if result.error is not None:

@@ -11,11 +11,12 @@ import typer
 
 from app import config
 from app.adapters.server import certificate
-from app.adapters.sqlite import Database, LedgerUnusable
-from app.callers import configured_keys
+from app.adapters.sqlite import Database, SqliteLedgerStore
 from app.cli.exit_codes import FAILED, MISUSED, note, stop
 from app.config import Config, InvalidConfig
 from app.services.administration import AdministrationError, AdministrationFault
+from app.services.configured_callers import configured_keys
+from app.services.ports import LedgerStore, LedgerUnusable
 
 ConfigFile = Annotated[
     Path | None,
@@ -61,8 +62,14 @@ def usable(file: Path | None) -> Config:
     return settings
 
 
-def database_of(settings: Config) -> Database:
-    return Database(settings.ledger.path, settings.ledger.synchronous)
+def ledger_of(settings: Config) -> LedgerStore:
+    """Returns the ledger that the settings name; nothing is opened yet."""
+    return SqliteLedgerStore(Database(settings.ledger.path, settings.ledger.synchronous))
+
+
+def ledger_in(file: Path) -> LedgerStore:
+    """Returns the ledger in this file, such as a backup."""
+    return SqliteLedgerStore(Database(file))
 
 
 def name_ledger(settings: Config) -> None:

@@ -10,21 +10,18 @@ from typing import Annotated
 
 import typer
 
-from app.adapters.sqlite import budget_statuses, has_usage, usage_totals
-from app.adapters.sqlite.export import Row, disagreements, exported_rows, rows_of
-from app.callers import administration
 from app.cli import tables
 from app.cli.callers import BUDGETS_SPARE, budget_lines
 from app.cli.completion import caller_names
 from app.cli.exit_codes import FAILED, MISUSED, note, stop
 from app.cli.progress import Bar
-from app.cli.settings import ConfigFile, database_of, explained, loaded
+from app.cli.settings import ConfigFile, explained, ledger_of, loaded
 from app.cli.tables import Format
 from app.clock import now_ms
 from app.config import Config
 from app.policy.caller_policy import CallerPolicy, Tags, parse_tags
-from app.services.administration import CallerRecord
-from app.services.usage import BudgetStatus, Grouping, Period, UsageTotals
+from app.services.administration import Administration, CallerRecord
+from app.services.usage import BudgetStatus, ExportedRow, Grouping, Period, UsageTotals
 from app.units import usd_text
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
@@ -69,13 +66,13 @@ def usage(
     if context.invoked_subcommand is not None:
         return
     settings, tags, period = loaded(config), _tags(tag or []), _period(since, until)
-    with explained(), database_of(settings).session() as connection:
-        records = administration(settings, connection, "cli").callers()
-        if caller is not None and not (caller in {each.name for each in records} or has_usage(connection, caller)):
+    with explained(), ledger_of(settings).session() as session:
+        records = Administration.from_config(settings, session.callers, "cli").callers()
+        if caller is not None and not (caller in {each.name for each in records} or session.usage.has_usage(caller)):
             stop(f"there is no caller named {caller}, and none of that name has usage", FAILED)
-        sums = usage_totals(connection, by, period, caller, tags)
+        sums = session.usage.totals(by, period, caller, tags)
         policy = _policy(settings, records) if by is Grouping.CALLER else {}
-        stand = {name: budget_statuses(connection, name, each.budgets, now_ms()) for name, each in policy.items()}
+        stand = {name: session.usage.budget_statuses(name, each.budgets, now_ms()) for name, each in policy.items()}
     if format is Format.TABLE:
         empty = "no requests" if (since, until, caller, tag) == (None, None, None, None) else "no such requests"
         lines, total = [_columns(each, by) for each in sums], _total(sums, by)
@@ -109,11 +106,11 @@ def export(
     if format not in ("csv", "jsonl"):
         stop(f"{format!r} is neither csv nor jsonl", MISUSED)
     settings, period = loaded(config), _period(since, until)
-    with explained(), database_of(settings).session() as connection, connection:
-        there, pruned = rows_of(connection, period)
+    with explained(), ledger_of(settings).session() as session, session.usage.one_moment():
+        there, pruned = session.usage.count_rows(period)
         with Bar("export") as bar:
-            _write(_counted(exported_rows(connection, period), bar, there), format)
-        wrong = disagreements(connection, period) if verify else []
+            _write(_counted(session.usage.exported_rows(period), bar, there), format)
+        wrong = session.usage.disagreements(period) if verify else []
     if pruned:
         note(f"audio-gateway: {pruned} rows of this period were pruned; `usage` has their sums")
     for line in wrong:
@@ -124,7 +121,7 @@ def export(
         note("audio-gateway: sums and states agree with the rows")
 
 
-def _counted(rows: Iterator[Row], bar: Bar, total: int) -> Iterator[Row]:
+def _counted(rows: Iterator[ExportedRow], bar: Bar, total: int) -> Iterator[ExportedRow]:
     """The rows, whose number is shown where they themselves are not."""
     shown = not sys.stdout.isatty()
     for done, row in enumerate(rows, start=1):
@@ -133,7 +130,7 @@ def _counted(rows: Iterator[Row], bar: Bar, total: int) -> Iterator[Row]:
         yield row
 
 
-def _write(rows: Iterator[Row], format: str) -> None:
+def _write(rows: Iterator[ExportedRow], format: str) -> None:
     writer = None
     for row in rows:
         if format == "jsonl":

@@ -12,6 +12,7 @@ from enum import Enum, StrEnum
 from typing import Any, Protocol
 
 from app.clock import now_ms
+from app.config import Config
 from app.gateway.caller import Key
 from app.policy.budget import Budget
 from app.policy.caller_policy import NAME, CallerPolicy
@@ -105,20 +106,28 @@ class CallerRepository(Protocol):
     def change_policy(self, name: str, policy: CallerPolicy, entry: AuditEntry) -> None: ...
     def add_key(self, key: Key, last4: str, old_expire_ms: int, entry: AuditEntry) -> None: ...
     def revoke(self, key_ids: tuple[str, ...], entry: AuditEntry) -> None: ...
+    def audit(self, limit: int) -> list[AuditEntry]: ...
 
 
 class Administration:
     """All changes that can be made, by this actor. `configured` are the callers in the settings: shown, not changed."""
 
     def __init__(
-        self, book: CallerRepository, models: frozenset[str], configured: Mapping[str, CallerPolicy], actor: str
+        self, repository: CallerRepository, models: frozenset[str], configured: Mapping[str, CallerPolicy], actor: str
     ) -> None:
-        self._repository = book
+        self._repository = repository
         self._models = models
         self._configured = {
             name: CallerRecord(name, policy, origin=Origin.SETTINGS) for name, policy in configured.items()
         }
         self._actor = actor
+
+    @classmethod
+    def from_config(cls, config: Config, repository: CallerRepository, actor: str) -> "Administration":
+        """Returns the administration of the callers in this repository and of those in the configuration."""
+        models = frozenset(model.id for model in config.models)
+        configured = {caller.name: caller.policy for caller in config.callers}
+        return cls(repository, models, configured, actor)
 
     def callers(self) -> list[CallerRecord]:
         """All callers, by name."""

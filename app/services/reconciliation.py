@@ -6,6 +6,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Protocol
 
 from app.clock import now_ms
+from app.config import Config
 from app.policy.budget import NOTHING, Amounts
 from app.policy.pricing import Price
 from app.services.administration import AdministrationError, AdministrationFault, AuditEntry
@@ -53,8 +54,8 @@ class Resolved:
         return {"id": self.id, **_amounts(self.state, self.charge)}
 
 
-class UnknownBook(Protocol):
-    """Where the rows are."""
+class UnknownRequestRepository(Protocol):
+    """Reads and closes the rows of unknown requests."""
 
     def rows(self) -> list[UnknownRequest]: ...
     def resolve(self, row: UnknownRequest, charge: Amounts | None, entry: AuditEntry) -> bool: ...
@@ -63,10 +64,15 @@ class UnknownBook(Protocol):
 class Reconciliation:
     """What can be done with unknown rows, by this actor, at these prices."""
 
-    def __init__(self, book: UnknownBook, prices: Mapping[str, Price], actor: str) -> None:
-        self._repository = book
+    def __init__(self, repository: UnknownRequestRepository, prices: Mapping[str, Price], actor: str) -> None:
+        self._repository = repository
         self._prices = prices
         self._actor = actor
+
+    @classmethod
+    def from_config(cls, config: Config, repository: UnknownRequestRepository, actor: str) -> "Reconciliation":
+        """Returns the reconciliation at the prices of the configuration."""
+        return cls(repository, {model.id: model.price for model in config.models}, actor)
 
     def unknown(self) -> list[UnknownRequest]:
         """All of them, oldest first."""

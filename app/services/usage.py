@@ -1,13 +1,20 @@
 """What a usage report is: sums over the rows of the ledger, for the command and for `GET /v1/usage`."""
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
+from typing import Protocol
 
 from app.policy.budget import Budget, amount_text
+from app.policy.caller_policy import Tags
 from app.units import seconds_of, usd_text
 
 DAY_MS = 86_400_000
+
+# A row of the ledger as it is exported: times in ISO 8601, money as a decimal string, audio in seconds.
+ExportedRow = dict[str, object]
 
 
 class Grouping(StrEnum):
@@ -94,6 +101,33 @@ class BudgetStatus:
             "left": amount_text(self.left, unit),
             "resets_at": f"{self.resets.isoformat()}T00:00:00Z" if self.resets else None,
         }
+
+
+class UsageRepository(Protocol):
+    """Reads usage from the ledger, over the connection of a session."""
+
+    def totals(
+        self, grouping: Grouping, period: Period, caller: str | None = None, tags: Tags = ()
+    ) -> list[UsageTotals]:
+        """Returns the totals of each group, in the order of the groups; with tags, of the requests that carry all."""
+
+    def budget_statuses(self, caller: str, budgets: tuple[Budget, ...], now_ms: int) -> list[BudgetStatus]:
+        """Returns the status of each of a caller's budgets, all at one moment."""
+
+    def has_usage(self, caller: str) -> bool:
+        """Whether the ledger ever counted a request of a caller of this name."""
+
+    def one_moment(self) -> AbstractContextManager[object]:
+        """Makes all reads inside the block see the ledger as it is at one moment."""
+
+    def count_rows(self, period: Period) -> tuple[int, int]:
+        """Returns how many rows of a period exist, and how many more were pruned."""
+
+    def exported_rows(self, period: Period) -> Iterator[ExportedRow]:
+        """Yields every admitted request of a period, in the order of admission."""
+
+    def disagreements(self, period: Period) -> list[str]:
+        """Returns one line for each daily total that differs from its rows, and for rows with a wrong state."""
 
 
 def _midnight_ms(day: date) -> int:

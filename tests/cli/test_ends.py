@@ -11,7 +11,7 @@ import pytest
 
 from app.adapters.sqlite import Database
 from app.cli.progress import Bar
-from tests.adapters.sqlite.test_export import FILL, MANY
+from tests.adapters.sqlite.maintenance.test_export import FILL, MANY
 from tests.stubs.gateway import COMMAND, clean_environment
 from tests.stubs.terminal import on_terminal
 

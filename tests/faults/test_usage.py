@@ -21,7 +21,6 @@ from app.adapters.sqlite import Database, LedgerReader, LedgerWriter
 from app.adapters.telemetry import LineWriter
 from app.adapters.telemetry.request_log import RequestLog
 from app.adapters.upstream import HttpUpstreamClient
-from app.callers import configured_keys
 from app.errors import APIError
 from app.gateway.admission_control import AdmissionControl
 from app.gateway.auth_failures import AuthFailureLimiter
@@ -36,6 +35,7 @@ from app.gateway.upload import UploadParser
 from app.operations import TRANSCRIPTION
 from app.policy.caller_policy import CallerPolicy
 from app.policy.quota import Quota
+from app.services.configured_callers import configured_keys
 from app.wire.headers import Headers
 from tests.adapters.sqlite.entries import BOUND, hold, writing
 from tests.audio import make

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from app.adapters.server.reload import reload_gateway
-from app.adapters.sqlite import Database
+from app.adapters.sqlite import Database, SqliteLedgerStore
 from app.wire import apikey
 from tests.stubs.gateway import GatewayProcess
 
@@ -45,7 +45,7 @@ key_sha256 = "{apikey.digest(self.key)}"
 
     def reload(self) -> None:
         """What `audio-gateway reload` does, without a process of its own; it must succeed."""
-        result = reload_gateway(Database(self.ledger), 30)
+        result = reload_gateway(SqliteLedgerStore(Database(self.ledger)), 30)
         assert result is not None
         assert result.error is None
 

@@ -4,28 +4,26 @@ import os
 import shutil
 from pathlib import Path
 
-import apsw
-
 from app.adapters.doctor.finding import Finding
-from app.adapters.sqlite import Database, LedgerUnusable
+from app.services.ports import LedgerStore, LedgerUnusable
 
 MIB = 1024 * 1024
 # For the ledger itself: about half a million requests.
 LEDGER_BYTES = 256 * MIB
 
 
-def ledger(database: Database) -> Finding:
+def ledger(ledger: LedgerStore) -> Finding:
     """Whether it opens, can be written and is whole. One that is not there is not made: its owner is to be its user."""
-    path = database.path
+    path = ledger.path
     if not path.exists():
         folder = _nearest(path)
         if os.access(folder, os.W_OK):
             return Finding("ledger", f"{path}: made at the first start")
         return Finding("ledger", f"{path}: cannot be made", f"let this user write to {folder}, or name another path")
     try:
-        with database.session() as connection:
-            fault = _fault(connection)
-            requests = connection.execute("SELECT count(*) FROM requests").get
+        with ledger.session() as session:
+            fault = session.maintenance.first_damage()
+            requests = session.maintenance.count_requests()
     except LedgerUnusable as error:
         return Finding("ledger", str(error), "fix what this line says, as the user that the gateway runs as")
     if fault is not None:
@@ -44,13 +42,6 @@ def disk_space(folder: Path, spool_bytes: int) -> Finding:
     if free < needed:
         return Finding("disk", told, f"make it {needed // MIB} MiB, or lower spool_total_bytes of [server]")
     return Finding("disk", told)
-
-
-def _fault(connection: apsw.Connection) -> str | None:
-    """What is wrong with the database, in SQLite's words; the transaction is only to see that one can begin."""
-    connection.execute("BEGIN IMMEDIATE; ROLLBACK")
-    told = connection.execute("PRAGMA quick_check(1)").get
-    return None if told == "ok" else str(told)
 
 
 def _nearest(path: Path) -> Path:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from app.adapters.sqlite.database import Database, LedgerUnusable
+from app.services.ports import LedgerStore, LedgerUnusable
 
 POLL_SECONDS = 0.05
 
@@ -91,16 +91,16 @@ class ReloadResultFile:
         return ReloadResult(document["began_ns"], document["error"], tuple(document["changed"]))
 
 
-def reload_gateway(database: Database, seconds: float) -> ReloadResult | None:
+def reload_gateway(ledger: LedgerStore, seconds: float) -> ReloadResult | None:
     """Have the gateway that serves from this ledger reload; None if it tells of no outcome in time.
 
     LedgerUnusable if no gateway serves from it, or if this user may not signal it.
     """
-    pid, file, asked_ns = database.holder(), ReloadResultFile(database.path), time.monotonic_ns()
+    pid, file, asked_ns = ledger.holder(), ReloadResultFile(ledger.path), time.monotonic_ns()
     try:
         os.kill(pid, signal.SIGHUP)
     except OSError as error:
-        raise LedgerUnusable(f"ledger {database.path}: its gateway, process {pid}: {error.strerror}") from error
+        raise LedgerUnusable(f"ledger {ledger.path}: its gateway, process {pid}: {error.strerror}") from error
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         result = file.told()

@@ -1,29 +1,34 @@
-"""The ledger: one SQLite file through apsw, which brings a SQLite without the WAL faults of 3.7.0 to 3.51.2.
+"""The ledger: one SQLite file through apsw, whose SQLite has no faults of the write-ahead log (3.7.0 to 3.51.2 have).
 
-    schema     what the tables are, and the steps from each version of them to the next
-    database   opening a file, with words for everything that can be wrong with it
-    migration  bringing a file of an older gateway up to date
-    writer     the gateway's one writing connection: group commit on a thread of its own
-    statements what it writes, as SQL and its values
-    reader     the gateway's reading connection: keys and what callers have spent
-    desk       work beside the requests, such as reports, on threads of its own
-    callers    callers and keys as they are managed, and the audit
-    resolving  rows in state `unknown`, and closing them
-    sums       the sums that usage reports are made of
-    export     the rows themselves
-    backup     a copy, while others write
-    checking   what must be true of every ledger
-    pruning    taking out old rows, while their sums stay
+These modules serve requests and reports:
+
+    schema         the tables, and the migration steps from each version to the next
+    database       opening the file, its lock, and messages for everything that can be wrong with it
+    migration      the migration of a file of an older gateway
+    writer         the one connection that writes requests: group commit on its own thread
+    statements     the SQL that the writer runs
+    reader         the gateway's reading connection: keys, spent budgets, due alerts, resolutions
+    session        the ports that commands, the admin API and reports use, over one connection
+    executor       work beside the requests, such as reports, on its own threads
+    callers        the repository of callers, keys and audit entries
+    usage_reports  the totals and the budget statuses of usage reports
+
+`maintenance` has what an operator does with a ledger, beside a running gateway or without one:
+
+    backup         a copy of the file
+    integrity      checks of everything that must hold in a ledger
+    pruning        removal of old rows; their totals stay
+    reconciliation the unknown requests, and their resolution
+    export         the rows of requests, and the check of the daily totals against them
 
 Only `writer` writes rows of requests; commands beside a running gateway use short transactions of their own.
 """
 
 from app.adapters.sqlite.callers import LedgerCallers
-from app.adapters.sqlite.database import Database, LedgerUnusable
+from app.adapters.sqlite.database import Database
 from app.adapters.sqlite.executor import LedgerExecutor
-from app.adapters.sqlite.maintenance.reconciliation import LedgerUnknown
 from app.adapters.sqlite.reader import LedgerReader
-from app.adapters.sqlite.usage_reports import budget_statuses, has_usage, usage_totals
+from app.adapters.sqlite.session import SqliteLedgerStore, SqliteSession
 from app.adapters.sqlite.writer import LedgerWriter
 
 __all__ = [
@@ -31,10 +36,7 @@ __all__ = [
     "LedgerCallers",
     "LedgerExecutor",
     "LedgerReader",
-    "LedgerUnknown",
-    "LedgerUnusable",
     "LedgerWriter",
-    "budget_statuses",
-    "has_usage",
-    "usage_totals",
+    "SqliteLedgerStore",
+    "SqliteSession",
 ]

@@ -11,6 +11,7 @@ from typing import IO, Any
 import apsw
 
 from app.adapters.sqlite.schema import APPLICATION_ID, STEPS, TABLES, VERSION
+from app.services.ports import LedgerUnusable
 
 BUSY_TIMEOUT_MS = 5_000
 FILE_MODE = 0o600
@@ -32,10 +33,6 @@ STORAGE_ERRORS = (
     OSError,
     MemoryError,
 )
-
-
-class LedgerUnusable(Exception):
-    """The file cannot be used as a ledger. The message is one line, with what to do."""
 
 
 class Database:
@@ -98,9 +95,9 @@ class Database:
             yield connection
 
     @contextmanager
-    def session(self, *, make: bool = False) -> Iterator[apsw.Connection]:
-        """A connection for a while; LedgerUnusable for whatever goes wrong on it. With `make` a new file is made."""
-        with closing(self.connect() if make else self.existing()) as connection, self.explained():
+    def session(self, *, create: bool = False) -> Iterator[apsw.Connection]:
+        """A connection for a while; LedgerUnusable for whatever goes wrong on it. With `create` a new file is made."""
+        with closing(self.connect() if create else self.existing()) as connection, self.explained():
             yield connection
 
     @contextmanager

@@ -14,7 +14,9 @@ from typing import TypeVar
 import apsw
 
 from app import errors
-from app.adapters.sqlite.database import Database, LedgerUnusable
+from app.adapters.sqlite.database import Database
+from app.adapters.sqlite.session import SqliteSession
+from app.services.ports import LedgerUnusable
 
 THREADS = 2
 MAX_WAITING = 16
@@ -36,7 +38,7 @@ class LedgerExecutor:
         self._open: set[apsw.Connection] = set()
         self._closed = False
 
-    async def run(self, work: Callable[[apsw.Connection], T]) -> T:
+    async def run(self, work: Callable[[SqliteSession], T]) -> T:
         """What this work gives; APIError 503 if too many wait already, or if the ledger cannot be used."""
         if not self._places.acquire(blocking=False):
             raise errors.overloaded(f"too many {self._name} are asked for at once")
@@ -61,9 +63,9 @@ class LedgerExecutor:
                 connection.interrupt()
         await asyncio.to_thread(self._threads.shutdown)
 
-    def _in_session(self, work: Callable[[apsw.Connection], T]) -> T:
+    def _in_session(self, work: Callable[[SqliteSession], T]) -> T:
         with self._database.session() as connection, self._interruptible(connection):
-            return work(connection)
+            return work(SqliteSession(connection))
 
     @contextmanager
     def _interruptible(self, connection: apsw.Connection) -> Iterator[None]:

@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from app.adapters.sqlite.maintenance.backup import back_up
 from app.cli.progress import Bar
-from app.cli.settings import ConfigFile, database_of, explained, loaded
+from app.cli.settings import ConfigFile, explained, ledger_of, loaded
 
 
 def backup(
@@ -20,7 +19,7 @@ def backup(
 
     Example: audio-gateway ledger backup ledger-2026-11-22.db
     """
-    database = database_of(loaded(config))
+    ledger = ledger_of(loaded(config))
     with explained(), Bar("backup") as bar:
-        size = back_up(database, file, bar)
+        size = ledger.back_up(file, bar)
     typer.echo(f"{file}: {size / 1e6:.1f} MB")

@@ -5,13 +5,12 @@ from typing import Annotated
 
 import typer
 
-from app.adapters.sqlite import Database
-from app.adapters.sqlite.maintenance.integrity import Finding, check_integrity
 from app.cli import tables
 from app.cli.exit_codes import FAILED
 from app.cli.progress import Bar
-from app.cli.settings import ConfigFile, database_of, explained, loaded
+from app.cli.settings import ConfigFile, explained, ledger_in, ledger_of, loaded
 from app.cli.tables import Format
+from app.services.maintenance import IntegrityFinding
 
 
 def check(
@@ -28,16 +27,16 @@ def check(
 
     Example: audio-gateway ledger check ledger-2026-11-22.db
     """
-    database = Database(file) if file else database_of(loaded(config))
-    with explained(), database.snapshot() as connection, Bar("check") as bar:
-        found = list(check_integrity(connection, database.served, quick, bar))
-    told = [_document(each) for each in found] if format is Format.JSON else [_line(each) for each in found]
-    typer.echo(tables.rendered(told, format), nl=False)
-    if any(each.faults for each in found):
+    ledger = ledger_in(file) if file else ledger_of(loaded(config))
+    with explained(), ledger.snapshot() as session, Bar("check") as bar:
+        findings = list(session.maintenance.check_integrity(ledger.served, quick, bar))
+    to_row = _document if format is Format.JSON else _line
+    typer.echo(tables.rendered([to_row(finding) for finding in findings], format), nl=False)
+    if any(finding.faults for finding in findings):
         raise typer.Exit(FAILED)
 
 
-def _line(finding: Finding) -> tables.Row:
+def _line(finding: IntegrityFinding) -> tables.Row:
     return {
         "check": finding.check,
         "verdict": finding.verdict,
@@ -45,7 +44,7 @@ def _line(finding: Finding) -> tables.Row:
     }
 
 
-def _document(finding: Finding) -> tables.Row:
+def _document(finding: IntegrityFinding) -> tables.Row:
     return {
         "check": finding.check,
         "verdict": finding.verdict,

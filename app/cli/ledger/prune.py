@@ -1,19 +1,17 @@
 """`audio-gateway ledger prune`."""
 
-from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 
 import typer
 
-from app.adapters.sqlite.maintenance.pruning import Prunable, prunable
-from app.adapters.sqlite.maintenance.pruning import prune as prune_rows
 from app.cli.exit_codes import MISUSED, say, stop
 from app.cli.progress import Bar
-from app.cli.settings import ConfigFile, actor, database_of, explained, loaded, name_ledger
+from app.cli.settings import ConfigFile, actor, explained, ledger_of, loaded, name_ledger
 from app.cli.times import DAY_MS, length_ms
 from app.clock import now_ms
 from app.services.administration import AuditEntry
+from app.services.maintenance import Prunable
 from app.services.usage import Period
 
 
@@ -33,14 +31,13 @@ def prune(
     before = _day_before(older_than)
     before_ms = Period(since=before).begin_ms
     settings = loaded(config)
-    database = database_of(settings)
-    with explained(), closing(database.existing()) as connection, database.explained():
-        plan = prunable(connection, before_ms)
+    with explained(), ledger_of(settings).session() as session:
+        plan = session.maintenance.prunable(before_ms)
         if plan.rows and not dry_run:
             entry = AuditEntry(now_ms(), actor(), "prune", f"rows before {before}", _before(plan), None)
             with Bar("prune") as bar:
-                prune_rows(connection, before_ms, entry, bar)
-    say(_told(plan, before, dry_run))
+                session.maintenance.prune(before_ms, entry, bar)
+    say(_summary(plan, before, dry_run))
     if plan.rows and not dry_run:
         name_ledger(settings)
 
@@ -56,7 +53,7 @@ def _before(plan: Prunable) -> dict[str, object]:
     return {"rows": plan.rows, "first_day": str(plan.first)}
 
 
-def _told(plan: Prunable, before: date, dry_run: bool) -> str:
+def _summary(plan: Prunable, before: date, dry_run: bool) -> str:
     stay = f"; {plan.staying} that are held or unknown stay" if plan.staying else ""
     if not plan.rows:
         return f"nothing to prune before {before}{stay}"

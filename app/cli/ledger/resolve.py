@@ -4,10 +4,9 @@ from typing import Annotated
 
 import typer
 
-from app.callers import reconciliation
 from app.cli.exit_codes import MISUSED, stop
-from app.cli.settings import ConfigFile, actor, database_of, explained, loaded, name_ledger, possible
-from app.services.reconciliation import MAX_SECONDS, Billed
+from app.cli.settings import ConfigFile, actor, explained, ledger_of, loaded, name_ledger, possible
+from app.services.reconciliation import MAX_SECONDS, Billed, Reconciliation
 from app.units import usd_text
 
 
@@ -31,7 +30,7 @@ def resolve_row(
     if not billed.one:
         stop("name one of --release, --seconds and --cost", MISUSED)
     settings = loaded(config)
-    with explained(), database_of(settings).session() as connection, possible():
-        done = reconciliation(settings, connection, actor()).resolve(id, billed)
+    with explained(), ledger_of(settings).session() as session, possible():
+        done = Reconciliation.from_config(settings, session.unknown_requests, actor()).resolve(id, billed)
     name_ledger(settings)
     typer.echo(f"{id}: {'released' if done.state == 'released' else f'settled at {usd_text(done.charge.cost)} USD'}")

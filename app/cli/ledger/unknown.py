@@ -4,13 +4,12 @@ from typing import Annotated
 
 import typer
 
-from app.callers import reconciliation
 from app.cli import tables
-from app.cli.settings import ConfigFile, actor, database_of, explained, loaded
+from app.cli.settings import ConfigFile, actor, explained, ledger_of, loaded
 from app.cli.tables import Format
 from app.cli.times import minute
 from app.services.documents import unknown_document
-from app.services.reconciliation import UnknownRequest
+from app.services.reconciliation import Reconciliation, UnknownRequest
 from app.units import seconds_of, usd_text
 
 SPARE = ("upstream id", "seconds", "model", "error")  # columns that a narrow terminal does without
@@ -26,8 +25,8 @@ def unknown(
     Example: audio-gateway ledger unknown
     """
     settings = loaded(config)
-    with explained(), database_of(settings).session() as connection:
-        rows = reconciliation(settings, connection, actor()).unknown()
+    with explained(), ledger_of(settings).session() as session:
+        rows = Reconciliation.from_config(settings, session.unknown_requests, actor()).unknown()
     if format is not Format.TABLE:
         typer.echo(tables.rendered([unknown_document(row) for row in rows], format), nl=False)
         return

@@ -14,13 +14,14 @@ from pathlib import Path
 import apsw
 import pytest
 
-from app.adapters.sqlite import Database, LedgerReader, LedgerUnusable, LedgerWriter
+from app.adapters.sqlite import Database, LedgerReader, LedgerWriter
 from app.adapters.sqlite.database import immediate
 from app.adapters.sqlite.maintenance.reconciliation import _UNKNOWN
 from app.adapters.sqlite.schema import APPLICATION_ID, VERSION
 from app.adapters.sqlite.statements import CLOSE_ORPHANS
 from app.adapters.sqlite.usage_reports import _HELD, usage_query
 from app.policy.caller_policy import Tags
+from app.services.ports import LedgerUnusable
 from app.services.usage import Grouping
 
 NOBODY = 65534

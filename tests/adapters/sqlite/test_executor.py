@@ -4,10 +4,9 @@ import asyncio
 import threading
 from contextlib import closing
 
-import apsw
 import pytest
 
-from app.adapters.sqlite import Database, LedgerExecutor
+from app.adapters.sqlite import Database, LedgerExecutor, SqliteSession
 from app.adapters.sqlite.executor import THREADS
 from app.errors import APIError
 
@@ -24,10 +23,10 @@ def test_few_at_once_and_few_who_wait(database: Database) -> None:
         executor = LedgerExecutor(database, "reports", threads=2, max_waiting=3)
         go, running = threading.Event(), set()
 
-        def work(connection: apsw.Connection) -> int:
+        def work(session: SqliteSession) -> int:
             running.add(threading.get_ident())
             go.wait(10)
-            return int(connection.execute("SELECT 7").get)
+            return int(session.connection.execute("SELECT 7").get)
 
         taken = [asyncio.create_task(executor.run(work)) for _ in range(5)]
         await asyncio.sleep(0.1)
@@ -54,7 +53,7 @@ def test_a_ledger_that_cannot_be_used_is_a_refusal_with_a_time_to_come_back(data
         with closing(database.connect()) as connection:
             connection.execute("DROP TABLE refusals")
         with pytest.raises(APIError) as caught:
-            await executor.run(lambda connection: connection.execute("SELECT * FROM refusals").get)
+            await executor.run(lambda session: session.connection.execute("SELECT * FROM refusals").get)
         assert (caught.value.status, caught.value.code) == (503, "ledger_unavailable")
         assert caught.value.retry_after
         await executor.close()
@@ -69,9 +68,9 @@ def test_a_stop_interrupts_what_is_under_way_and_drops_what_waits(database: Data
         under_way.add(threading.get_ident())
         return False
 
-    def endless(connection: apsw.Connection) -> object:
-        connection.set_progress_handler(begun, 1_000)
-        return connection.execute(ENDLESS).get
+    def endless(session: SqliteSession) -> object:
+        session.connection.set_progress_handler(begun, 1_000)
+        return session.connection.execute(ENDLESS).get
 
     async def scenario() -> None:
         executor = LedgerExecutor(database, "reports")
@@ -84,7 +83,7 @@ def test_a_stop_interrupts_what_is_under_way_and_drops_what_waits(database: Data
         assert sum(each.cancelled() for each in taken) == 3
         assert all(isinstance(each.exception(), APIError) for each in taken if not each.cancelled())
         with pytest.raises(APIError) as caught:
-            await executor.run(lambda connection: 1)
+            await executor.run(lambda session: 1)
         assert caught.value.code == "shutting_down"
 
     asyncio.run(scenario())

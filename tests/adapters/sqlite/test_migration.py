@@ -10,10 +10,11 @@ from pathlib import Path
 import apsw
 import pytest
 
-from app.adapters.sqlite import Database, LedgerUnusable
+from app.adapters.sqlite import Database
 from app.adapters.sqlite.maintenance.integrity import check_integrity
 from app.adapters.sqlite.migration import migrate
 from app.adapters.sqlite.schema import STEPS, VERSION
+from app.services.ports import LedgerUnusable
 from tests.adapters.sqlite.entries import rows
 from tests.adapters.sqlite.older import DUMPS, old_ledger
 from tests.stubs.gateway import GatewayProcess
@@ -36,7 +37,7 @@ def content(path: Path) -> dict[str, list[dict[str, object]]]:
 
 def faults(database: Database) -> list[str]:
     with database.snapshot() as connection:
-        found = check_integrity(connection, served=True, quick=False, told=lambda done, total: None)
+        found = check_integrity(connection, served=True, quick=False, progress=lambda done, total: None)
         return [f"{each.check}: {fault}" for each in found for fault in each.faults]
 
 

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.adapters.sqlite import Database, budget_statuses, usage_totals
-from app.adapters.sqlite.export import disagreements
+from app.adapters.sqlite import Database
+from app.adapters.sqlite.maintenance.export import disagreements
+from app.adapters.sqlite.usage_reports import budget_statuses, usage_totals
 from app.errors import APIError
 from app.gateway.caller import Caller
 from app.gateway.inbound_request import InboundRequest

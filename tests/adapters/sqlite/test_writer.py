@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.adapters.sqlite import Database, LedgerWriter
-from app.adapters.sqlite.export import disagreements
+from app.adapters.sqlite.maintenance.export import disagreements
 from app.adapters.sqlite.writer import MAX_WAITING
 from app.errors import APIError
 from app.gateway.caller import Caller

@@ -7,46 +7,44 @@ make the backup begin anew. The copy is one file with no log beside it. It gets 
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import apsw
 
-from app.adapters.sqlite.database import Database, LedgerUnusable, reason
+from app.adapters.sqlite.database import Database, reason
+from app.services.maintenance import Progress, no_progress
+from app.services.ports import LedgerUnusable
 
 PAGES = 256
 PAUSE_SECONDS = 0.001  # a place for the gateway's own reads and writes
 
-Progress = Callable[[int, int], None]
 
-
-def back_up(
-    database: Database, target: Path, told: Progress = lambda done, total: None, *, replace: bool = False
-) -> int:
+def back_up(database: Database, target: Path, progress: Progress = no_progress, *, replace: bool = False) -> int:
     """Copy a ledger of this schema or an older one to a new file; its size in bytes. LedgerUnusable, and no file then.
 
-    `told` hears how many pages are done, and of how many. With `replace` the file may be there already.
+    `progress` receives the pages copied and the pages in total. With `replace` the file may be there already.
     """
     with _explained(target):
         taken = target.exists() and not replace
     if taken:
         raise LedgerUnusable(f"backup {target}: there is such a file already; name another")
     with database.snapshot(oldest=1) as source, _explained(target), _unnamed(target) as copy:
-        if (faults := _copied(source, copy, told)) != "ok":
+        if (faults := _copied(source, copy, progress)) != "ok":
             raise LedgerUnusable(f"backup {target}: the ledger is damaged ({faults}); restore an older backup")
         _give_name(copy, target, replace)
         return target.stat().st_size
 
 
-def _copied(source: apsw.Connection, path: Path, told: Progress) -> str:
+def _copied(source: apsw.Connection, path: Path, progress: Progress) -> str:
     """Make the copy; "ok", or what is wrong with its pages."""
     with closing(apsw.Connection(os.fspath(path))) as copy:
         copy.pragma("synchronous", "off")  # it is synced once, when it is whole
         with copy.backup("main", source, "main") as backup:
             while not backup.done:
                 backup.step(PAGES)
-                told(backup.page_count - backup.remaining, backup.page_count)
+                progress(backup.page_count - backup.remaining, backup.page_count)
                 time.sleep(PAUSE_SECONDS)
         copy.pragma("journal_mode", "delete")
         return str(copy.execute("PRAGMA quick_check(1)").get)

@@ -6,19 +6,17 @@ A fault is what no gateway can have written. A remark is what may be right, and 
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 
 import apsw
 
 from app.adapters.sqlite.database import make_tables, rows
-from app.adapters.sqlite.export import wrong_sums
+from app.adapters.sqlite.maintenance.export import wrong_sums
 from app.policy.caller_policy import CallerPolicy
+from app.services.maintenance import IntegrityFinding, Progress
 from app.services.usage import Period
 
 MAX_REPORTED_PAGES = 20
 EXAMPLES = 3
-
-Progress = Callable[[int, int], None]
 
 # What rows with this condition are, as they must not be. The fields of a state are those that its writer gives it.
 _WRONG_ROWS = {
@@ -56,44 +54,33 @@ _AUDIT = "SELECT seq, at_ms, lag(seq, 1, 0) OVER w, lag(at_ms) OVER w FROM audit
 _MADE = "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was looked at, what is wrong with it, and what should be known of it; a line each."""
-
-    check: str
-    faults: tuple[str, ...]
-    remarks: tuple[str, ...] = ()
-
-    @property
-    def verdict(self) -> str:
-        return "wrong" if self.faults else "note" if self.remarks else "ok"
-
-
-def check_integrity(connection: apsw.Connection, served: bool, quick: bool, told: Progress) -> Iterator[Finding]:
+def check_integrity(
+    connection: apsw.Connection, served: bool, quick: bool, progress: Progress
+) -> Iterator[IntegrityFinding]:
     """Each check in its turn. `served` says whether a gateway serves from the file; `quick` spares the indexes.
 
-    `told` hears how many checks are done, and of how many; again and again while one of them takes its time.
+    `progress` receives the checks done and the checks in total, repeatedly during a long check.
     """
-    steps: tuple[tuple[str, Callable[[], Finding]], ...] = (
-        ("file", lambda: Finding("file", tuple(_wrong_pages(connection, quick)))),
+    steps: tuple[tuple[str, Callable[[], IntegrityFinding]], ...] = (
+        ("file", lambda: IntegrityFinding("file", tuple(_wrong_pages(connection, quick)))),
         ("tables", lambda: _tables(connection)),
-        ("rows", lambda: Finding("rows", tuple(_wrong_rows(connection)), tuple(_remarks(connection, served)))),
-        ("sums", lambda: Finding("sums", tuple(_wrong_sums(connection)))),
-        ("callers", lambda: Finding("callers", tuple(_wrong_callers(connection)))),
+        ("rows", lambda: IntegrityFinding("rows", tuple(_wrong_rows(connection)), tuple(_remarks(connection, served)))),
+        ("sums", lambda: IntegrityFinding("sums", tuple(_wrong_sums(connection)))),
+        ("callers", lambda: IntegrityFinding("callers", tuple(_wrong_callers(connection)))),
         ("audit", lambda: _audit(connection)),
     )
     for number, (name, examine) in enumerate(steps):
-        connection.set_progress_handler(_ticking(told, number, len(steps)), 100_000)
+        connection.set_progress_handler(_ticking(progress, number, len(steps)), 100_000)
         try:
             yield examine()
         except apsw.CorruptError as error:
-            yield Finding(name, (f"it cannot be read: {error}",))
-    told(len(steps), len(steps))
+            yield IntegrityFinding(name, (f"it cannot be read: {error}",))
+    progress(len(steps), len(steps))
 
 
-def _ticking(told: Progress, done: int, total: int) -> Callable[[], bool]:
+def _ticking(progress: Progress, done: int, total: int) -> Callable[[], bool]:
     def tick() -> bool:
-        told(done, total)
+        progress(done, total)
         return False
 
     return tick
@@ -106,7 +93,7 @@ def _wrong_pages(connection: apsw.Connection, quick: bool) -> Iterator[str]:
             yield " ".join(told.split())
 
 
-def _tables(connection: apsw.Connection) -> Finding:
+def _tables(connection: apsw.Connection) -> IntegrityFinding:
     """Whether the tables, indexes and triggers are those that this version makes."""
     with closing(apsw.Connection(":memory:")) as new:
         make_tables(new)
@@ -114,7 +101,7 @@ def _tables(connection: apsw.Connection) -> Finding:
     missing = [f"the {name} is missing" for name in wanted if name not in found]
     changed = [f"the {name} has been changed" for name in wanted if found.get(name, wanted[name]) != wanted[name]]
     added = [f"the {name} is not the gateway's" for name in found if name not in wanted]
-    return Finding("tables", (*missing, *changed), tuple(added))
+    return IntegrityFinding("tables", (*missing, *changed), tuple(added))
 
 
 def _wrong_rows(connection: apsw.Connection) -> Iterator[str]:
@@ -153,7 +140,7 @@ def _wrong_callers(connection: apsw.Connection) -> Iterator[str]:
             yield f"the terms of {name} cannot be read: {error}"
 
 
-def _audit(connection: apsw.Connection) -> Finding:
+def _audit(connection: apsw.Connection) -> IntegrityFinding:
     """Numbers without a gap, for entries are never deleted; and times that do not go back, unless the clock did."""
     faults, remarks = [], []
     for seq, at_ms, seq_before, at_ms_before in rows(connection, _AUDIT):
@@ -161,4 +148,4 @@ def _audit(connection: apsw.Connection) -> Finding:
             faults.append(f"entries {seq_before + 1} to {seq - 1} are missing")
         if at_ms_before is not None and at_ms < at_ms_before - 60_000:
             remarks.append(f"entry {seq} is {(at_ms_before - at_ms) // 1000} s older than the one before it")
-    return Finding("audit", tuple(faults), tuple(remarks))
+    return IntegrityFinding("audit", tuple(faults), tuple(remarks))

@@ -6,15 +6,14 @@ pauses as long as they take, leave a running gateway its turns. Whatever a kill 
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 import apsw
 
 from app.adapters.sqlite.callers import write_audit
 from app.adapters.sqlite.database import immediate, rows
 from app.services.administration import AuditEntry
+from app.services.maintenance import Progress, Prunable, no_progress
 
 ROWS_AT_ONCE = 500
 LEAST_PAUSE_SECONDS = 0.005
@@ -43,17 +42,6 @@ ON CONFLICT DO UPDATE SET
 """
 _DELETE = "DELETE FROM requests WHERE id IN (SELECT value FROM json_each(?))"
 
-Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Prunable:
-    """What there is before a day: how many rows can go, the first one's day, and how many have to stay."""
-
-    rows: int
-    first: date | None
-    staying: int
-
 
 def prunable(connection: apsw.Connection, before_ms: int) -> Prunable:
     """What `prune` would do with rows admitted before this moment."""
@@ -62,17 +50,15 @@ def prunable(connection: apsw.Connection, before_ms: int) -> Prunable:
     return Prunable(count, first, connection.execute(_OPEN, (before_ms,)).get)
 
 
-def prune(
-    connection: apsw.Connection, before_ms: int, entry: AuditEntry, told: Progress = lambda done, total: None
-) -> int:
+def prune(connection: apsw.Connection, before_ms: int, entry: AuditEntry, progress: Progress = no_progress) -> int:
     """Take out the closed rows admitted before this moment; how many. The audit entry is in the first transaction.
 
-    `told` hears how many rows are gone, and of how many.
+    `progress` receives the rows removed and the rows in total.
     """
     total, done = prunable(connection, before_ms).rows, 0
     while taken := _prune_some(connection, before_ms, entry if done == 0 else None):
         done += taken
-        told(done, max(total, done))
+        progress(done, max(total, done))
     return done
 
 

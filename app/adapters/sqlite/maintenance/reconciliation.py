@@ -20,7 +20,7 @@ INSERT INTO resolutions (caller, admitted_ms, cost_nano_usd, audio_ms, charged_t
 """
 
 
-class LedgerUnknown:
+class LedgerUnknownRequests:
     """The unknown rows as they are reconciled, over a connection of its own."""
 
     def __init__(self, connection: apsw.Connection) -> None:

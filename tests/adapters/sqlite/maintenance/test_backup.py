@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.sqlite import Database, LedgerUnusable
-from app.adapters.sqlite.export import disagreements
+from app.adapters.sqlite import Database
 from app.adapters.sqlite.maintenance.backup import back_up
+from app.adapters.sqlite.maintenance.export import disagreements
 from app.gateway.ledger_rows import State
+from app.services.ports import LedgerUnusable
 from app.services.usage import Period
 from tests.adapters.sqlite.entries import hold, record, rows, writing
+from tests.adapters.sqlite.maintenance.test_export import FILL, MANY
 from tests.adapters.sqlite.older import old_ledger
-from tests.adapters.sqlite.test_export import FILL, MANY
 
 
 def filled(database: Database) -> Database:

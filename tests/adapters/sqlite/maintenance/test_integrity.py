@@ -8,9 +8,10 @@ import apsw
 import pytest
 
 from app.adapters.sqlite import Database
-from app.adapters.sqlite.maintenance.integrity import Finding, check_integrity
+from app.adapters.sqlite.maintenance.integrity import check_integrity
 from app.adapters.sqlite.maintenance.pruning import prune
 from app.adapters.sqlite.migration import migrate
+from app.services.maintenance import IntegrityFinding
 from tests.adapters.sqlite.maintenance.test_pruning import BEFORE_MS, ENTRY
 from tests.adapters.sqlite.older import old_ledger
 
@@ -26,7 +27,7 @@ def connection(database: Database) -> Iterator[apsw.Connection]:
         yield connection
 
 
-def checked(database: Database, served: bool = True, quick: bool = False) -> dict[str, Finding]:
+def checked(database: Database, served: bool = True, quick: bool = False) -> dict[str, IntegrityFinding]:
     with database.snapshot() as connection:
         found = list(check_integrity(connection, served, quick, lambda done, total: None))
     assert [each.check for each in found] == NAMES

@@ -11,18 +11,20 @@ from datetime import UTC, date, datetime
 import apsw
 import pytest
 
-from app.adapters.sqlite import Database, LedgerCallers, budget_statuses, usage_totals
-from app.adapters.sqlite.export import disagreements, rows_of
-from app.adapters.sqlite.maintenance.pruning import ROWS_AT_ONCE, Prunable, prunable, prune
+from app.adapters.sqlite import Database, LedgerCallers
+from app.adapters.sqlite.maintenance.export import count_rows, disagreements
+from app.adapters.sqlite.maintenance.pruning import ROWS_AT_ONCE, prunable, prune
 from app.adapters.sqlite.maintenance.reconciliation import resolve, unknown_rows
 from app.adapters.sqlite.migration import migrate
+from app.adapters.sqlite.usage_reports import budget_statuses, usage_totals
 from app.policy.budget import Amounts, Budget
 from app.policy.caller_policy import Tags
 from app.services.administration import AuditEntry
+from app.services.maintenance import Prunable
 from app.services.usage import Grouping, Period
 from tests.adapters.sqlite.entries import NOON_MS, hold, record, rows, writing
+from tests.adapters.sqlite.maintenance.test_export import FILL, MANY
 from tests.adapters.sqlite.older import old_ledger
-from tests.adapters.sqlite.test_export import FILL, MANY
 
 BEFORE = datetime(2025, 10, 1, tzinfo=UTC)
 BEFORE_MS = int(BEFORE.timestamp()) * 1000
@@ -60,7 +62,7 @@ def test_no_report_and_no_budget_changes(connection: apsw.Connection) -> None:
     assert prune(connection, BEFORE_MS, ENTRY) == 10
     assert reports(connection) == before
     assert disagreements(connection, Period()) == []
-    assert rows_of(connection, OLD) == (7, 10)
+    assert count_rows(connection, OLD) == (7, 10)
 
 
 def test_held_unknown_and_later_rows_stay(database: Database, connection: apsw.Connection) -> None:
@@ -74,7 +76,7 @@ def test_held_unknown_and_later_rows_stay(database: Database, connection: apsw.C
 def test_what_would_be_done_is_told_and_not_done(connection: apsw.Connection) -> None:
     assert prunable(connection, BEFORE_MS) == Prunable(10, FIRST_DAY, 7)
     assert prunable(connection, 0) == Prunable(0, None, 0)
-    assert rows_of(connection, Period()) == (26, 0)
+    assert count_rows(connection, Period()) == (26, 0)
 
 
 def test_it_is_written_down_once(connection: apsw.Connection) -> None:
@@ -134,7 +136,7 @@ def test_a_kill_leaves_what_agrees(database: Database, connection: apsw.Connecti
     process.start()
     process.join(30)
     assert process.exitcode == -signal.SIGKILL
-    there, pruned = rows_of(connection, Period())
+    there, pruned = count_rows(connection, Period())
     assert (there + pruned, pruned) == (MANY + 26, 3 * ROWS_AT_ONCE)
     assert usage_totals(connection, Grouping.CALLER, Period()) == before
     assert disagreements(connection, Period()) == []

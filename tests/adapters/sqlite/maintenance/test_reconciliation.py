@@ -8,7 +8,7 @@ import apsw
 import pytest
 
 from app.adapters.sqlite import Database, LedgerCallers, LedgerReader
-from app.adapters.sqlite.export import disagreements
+from app.adapters.sqlite.maintenance.export import disagreements
 from app.adapters.sqlite.maintenance.reconciliation import resolve, unknown_rows
 from app.gateway.ledger_rows import State
 from app.policy.budget import Amounts, Window, first_day, next_day

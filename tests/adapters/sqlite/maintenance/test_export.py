@@ -10,7 +10,7 @@ import apsw
 import pytest
 
 from app.adapters.sqlite import Database
-from app.adapters.sqlite.export import disagreements, exported_rows
+from app.adapters.sqlite.maintenance.export import disagreements, exported_rows
 from app.gateway.ledger_rows import State
 from app.services.usage import Period
 from app.units import iso_time

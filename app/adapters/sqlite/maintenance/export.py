@@ -7,10 +7,8 @@ from typing import Any
 import apsw
 
 from app.adapters.sqlite.usage_reports import COUNTED, bounds
-from app.services.usage import Period
+from app.services.usage import ExportedRow, Period
 from app.units import iso_time, seconds_of, usd_text
-
-Row = dict[str, object]
 
 _ROWS = "SELECT * FROM requests WHERE admitted_ms >= ? AND admitted_ms < ? ORDER BY admitted_ms, id"
 _SUMMED = (
@@ -57,7 +55,7 @@ _THERE = "SELECT count(*) FROM requests WHERE admitted_ms >= :begin AND admitted
 _PRUNED = "SELECT ifnull(sum(requests), 0) FROM pruned WHERE day >= :first AND day <= :last"
 
 
-def exported_rows(connection: apsw.Connection, period: Period) -> Iterator[Row]:
+def exported_rows(connection: apsw.Connection, period: Period) -> Iterator[ExportedRow]:
     """Every admitted request of the period, in the order of admission: money as a decimal string, audio in seconds."""
     names: list[str] = []
     cursor = connection.execute(_ROWS, (period.begin_ms, period.end_ms))
@@ -83,7 +81,7 @@ def _shown(name: str, value: Any) -> object:
     return bool(value) if name == "stream" else value
 
 
-def rows_of(connection: apsw.Connection, period: Period) -> tuple[int, int]:
+def count_rows(connection: apsw.Connection, period: Period) -> tuple[int, int]:
     """How many rows of a period there are, and how many more were pruned."""
     there: int = connection.execute(_THERE, bounds(period)).get
     pruned: int = connection.execute(_PRUNED, bounds(period)).get
