@@ -7,6 +7,8 @@ admin               the admin API; `admin_schemas` has its bodies
 system, metrics     health and metrics
 docs_page, openapi  the documentation page and its document
 authentication      the caller of a FastAPI route
+request_body        reads an upload from ASGI
+response_sender     sends the pipeline's response as ASGI messages
 request_id          the outermost middleware
 cors, hsts          middleware for browsers
 error_handlers      errors of FastAPI routes in OpenAI's envelope; `path_suggestions` for unknown paths

@@ -1,4 +1,4 @@
-"""The bodies that the admin API takes and gives, as OpenAPI describes them."""
+"""The bodies of the admin API's requests and responses. Class names are the names of OpenAPI's schemas."""
 
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ class Body(BaseModel):
 
 
 class TermsBody(Body):
-    """What a caller may do and spend; a part that is left out (or null) is no limit."""
+    """What a caller may use and spend. A part that is absent or null sets no limit."""
 
     models: list[str] | None = None
     tasks: list[str] | None = None
@@ -27,8 +27,8 @@ class TermsBody(Body):
     budgets: list[str] | None = Field(None, examples=[["50usd/month", "600min/day"]])
     tags: dict[str, str] | None = None
 
-    def document(self) -> dict[str, Any]:
-        """The parts that were sent, null ones too."""
+    def stated(self) -> dict[str, Any]:
+        """The parts that the request states, null ones included."""
         return {part: value for part, value in self.model_dump().items() if part in self.model_fields_set}
 
 
@@ -40,21 +40,23 @@ class NewCaller(TermsBody):
 class Rotation(Body):
     overlap_hours: float = Field(24, ge=0, le=MAX_HOURS)
     expires_in_hours: float | None = Field(
-        None, gt=0, le=MAX_HOURS, description="Without it the new key has the lifetime of the one before"
+        None, gt=0, le=MAX_HOURS, description="Default: the lifetime of the previous key"
     )
-    revive: bool = Field(False, description="Also for a caller whose keys are all revoked")
+    revive: bool = Field(False, description="Also if all keys of the caller are revoked")
 
 
 class ResolutionBody(Body):
-    """What the provider billed; exactly one of the three."""
+    """What the provider billed: exactly one of the three fields."""
 
-    release: Literal[True] | None = Field(None, description="Nothing")
-    seconds: float | None = Field(None, ge=0, le=MAX_SECONDS, description="So much audio, at the model's price")
-    cost_usd: str | None = Field(None, description="So many US dollars", examples=["0.0042"])
+    release: Literal[True] | None = Field(None, description="The provider billed nothing")
+    seconds: float | None = Field(
+        None, ge=0, le=MAX_SECONDS, description="The billed seconds of audio, charged at the model's price"
+    )
+    cost_usd: str | None = Field(None, description="The billed US dollars", examples=["0.0042"])
 
 
 class Terms(TypedDict, total=False):
-    """The parts that are stated."""
+    """The parts of a caller's policy that set a limit."""
 
     models: list[str]
     tasks: list[str]
@@ -76,7 +78,7 @@ class Key(BaseModel):
 
 
 class Budget(BaseModel):
-    """How a budget stands, in decimal strings of its own unit."""
+    """A budget's amounts, as decimal strings in its own unit."""
 
     budget: str
     spent: str
@@ -95,7 +97,7 @@ class Caller(BaseModel):
 
 
 class CallerWithKey(Caller):
-    key: str = Field(description="The new key, in this answer alone")
+    key: str = Field(description="The new key; no other response has it")
 
 
 class CallerList(BaseModel):
@@ -104,7 +106,7 @@ class CallerList(BaseModel):
 
 
 class Revoked(BaseModel):
-    revoked: list[str] = Field(description="The ids of the keys that were not revoked before")
+    revoked: list[str] = Field(description="The ids of the keys that this request revoked")
 
 
 class AuditItem(BaseModel):
@@ -122,7 +124,7 @@ class AuditList(BaseModel):
 
 
 class Unknown(BaseModel):
-    """A request that the provider may have billed; charged at its hold until it is resolved."""
+    """A request that the provider may have billed. Its hold is charged until it is resolved."""
 
     id: str
     caller: str

@@ -1,30 +1,27 @@
-"""`POST /v1/audio/transcriptions` and `/v1/audio/translations`: from ASGI to a Call, from an Answer to ASGI.
+"""`POST /v1/audio/transcriptions` and `/v1/audio/translations`: translates between ASGI and the gateway's pipeline.
 
-A plain ASGI endpoint rather than a FastAPI route: those read the whole form before any check can run.
+These are plain ASGI endpoints, because a FastAPI route reads the whole form before any check can run.
 """
 
-import asyncio
 import time
-from typing import Self
 
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from app import errors
 from app.api.authentication import address_of
 from app.api.error_response import send_error
+from app.api.request_body import RequestBody
+from app.api.response_sender import ResponseSender
 from app.config import TimeoutSettings
 from app.errors import APIError
-from app.gateway.deadline import Deadline
 from app.gateway.inbound_request import InboundRequest, UploadProgress
 from app.gateway.pipeline import Pipeline
-from app.gateway.settlement import CallerResponse, StreamAborted
+from app.gateway.settlement import StreamAborted
 from app.operations import Operation
-from app.policy.upload_rate import UploadRate
 from app.wire.headers import Headers
 
 
 class AudioEndpoint:
-    """One operation's endpoint."""
+    """The endpoint of one operation."""
 
     def __init__(self, pipeline: Pipeline, operation: Operation, timeouts: TimeoutSettings) -> None:
         self._pipeline = pipeline
@@ -36,129 +33,37 @@ class AudioEndpoint:
         body = RequestBody(receive, self._timeouts, progress)
         headers = Headers(scope["headers"])
         request_id, received_ms = scope["state"]["request_id"], time.time_ns() // 1_000_000
-        call = InboundRequest(request_id, self._operation, headers, body, received_ms, address_of(scope), progress)
-        caller = CallerSide(send)
-        refusal = await self._handled(call, caller)
-        if refusal is not None and not caller.answered:
-            await self._refuse(refusal, body, headers, send)
+        request = InboundRequest(request_id, self._operation, headers, body, received_ms, address_of(scope), progress)
+        response = ResponseSender(send)
+        error = await self._handle(request, response)
+        if error is not None and not response.started:
+            await self._send_error(error, body, headers, send)
 
-    async def _handled(self, call: InboundRequest, caller: "CallerSide") -> APIError | None:
-        """The refusal of this request, None if it was answered. What the request held in memory is free by then: the
-        traceback would keep all of it for as long as the rest of the body is dropped.
+    async def _handle(self, request: InboundRequest, response: ResponseSender) -> APIError | None:
+        """Runs the pipeline. Returns the error to send, or None if the pipeline has sent a response.
+
+        The error carries no traceback: one would keep the request's memory while the rest of the body is drained.
         """
         try:
-            await self._pipeline.handle(call, caller.send_answer)
-        except APIError as refusal:
-            refusal.__traceback__ = refusal.__cause__ = refusal.__context__ = None
-            return refusal
+            await self._pipeline.handle(request, response.send_response)
+        except APIError as error:
+            error.__traceback__ = error.__cause__ = error.__context__ = None
+            return error
         except StreamAborted:
             return None
         return None
 
-    async def _refuse(self, refusal: APIError, body: "RequestBody", headers: Headers, send: Send) -> None:
-        """Send the refusal. Of a body that is still coming the rest is read and dropped, so that the caller, who may
-        be writing, gets to read the answer instead of a reset, on which SDKs would send the whole file again.
+    async def _send_error(self, error: APIError, body: RequestBody, headers: Headers, send: Send) -> None:
+        """Sends the error, then drains the body if the caller still sends it.
+
+        Without the drain the caller would see a reset connection instead of the error, and SDKs would send the whole
+        file again.
         """
         if body.complete:
-            await send_error(refusal, send)
+            await send_error(error, send)
             return
-        waits_to_send = headers.text(b"expect").lower() == "100-continue" and not body.begun
-        await send_error(refusal, send, close=True, more_body=not waits_to_send)
-        if not waits_to_send:
+        awaits_continue = headers.text(b"expect").lower() == "100-continue" and not body.started
+        await send_error(error, send, close=True, more_body=not awaits_continue)
+        if not awaits_continue:
             await body.drain(self._timeouts.linger)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-class RequestBody:
-    """The caller's body, read only when it is asked for: an early refusal then costs the caller nothing."""
-
-    def __init__(self, receive: Receive, timeouts: TimeoutSettings, progress: UploadProgress) -> None:
-        self._receive = receive
-        self._timeouts = timeouts
-        self._arrival = progress
-        self._rate = UploadRate(timeouts.min_upload_rate, timeouts.body_idle)
-        self._deadline = Deadline()
-        self.begun = False
-        self.complete = False
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        """The next bytes; APIError if the caller has gone or is too slow."""
-        while not self.complete:
-            message = await self._next()
-            if message["type"] == "http.disconnect":
-                raise errors.caller_gone()
-            if not message.get("more_body", False):
-                self.complete = self._arrival.complete = True
-                self._deadline.close()
-            body: bytes = message.get("body", b"")
-            if body:
-                self._arrival.received += len(body)
-                self._rate.received(len(body))
-                return body
-        raise StopAsyncIteration
-
-    async def drain(self, seconds: float) -> None:
-        """Read and drop what still comes, for so long at the most."""
-        try:
-            async with asyncio.timeout(seconds):
-                async for _ in self:
-                    pass
-        except (TimeoutError, APIError):
-            return
-
-    async def _next(self) -> Message:
-        """The next message; APIError if it takes longer than the rate of the upload so far allows."""
-        self.begun = True
-        began = time.monotonic()
-        try:
-            with self._deadline.within(self._rate.seconds):
-                return await self._receive()
-        except TimeoutError as error:
-            idle, rate = self._timeouts.body_idle, self._timeouts.min_upload_rate
-            raise errors.request_timeout(f"less than {rate:g} bytes a second, or nothing for {idle:g} s") from error
-        finally:
-            waited = time.monotonic() - began
-            self._arrival.waited += waited
-            self._rate.waited(waited)
-
-
-class CallerSide:
-    """Sends an answer. A caller who left or does not read must not stop the reading of usage, so nothing here raises
-    for his sake: what cannot be delivered is dropped. How long one may not read is the connection's own matter.
-    """
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self._reading = True
-        self.answered = False
-
-    async def send_answer(self, answer: CallerResponse) -> None:
-        headers = list(answer.headers)
-        if isinstance(answer.body, bytes):
-            headers.append((b"content-length", b"%d" % len(answer.body)))
-            await self._start(answer.status, headers)
-            await self._body(answer.body, more_body=False)
-            return
-        headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-        await self._start(answer.status, headers)
-        async for chunk in answer.body:
-            await self._body(chunk, more_body=True)
-        await self._body(b"", more_body=False)
-
-    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        self.answered = True
-        await self._deliver({"type": "http.response.start", "status": status, "headers": headers})
-
-    async def _body(self, body: bytes, *, more_body: bool) -> None:
-        await self._deliver({"type": "http.response.body", "body": body, "more_body": more_body})
-
-    async def _deliver(self, message: Message) -> None:
-        if not self._reading:
-            return
-        try:
-            await self._send(message)
-        except OSError:
-            self._reading = False

@@ -1,4 +1,4 @@
-"""Who may ask: the caller of a route other than the audio ones, as a FastAPI dependency."""
+"""Authentication of the FastAPI routes: the caller whose key a request carries, as a dependency."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,7 @@ Identify = Callable[[Request], Awaitable[Caller]]
 
 
 def identify_caller(directory: KeyDirectory, auth_failures: AuthFailureLimiter) -> Identify:
-    """A dependency that gives the Caller, or refuses as every other route does."""
+    """A dependency that returns the Caller; it raises APIError as the audio endpoints do."""
 
     async def identify(request: Request) -> Caller:
         with auth_failure_watch(auth_failures, request.scope):
@@ -29,11 +29,14 @@ def identify_caller(directory: KeyDirectory, auth_failures: AuthFailureLimiter) 
 
 
 def auth_failure_watch(auth_failures: AuthFailureLimiter, scope: Scope) -> AbstractContextManager[None]:
-    """Around the look at the key of this request."""
+    """A context for the check of a key: it counts failures of the request's address."""
     return auth_failures.watching(scope["state"]["request_id"], address_of(scope), time.monotonic_ns())
 
 
 def address_of(scope: Scope) -> str:
-    """The peer's address, or what its proxy says where the server believes it; empty on a socket that has none."""
+    """The address of the caller, empty on a Unix socket.
+
+    It is the peer's address, or the one that a trusted proxy forwards (`server.forwarded_allow_ips`).
+    """
     client = scope.get("client")
     return client[0] if client else ""

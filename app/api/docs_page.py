@@ -1,7 +1,7 @@
 """The page `/docs`, which shows the OpenAPI document with Swagger UI.
 
-Swagger UI is vendored in `swagger_ui/`, unchanged, from the npm package swagger-ui-dist: a browser that shows the page
-loads nothing from another host. `VERSION` and `SHA256` name what is there; a test compares the files with them.
+Swagger UI is vendored in `swagger_ui/`, unchanged, from the npm package swagger-ui-dist, so that browsers load nothing
+from another host. `VERSION` and `SHA256` identify the files; a test compares them.
 """
 
 import base64
@@ -30,7 +30,7 @@ ASSETS: Final = "/docs/assets"
 
 
 def add_docs(app: FastAPI, path: str, openapi_url: str) -> None:
-    """Add the page and the files that it loads."""
+    """Adds the page and its files to the application."""
     page = get_swagger_ui_html(
         openapi_url=openapi_url,
         title=app.title,
@@ -48,7 +48,7 @@ def add_docs(app: FastAPI, path: str, openapi_url: str) -> None:
 
 
 def page_headers(page: bytes) -> dict[str, str]:
-    """The headers of a page that loads from here alone; the scripts that stand in it are allowed by their SHA-256."""
+    """Security headers for the page: it loads from this host only. Inline scripts are allowed by their SHA-256."""
     scripts = re.findall(rb"<script>(.*?)</script>", page, re.DOTALL)
     digests = [base64.b64encode(hashlib.sha256(script).digest()).decode() for script in scripts]
     policy = {

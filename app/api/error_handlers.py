@@ -1,4 +1,4 @@
-"""Every error in OpenAI's envelope: unknown paths, wrong methods, bad query values, and whatever nobody expected."""
+"""Handlers that turn every error of a FastAPI route into OpenAI's envelope, unexpected errors too."""
 
 import json
 from functools import partial
@@ -20,21 +20,21 @@ _METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 
 def install(app: FastAPI) -> None:
-    """Make every error that a route or the router raises an envelope."""
-    app.add_exception_handler(APIError, _refusal)
+    """Adds the handlers to the application."""
+    app.add_exception_handler(APIError, _api_error)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(RequestValidationError, _invalid_value)
     app.add_exception_handler(Exception, _unexpected)
 
 
-def _response(refusal: APIError) -> Response:
-    response = Response(refusal.envelope(), refusal.status)
-    for name, value in refusal.all_headers():
+def _response(error: APIError) -> Response:
+    response = Response(error.envelope(), error.status)
+    for name, value in error.all_headers():
         response.headers[name.decode()] = value.decode()
     return response
 
 
-async def _refusal(request: Request, error: Any) -> Response:
+async def _api_error(request: Request, error: Any) -> Response:
     return _response(error)
 
 
@@ -49,7 +49,7 @@ async def _http_exception(request: Request, error: Any) -> Response:
 
 
 def _wrong_method(request: Request) -> Response:
-    """All methods of the path; the router knows those of one route. HEAD is answered as GET is, OPTIONS here."""
+    """405 with all methods of the path, where the router would name those of one route; 204 for OPTIONS."""
     path = request.scope["path"]
     allowed = {method for method in _METHODS if _matches(request, method, path, Match.FULL)} | {"OPTIONS"}
     if "GET" in allowed:
@@ -59,10 +59,10 @@ def _wrong_method(request: Request) -> Response:
     return _response(errors.method_not_allowed(request.method, allowed))
 
 
-def _matches(request: Request, method: str, path: str, least: Match = Match.PARTIAL) -> bool:
-    """Whether a route takes this path, and with `Match.FULL` this method of it."""
+def _matches(request: Request, method: str, path: str, minimum: Match = Match.PARTIAL) -> bool:
+    """Whether a route has this path; with `Match.FULL`, whether it has this method too."""
     scope = {**request.scope, "method": method, "path": path, "raw_path": path.encode("latin-1")}
-    return any(route.matches(scope)[0].value >= least.value for route in request.app.router.routes)
+    return any(route.matches(scope)[0].value >= minimum.value for route in request.app.router.routes)
 
 
 async def _invalid_value(request: Request, error: Any) -> Response:
@@ -73,5 +73,5 @@ async def _invalid_value(request: Request, error: Any) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    """Starlette raises the error once more behind this answer: `Edge` logs it."""
+    """500. Starlette raises the error again after this response, and RequestIdMiddleware logs it."""
     return _response(errors.internal_error())

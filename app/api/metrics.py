@@ -1,6 +1,6 @@
-"""`GET /metrics`: it names callers, so it needs a key, unless a setting opens it.
+"""`GET /metrics`. Metrics name callers, so the route needs a key, unless the setting `metrics.open` is true.
 
-The address of the peer gives no access: behind a proxy on this machine every caller has that of the proxy.
+The peer's address never grants access: behind a local proxy every caller has the address of the proxy.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ Render = Callable[[], tuple[bytes, str]]
 def metrics_router(
     render: Render, keys: Sequence[SecretStr], auth_failures: AuthFailureLimiter, *, open: bool
 ) -> APIRouter:
-    """The route. `render` gives the text and its content type; it runs on a thread of its own."""
+    """The route. `render` returns the text and its content type, and runs in a thread."""
     router = APIRouter(tags=["system"])
 
     @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
@@ -40,10 +40,10 @@ def metrics_router(
 
 
 def _check_key(request: Request, keys: Sequence[SecretStr]) -> None:
-    """APIError 401 without one of these keys, also where there is none."""
+    """Raises APIError 401 unless the request carries one of these keys; always, if there are none."""
     try:
         secret = authentication.secret_in(Headers(request.scope["headers"])).encode()
-    except APIError as refusal:
-        raise errors.invalid_metrics_key() from refusal
+    except APIError as error:
+        raise errors.invalid_metrics_key() from error
     if not any(hmac.compare_digest(secret, key.get_secret_value().encode()) for key in keys):
         raise errors.invalid_metrics_key()

@@ -1,4 +1,4 @@
-"""`GET /v1/models` and `/v1/models/{id}`: what this caller may use, in OpenAI's shape.
+"""`GET /v1/models` and `/v1/models/{id}`: the models that the caller may use, in OpenAI's format.
 
 Source: https://platform.openai.com/docs/api-reference/models
 """
@@ -17,7 +17,7 @@ from app.policy.task import Task
 
 
 class ModelObject(BaseModel):
-    """One model. `tasks` is ours: what the model can do."""
+    """One model. `tasks` is not in OpenAI's format: it lists what the model can do."""
 
     id: str
     object: str = "model"
@@ -45,12 +45,12 @@ def models_router(models: tuple[Model, ...], owner: str, identify: Identify) -> 
 
     @router.get("/v1/models/{model_id:path}", summary="One model that your key may use")
     async def get_model(model_id: str, caller: Annotated[Caller, Depends(identify)]) -> ModelObject:
-        asked = unquote(model_id)
-        if not asked:
+        name = unquote(model_id)
+        if not name:
             raise errors.unknown_url("GET", "/v1/models/", "Did you mean /v1/models? The path ends in a slash.")
-        found = next((model for model in allowed(caller) if model.id == asked), None)
+        found = next((model for model in allowed(caller) if model.id == name), None)
         if found is None:
-            raise errors.model_not_found(asked, [model.id for model in allowed(caller)])
+            raise errors.model_not_found(name, [model.id for model in allowed(caller)])
         return found
 
     return router

@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's for the routes that it knows, and by hand the two that are plain ASGI."""
+"""The OpenAPI document: FastAPI's for its routes, with the audio endpoints added, which are plain ASGI."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from app.operations import OPERATIONS, Operation
 from app.wire.media import FORMATS
 
 _STATUSES = {
-    400: "The form, a field or the file is not as it must be; `param` names it.",
+    400: "The form, a field or the file is not valid; `param` names it.",
     401: "No valid key.",
-    403: "The key may not use this model, or not for this task.",
+    403: "The caller may not use this model, or not for this task.",
     404: "No such model.",
     408: "The body came too slowly.",
     413: "The file is larger than the limit.",
@@ -18,11 +18,11 @@ _STATUSES = {
     429: "The caller's rate, concurrency or budget is used up, or the provider limits the gateway.",
     500: "An error of the gateway; the request id names it in the log.",
     502: "The provider cannot be reached, or its answer cannot be used.",
-    503: "The gateway is at its limit, or its ledger cannot be written.",
+    503: "The gateway is at its limit, or cannot write its ledger.",
     504: "The provider did not answer in time.",
 }
 
-# What the page begins with, as Markdown.
+# The first text on the page, as Markdown.
 _INTRODUCTION = """\
 Speech to text with OpenAI's API. In an OpenAI SDK, set `base_url` to this gateway's `/v1` and `api_key` to the key that
 the administrator gave you (`sk-agw-...`). With curl:
@@ -36,9 +36,9 @@ To try a request on this page, choose **Authorize** and enter the key. An error 
 `message` that says what to do. `x-request-id` of an answer identifies the request in the gateway's log.
 """
 _TAGS = (
-    ("audio", "Transcriptions and translations. `/v1/speech/...` is another path to the same."),
+    ("audio", "Transcriptions and translations. `/v1/speech/...` is an alias."),
     ("models", "The models that a key may name."),
-    ("usage", "What a key's caller has used, and what is left of its budgets."),
+    ("usage", "A caller's own usage, and what is left of its budgets."),
     ("admin", "Callers, their keys and limits, usage and the audit, with the admin key; off unless one is set."),
     ("system", "Health and metrics of the gateway, for its operator."),
 )
@@ -81,18 +81,18 @@ _ERROR_RESPONSE = {"content": {"application/json": {"schema": {"$ref": "#/compon
 
 
 def describe(app: FastAPI) -> None:
-    """Make `app.openapi()` give the whole document."""
+    """Makes `app.openapi()` return the whole document."""
     generate = app.openapi
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _completed(generate())
+            app.openapi_schema = _complete(generate())
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
 
 
-def _completed(document: dict[str, Any]) -> dict[str, Any]:
+def _complete(document: dict[str, Any]) -> dict[str, Any]:
     components = document.setdefault("components", {})
     components.setdefault("schemas", {})["Error"] = _ERROR_SCHEMA
     components["securitySchemes"] = {
@@ -111,32 +111,32 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
         document["paths"][path]["get"]["security"] = []
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            _tell_errors(path, method, operation)
+            _describe_errors(path, method, operation)
     components["schemas"].pop("HTTPValidationError", None)
     components["schemas"].pop("ValidationError", None)
     return document
 
 
 def _introduce(document: dict[str, Any], audio: dict[str, Any]) -> None:
-    """What the gateway is for comes first: an introduction, then audio."""
+    """Puts an introduction and the audio endpoints first."""
     document["info"]["description"] = _INTRODUCTION
     document["paths"] = {**audio, **document["paths"]}
     used = {tag for path in document["paths"].values() for operation in path.values() for tag in operation["tags"]}
     document["tags"] = [{"name": name, "description": words} for name, words in _TAGS if name in used]
 
 
-def _tell_errors(path: str, method: str, operation: dict[str, Any]) -> None:
-    """FastAPI's own 422 never leaves the gateway: a bad value is a 400 in the envelope, as every other error."""
+def _describe_errors(path: str, method: str, operation: dict[str, Any]) -> None:
+    """Replaces FastAPI's 422, which the gateway never sends: a bad value is a 400 in the envelope."""
     responses = operation["responses"]
     if responses.pop("422", None) is not None:
-        responses["400"] = _ERROR_RESPONSE | {"description": "A value is not as it must be."}
+        responses["400"] = _ERROR_RESPONSE | {"description": "A value is not valid."}
     if operation.get("security") != []:
         responses.setdefault("401", _ERROR_RESPONSE | {"description": _STATUSES[401]})
         responses.setdefault("503", _ERROR_RESPONSE | {"description": _STATUSES[503]})
     if path.startswith("/admin/v1/") and method != "get":
-        responses["409"] = _ERROR_RESPONSE | {"description": "What is there stands against the change."}
+        responses["409"] = _ERROR_RESPONSE | {"description": "The current state conflicts with the change."}
     if "{" in path or path == "/admin/v1/usage":
-        responses["404"] = _ERROR_RESPONSE | {"description": "Nothing of this name."}
+        responses["404"] = _ERROR_RESPONSE | {"description": "No object has this name."}
 
 
 def _operation(path: str, operation: Operation) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def _operation(path: str, operation: Operation) -> dict[str, Any]:
     }
     return {
         "tags": ["audio"],
-        "summary": operation.summary + (" (the provider's other path)" if path == operation.alias else ""),
+        "summary": operation.summary + (" (alias)" if path == operation.alias else ""),
         "operationId": path.strip("/").replace("/", "_"),
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
         "responses": {
@@ -163,6 +163,8 @@ def _operation(path: str, operation: Operation) -> dict[str, Any]:
                     "text/event-stream": {"schema": {"type": "string"}},
                 },
             },
-            **{str(status): _ERROR_RESPONSE | {"description": told} for status, told in _STATUSES.items()},
+            **{
+                str(status): _ERROR_RESPONSE | {"description": description} for status, description in _STATUSES.items()
+            },
         },
     }

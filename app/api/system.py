@@ -1,5 +1,6 @@
-"""`GET /healthz` (the process is alive) and `GET /readyz` (send it requests): cheap, without a key, telling no outsider
-more than yes or no.
+"""`GET /healthz` (the process is alive) and `GET /readyz` (it can serve requests).
+
+Both are cheap and need no key, and answer only yes or no, so that they reveal nothing else.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""`GET /v1/usage`: the caller's own usage, in the sums that `audio-gateway usage` prints, and how its budgets stand."""
+"""`GET /v1/usage`: the caller's own usage, with the totals that `audio-gateway usage` prints, limits and budgets."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,30 +18,30 @@ from app.services.usage import BudgetStatus, Grouping, Period, UsageTotals
 
 @dataclass(frozen=True, slots=True)
 class OwnUsage:
-    """What one caller is told."""
+    """The usage and budgets of one caller."""
 
-    sums: list[UsageTotals]
+    totals: list[UsageTotals]
     budget_statuses: list[BudgetStatus]
 
 
-Report = Callable[[Caller, Grouping, Period, Tags], Awaitable[OwnUsage]]
+ReadUsage = Callable[[Caller, Grouping, Period, Tags], Awaitable[OwnUsage]]
 
 
 class UsageList(BaseModel):
-    """One object a group: the grouping's own field (`caller`, `key`, `model`, ...) and the sums."""
+    """One object per group: the field that names the group (`caller`, `key`, `model`, ...) and its totals."""
 
     object: str = "list"
     data: list[dict[str, Any]]
 
 
 class OwnUsageList(UsageList):
-    """The sums, the limits that hold for the caller, and the budgets with what is spent, held and left of them."""
+    """The totals, the caller's limits, and each budget with the amounts that are spent, held and left."""
 
     limits: dict[str, Any]
     budgets: list[dict[str, Any]]
 
 
-def usage_router(report: Report, identify: Identify) -> APIRouter:
+def usage_router(read_usage: ReadUsage, identify: Identify) -> APIRouter:
     router = APIRouter(tags=["usage"])
 
     @router.get("/v1/usage", summary="Your own usage, limits and budgets")
@@ -52,26 +52,26 @@ def usage_router(report: Report, identify: Identify) -> APIRouter:
         until: Annotated[date | None, Query(description="Last UTC day, included")] = None,
         tag: Annotated[list[str] | None, Query(description="Only requests with this tag, k=v")] = None,
     ) -> OwnUsageList:
-        found = await report(caller, by, period_of(since, until), _tags(tag or []))
+        report = await read_usage(caller, by, period_of(since, until), _tags(tag or []))
         policy = caller.policy.document()
         return OwnUsageList(
-            data=[each.as_json(by) for each in found.sums],
+            data=[totals.as_json(by) for totals in report.totals],
             limits={name: policy.get(name) for name in ("rpm", "burst", "concurrency")},
-            budgets=[each.as_json() for each in found.budget_statuses],
+            budgets=[status.as_json() for status in report.budget_statuses],
         )
 
     return router
 
 
-def _tags(given: list[str]) -> Tags:
+def _tags(texts: list[str]) -> Tags:
     try:
-        return parse_tags(given)
+        return parse_tags(texts)
     except ValueError as error:
         raise errors.invalid_field("tag", "must be k=v") from error
 
 
 def period_of(since: date | None, until: date | None) -> Period:
-    """The period between two days, both included; APIError 400 if they are in the wrong order."""
+    """The period from one day to another, both included; APIError 400 if they are in the wrong order."""
     if since is not None and until is not None and since > until:
         raise APIError(400, "invalid_value", f"since: {since} is after until, {until}", param="since")
     return Period(since, until)
