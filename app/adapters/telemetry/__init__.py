@@ -4,7 +4,6 @@
     formats    a line as JSON, or for people
     journal    one line for every request
     durations  where the time of a request went
-    families   Prometheus: sums as plain numbers, made into series when asked for
     metrics    Prometheus: what is counted as requests end
     gauges     Prometheus: what is read from the parts when it is asked for
     traces     OpenTelemetry: one span a stage (extra `otel`, imported only when it is on)

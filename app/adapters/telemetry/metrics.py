@@ -1,39 +1,46 @@
-"""Prometheus: what is counted as requests end and as the ledger commits. docs/metrics.md says what each one means.
+"""Prometheus metrics of requests and of the ledger's commits. docs/metrics.md describes each one.
 
-Series are bounded, whatever callers send: a model that is not in the catalogue, and a caller who has shown no good key,
-have one label value each, and callers beyond the first thousand share one.
+The number of series is bounded, whatever callers send. Models that are not in the catalogue share one label value, and
+so do callers without a valid key, and callers after the first thousand.
 """
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from functools import partial
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from app.adapters.telemetry.durations import durations
-from app.adapters.telemetry.metric_families import Distribution, counter, gauge, histogram
 from app.gateway.caller import Caller
 from app.gateway.ledger_rows import SettlementResult, State
 from app.gateway.pipeline import RequestRecord
 from app.gateway.settlement import Settlement
 from app.operations import OPERATIONS
-from app.policy.task import Task
 from app.units import NANO_PER_USD, Tokens, seconds_of
 
+NAMESPACE = "audio_gateway"
 MAX_CALLERS = 1000
-UNKNOWN, OTHER = "(unknown)", "(other)"  # no caller can have such a name
+UNKNOWN, OTHER = "(unknown)", "(other)"  # no caller and no model can have such a name
 
-# Upper ends of buckets in seconds: a whole request, and what of it is the gateway's own.
+# Upper bounds of buckets, in seconds: for whole requests, and for the gateway's own part of them.
 _LONG = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900)
 _SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
 _WRITES = (1, 2, 5, 10, 25, 50, 100, 250, 1000)
 
 _KEY_TROUBLE = {"upstream_auth_failed": "refused", "upstream_out_of_credit": "out_of_credit"}
-_FAILURES = (
+_UPSTREAM_ERRORS = (
     "upstream_auth_failed",
     "upstream_bad_response",
     "upstream_cut",
@@ -44,49 +51,34 @@ _FAILURES = (
     "upstream_timeout",
     "upstream_unreachable",
 )
+_TOKEN_KINDS = ("input", "input_audio", "input_text", "output")
 
-
-@dataclass(slots=True)
-class Charged:
-    """What one caller's use of one model came to."""
-
-    nano_usd: int = 0
-    audio_ms: int = 0
-    input: int = 0
-    input_audio: int = 0
-    input_text: int = 0
-    output: int = 0
-
-    def add(self, result: SettlementResult) -> None:
-        self.nano_usd += result.charge.cost
-        self.audio_ms += result.charge.audio
-        if result.tokens is not None:
-            self._add_tokens(result.tokens)
-
-    def _add_tokens(self, tokens: Tokens) -> None:
-        """Each token once: `input` is what the provider did not split."""
-        audio, text = tokens.audio or 0, tokens.text or 0
-        self.input_audio += audio
-        self.input_text += text
-        self.input += max(0, tokens.input - audio - text)
-        self.output += tokens.output
+# The library adds one more series to each counter and histogram, the time of its creation, unless this is off.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class RequestMetrics(Collector):
-    """A journal that counts. It is written on the event loop; a scrape may read it from any thread."""
+    """Counts each request when it has ended.
+
+    Label values are looked up once for each new combination and kept: `labels()` costs four times as much as counting.
+    """
 
     def __init__(self, upstream: str) -> None:
-        self._upstream = upstream
-        self._requests: defaultdict[tuple[str, str, Task, int, str], int] = defaultdict(int)
-        self._charged: defaultdict[tuple[str, str], Charged] = defaultdict(Charged)
-        self._outcomes: dict[State, int] = {state: 0 for state in State if state is not State.HELD}
-        self._failures = dict.fromkeys(_FAILURES, 0)
-        self._implausible = 0
-        self._key_trouble: set[str] = set()
-        self._durations = {task: Distribution(*_LONG) for task in OPERATIONS}
-        self._upload, self._wait, self._download = Distribution(*_LONG), Distribution(*_LONG), Distribution(*_LONG)
-        self._overhead = Distribution(*_SHORT)
-        self._received = self._forwarded = self._answered = 0
+        self._registry = CollectorRegistry()
+        counter = partial(Counter, namespace=NAMESPACE, registry=self._registry)
+        labels = ("caller", "model", "endpoint", "status", "error")
+        self._requests = counter("requests", "Requests that ended", labels)
+        self._request_series: dict[tuple[str, str, str, int, str], Counter] = {}
+        outcomes = counter("outcomes", "Ends of admitted requests", ("state",))
+        self._outcomes: dict[State, Counter] = {
+            state: outcomes.labels(state.value) for state in State if state is not State.HELD
+        }
+        self._received = counter("received_bytes", "Bytes of request bodies, from callers")
+        self._forwarded = counter("forwarded_bytes", "Bytes of forms, to the provider")
+        self._answered = counter("answered_bytes", "Bytes of the provider's responses, to callers")
+        self._charges = _Charges(self._registry)
+        self._durations = _Durations(self._registry)
+        self._upstream = _UpstreamMetrics(self._registry, upstream)
         self.callers: dict[str, Caller] = {}
 
     def request(self, record: RequestRecord) -> None:
@@ -95,112 +87,153 @@ class RequestMetrics(Collector):
         error = (result.error if result is not None else None) or record.error or ""
         if record.status is None:
             error = "internal_error"
-        caller = UNKNOWN if record.caller is None else self._known(record.caller)
+        caller = UNKNOWN if record.caller is None else self._caller_label(record.caller)
         model = record.admission.hold.model if record.admission is not None else record.model or UNKNOWN
-        self._requests[caller, model, call.operation.task, status, error] += 1
-        self._durations[call.operation.task].observe(now - call.began)
-        self._received += call.progress.received
+        self._count(caller, model, call.operation.path, status, error)
+        self._received.inc(call.progress.received)
+        self._durations.observe_request(call.operation.path, now - call.began)
         if account is not None:
-            self._observe_exchange(record, account, now)
-            self._observe_upstream(error, status)
+            self._forwarded.inc(account.form.sent_bytes)
+            self._answered.inc(account.answer_bytes)
+            self._durations.observe_parts(record, account, now)
+            self._upstream.count(error, status)
         if result is not None:
-            self._outcomes[result.state] += 1
-            self._implausible += result.implausible is not None
+            self._outcomes[result.state].inc()
+            if result.implausible is not None:
+                self._upstream.implausible_usage.inc()
             if result.state is not State.RELEASED:
-                self._charged[caller, model].add(result)
+                self._charges.add(caller, model, result)
 
-    def collect(self) -> Iterator[Metric]:
-        labels = ("caller", "model", "endpoint", "status", "error")
-        requests = {
-            (caller, model, OPERATIONS[task].path, str(status), error): float(number)
-            for (caller, model, task, status, error), number in list(self._requests.items())
-        }
-        outcomes = {(state.value,): float(number) for state, number in self._outcomes.items()}
-        yield counter("requests", "Requests that ended", labels, requests)
-        yield counter("outcomes", "Ends of admitted requests", ("state",), outcomes)
-        yield from self._collect_charged()
-        yield counter("received_bytes", "Bytes of request bodies, from callers", (), {(): self._received})
-        yield counter("forwarded_bytes", "Bytes of forms, to the provider", (), {(): self._forwarded})
-        yield counter("answered_bytes", "Bytes of the provider's answers, to callers", (), {(): self._answered})
-        yield from self._collect_durations()
-        yield from self._collect_upstream()
+    def collect(self) -> Iterable[Metric]:
+        return self._registry.collect()
 
-    def _observe_exchange(self, record: RequestRecord, account: Settlement, now: float) -> None:
-        self._forwarded += account.form.sent_bytes
-        self._answered += account.answer_bytes
-        spent = durations(record, account, now)
-        if spent.overhead is not None:
-            self._overhead.observe(spent.overhead)
-        self._upload.observe(spent.upload)
-        self._wait.observe(spent.wait)
-        self._download.observe(spent.download)
+    def _count(self, *labels: *tuple[str, str, str, int, str]) -> None:
+        series = self._request_series.get(labels)
+        if series is None:
+            series = self._request_series[labels] = self._requests.labels(*labels)
+        series.inc()
 
-    def _observe_upstream(self, error: str, status: int) -> None:
-        """A failure of the provider's, and whether its key is good: a trouble stays until a success."""
-        if error in self._failures:
-            self._failures[error] += 1
-        if error in _KEY_TROUBLE:
-            self._key_trouble.add(error)
-        elif status < 300:
-            self._key_trouble.clear()
-
-    def _known(self, caller: Caller) -> str:
-        """The caller's name as a label; his terms are kept, as the latest request brought them."""
+    def _caller_label(self, caller: Caller) -> str:
+        """Returns the caller's name as a label value. Keeps the caller's policy as the latest request has it."""
         if caller.name not in self.callers and len(self.callers) >= MAX_CALLERS:
             return OTHER
         self.callers[caller.name] = caller
         return caller.name
 
-    def _collect_charged(self) -> Iterator[Metric]:
-        charged, labels = list(self._charged.items()), ("caller", "model")
-        cost = {key: each.nano_usd / NANO_PER_USD for key, each in charged}
-        audio = {key: seconds_of(each.audio_ms) for key, each in charged}
-        tokens = {
-            (*key, kind): float(getattr(each, kind))
-            for key, each in charged
-            for kind in ("input", "input_audio", "input_text", "output")
-        }
-        yield counter("cost_usd", "Charged, in US dollars", labels, cost)
-        yield counter("audio_seconds", "Charged seconds of audio", labels, audio)
-        yield counter("tokens", "Tokens, as the provider told them", (*labels, "kind"), tokens)
 
-    def _collect_durations(self) -> Iterator[Metric]:
-        whole = {(OPERATIONS[task].path,): each for task, each in self._durations.items()}
-        parts = {("upload",): self._upload, ("wait",): self._wait, ("download",): self._download}
-        yield histogram("request_duration_seconds", "From a request's head to its end", ("endpoint",), whole)
-        yield histogram("transfer_duration_seconds", "Transfers, and the provider's time", ("part",), parts)
-        yield histogram("overhead_seconds", "What the gateway adds to a request's time", (), {(): self._overhead})
+class _Charges:
+    """What each caller's use of each model cost: money, audio, tokens."""
 
-    def _collect_upstream(self) -> Iterator[Metric]:
-        failures = {(self._upstream, code): float(number) for code, number in self._failures.items()}
-        trouble = {(self._upstream, reason): float(code in self._key_trouble) for code, reason in _KEY_TROUBLE.items()}
-        told = "1 since the provider refused our key, until its next success"
-        yield counter("upstream_failures", "Requests that the provider failed", ("upstream", "error"), failures)
-        yield gauge("upstream_key_trouble", told, ("upstream", "reason"), trouble)
-        implausible = {(self._upstream,): float(self._implausible)}
-        yield counter("upstream_implausible_usage", "Answers whose usage is not believed", ("upstream",), implausible)
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter, labels = partial(Counter, namespace=NAMESPACE, registry=registry), ("caller", "model")
+        self._cost = counter("cost_usd", "Charged, in US dollars", labels)
+        self._audio = counter("audio_seconds", "Charged seconds of audio", labels)
+        self._tokens = counter("tokens", "Tokens, as the provider reports them", (*labels, "kind"))
+        self._series: dict[tuple[str, str], tuple[Counter, Counter, dict[str, Counter]]] = {}
+
+    def add(self, caller: str, model: str, result: SettlementResult) -> None:
+        key = caller, model
+        series = self._series.get(key)
+        if series is None:
+            tokens = {kind: self._tokens.labels(*key, kind) for kind in _TOKEN_KINDS}
+            series = self._series[key] = self._cost.labels(*key), self._audio.labels(*key), tokens
+        cost, audio, tokens = series
+        cost.inc(result.charge.cost / NANO_PER_USD)
+        audio.inc(seconds_of(result.charge.audio))
+        if result.tokens is not None:
+            for kind, count in tokens_by_kind(result.tokens).items():
+                tokens[kind].inc(count)
+
+
+def tokens_by_kind(tokens: Tokens) -> dict[str, int]:
+    """Returns each token under one kind. `input` are the input tokens that the provider reports as neither audio nor
+    text.
+    """
+    audio, text = tokens.audio or 0, tokens.text or 0
+    unsplit = max(0, tokens.input - audio - text)
+    return {"input": unsplit, "input_audio": audio, "input_text": text, "output": tokens.output}
+
+
+class _Durations:
+    """Histograms of the time that requests and their parts take."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        histogram = partial(Histogram, namespace=NAMESPACE, registry=registry)
+        requests = histogram(
+            "request_duration_seconds", "From a request's head to its end", ("endpoint",), buckets=_LONG
+        )
+        self._requests = {operation.path: requests.labels(operation.path) for operation in OPERATIONS.values()}
+        parts = histogram("transfer_duration_seconds", "Transfers, and the provider's time", ("part",), buckets=_LONG)
+        self._upload, self._wait, self._download = (parts.labels(part) for part in ("upload", "wait", "download"))
+        self._overhead = histogram("overhead_seconds", "What the gateway adds to a request's time", buckets=_SHORT)
+
+    def observe_request(self, endpoint: str, seconds: float) -> None:
+        self._requests[endpoint].observe(seconds)
+
+    def observe_parts(self, record: RequestRecord, account: Settlement, now: float) -> None:
+        parts = durations(record, account, now)
+        if parts.overhead is not None:
+            self._overhead.observe(parts.overhead)
+        self._upload.observe(parts.upload)
+        self._wait.observe(parts.wait)
+        self._download.observe(parts.download)
+
+
+class _UpstreamMetrics:
+    """Failures of the upstream, and whether it accepts its key."""
+
+    def __init__(self, registry: CollectorRegistry, upstream: str) -> None:
+        counter = partial(Counter, namespace=NAMESPACE, registry=registry)
+        failures = counter("upstream_failures", "Requests that the provider failed", ("upstream", "error"))
+        self._failures = {code: failures.labels(upstream, code) for code in _UPSTREAM_ERRORS}
+        key_trouble = Gauge(
+            "upstream_key_trouble",
+            "1 from when the provider refuses our key until its next success",
+            ("upstream", "reason"),
+            namespace=NAMESPACE,
+            registry=registry,
+        )
+        self._key_trouble = {code: key_trouble.labels(upstream, reason) for code, reason in _KEY_TROUBLE.items()}
+        self._has_key_trouble = False
+        self.implausible_usage = counter(
+            "upstream_implausible_usage", "Responses whose usage is not plausible", ("upstream",)
+        ).labels(upstream)
+
+    def count(self, error: str, status: int) -> None:
+        """Counts a failure of the upstream. Trouble with its key lasts until a success."""
+        if error in self._failures:
+            self._failures[error].inc()
+        if error in self._key_trouble:
+            self._key_trouble[error].set(1)
+            self._has_key_trouble = True
+        elif status < 300 and self._has_key_trouble:
+            for gauge in self._key_trouble.values():
+                gauge.set(0)
+            self._has_key_trouble = False
 
 
 class LedgerMetrics(Collector):
-    """The ledger's transactions, told from its own thread."""
+    """Times the ledger's transactions. The ledger's writer thread calls `committed`."""
 
     def __init__(self) -> None:
-        self._seconds, self._writes = Distribution(*_SHORT), Distribution(*_WRITES)
+        self._registry = CollectorRegistry()
+        histogram = partial(Histogram, namespace=NAMESPACE, registry=self._registry)
+        self._seconds = histogram("ledger_commit_duration_seconds", "Time of a transaction", buckets=_SHORT)
+        self._writes = histogram("ledger_commit_writes", "Writes that shared a transaction", buckets=_WRITES)
 
     def committed(self, writes: int, seconds: float) -> None:
         self._seconds.observe(seconds)
         self._writes.observe(writes)
 
-    def collect(self) -> Iterator[Metric]:
-        yield histogram("ledger_commit_duration_seconds", "Time of a transaction", (), {(): self._seconds})
-        yield histogram("ledger_commit_writes", "Writes that shared a transaction", (), {(): self._writes})
+    def collect(self) -> Iterable[Metric]:
+        return self._registry.collect()
 
 
 def scrape(*collectors: Collector) -> Callable[[], tuple[bytes, str]]:
-    """What answers a scrape: the text, and its content type. The process is told of as well."""
+    """Returns a function that returns the text of a scrape and its content type, with metrics of the process."""
     registry = CollectorRegistry()
-    for make in (ProcessCollector, PlatformCollector, GCCollector):
-        make(registry=registry)
+    for collector_class in (ProcessCollector, PlatformCollector, GCCollector):
+        collector_class(registry=registry)
     for collector in collectors:
         registry.register(collector)
     return lambda: (generate_latest(registry), CONTENT_TYPE_LATEST)

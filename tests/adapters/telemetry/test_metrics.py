@@ -1,18 +1,16 @@
-"""What the counters make of callers and tokens, however many there are."""
+"""The request metrics bound their series, and count each token once."""
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.adapters.telemetry import RequestMetrics, scrape
-from app.adapters.telemetry.metrics import MAX_CALLERS, Charged
+from app.adapters.telemetry.metrics import MAX_CALLERS, tokens_by_kind
 from app.gateway.caller import Caller
 from app.gateway.inbound_request import InboundRequest
-from app.gateway.ledger_rows import SettlementResult, State
 from app.gateway.pipeline import RequestRecord
 from app.operations import TRANSLATION
-from app.policy.budget import Amounts
 from app.policy.caller_policy import CallerPolicy
-from app.units import Tokens, UsageSource
+from app.units import Tokens
 from app.wire.headers import Headers
 from tests.gateway.entering import untouched
 
@@ -37,7 +35,7 @@ def test_callers_beyond_the_first_thousand_share_a_label() -> None:
     assert (numbers["(other)"], numbers["caller-0"], numbers["caller-1"]) == (5, 2, 1)
 
 
-def test_a_request_that_an_error_of_ours_ended() -> None:
+def test_a_request_that_an_internal_error_ended_is_counted() -> None:
     metrics = RequestMetrics("scripted")
     metrics.request(RequestRecord(InboundRequest("req_1", TRANSLATION, Headers(()), untouched(), 0)))
     text = scrape(metrics)()[0].decode()
@@ -48,7 +46,7 @@ def test_a_request_that_an_error_of_ours_ended() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tokens", "kinds"),
+    ("tokens", "expected"),
     [
         (Tokens(input=14, output=45, total=59), (14, 0, 0, 45)),
         (Tokens(input=14, output=45, total=59, audio=10, text=4), (0, 10, 4, 45)),
@@ -56,28 +54,6 @@ def test_a_request_that_an_error_of_ours_ended() -> None:
         (Tokens(input=1, output=0, total=1, audio=2), (0, 2, 0, 0)),
     ],
 )
-def test_each_token_is_of_one_kind(tokens: Tokens, kinds: tuple[int, int, int, int]) -> None:
-    charged = Charged()
-    charged.add(settled(tokens))
-    assert (charged.input, charged.input_audio, charged.input_text, charged.output) == kinds
-    assert (charged.nano_usd, charged.audio_ms) == (7, 8)
-
-
-def settled(tokens: Tokens) -> SettlementResult:
-    return SettlementResult(
-        id="req_1",
-        state=State.SETTLED,
-        status=200,
-        error=None,
-        bound=Amounts(cost=7, audio=8, tokens=tokens.total),
-        charge=Amounts(cost=7, audio=8, tokens=tokens.total),
-        tokens=tokens,
-        source=UsageSource.UPSTREAM,
-        file_bytes=1,
-        response_format="json",
-        stream=False,
-        upstream_request_id=None,
-        sent_ms=None,
-        answered_ms=None,
-        done_ms=0,
-    )
+def test_each_token_counts_under_one_kind(tokens: Tokens, expected: tuple[int, int, int, int]) -> None:
+    by_kind = tokens_by_kind(tokens)
+    assert tuple(by_kind[kind] for kind in ("input", "input_audio", "input_text", "output")) == expected
