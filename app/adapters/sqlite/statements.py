@@ -1,7 +1,7 @@
-"""What the writer writes, as SQL and its values.
+"""The SQL statements of the writer, with their values.
 
-Many rows of a batch are one statement with all their values, and so one step of SQLite's: who steps row by row takes
-Python's lock away from the event loop as often.
+One statement writes many rows of a batch, so SQLite executes one step for all of them. A step for each row would take
+Python's global lock from the event loop as often.
 """
 
 import json
@@ -21,22 +21,22 @@ Value = str | int | None
 Row = tuple[Value, ...]
 Statement = tuple[str, Row]
 
-# So many rows are one statement at the most; each number of them is a statement of its own, compiled once.
+# The most rows of one statement. Each number of rows has its own statement, which is compiled once.
 MAX_ROWS = 32
 
-# The columns of a row as it begins, as its hold is revised, and as it ends: those of `held`, `revised` and `closed`.
+# The columns of `held_row`, `settled_row` and `revised_row`.
 _HELD = """
 id, caller, key_id, task, model, upstream, upstream_model, container, received_ms, admitted_ms,
 bound_nano_usd, bound_audio_ms, bound_tokens, tags, held_seq
 """
-_CLOSED = """
+_SETTLED = """
 id, state, status, error, source, file_bytes, response_format, stream, upstream_request_id, sent_ms, answered_ms,
 done_ms, cost_nano_usd, audio_ms, charged_tokens, bound_nano_usd, bound_audio_ms, bound_tokens, input_tokens,
 output_tokens, total_tokens, audio_tokens, text_tokens, implausible_usage, closed_seq
 """
 _REVISED = "id, bound_nano_usd, bound_audio_ms, bound_tokens"
-_BEGIN = "INSERT INTO requests ({columns}, state) VALUES {rows}"
-_CHANGE = """
+_INSERT = "INSERT INTO requests ({columns}, state) VALUES {rows}"
+_UPDATE = """
 WITH new ({columns}) AS (VALUES {rows})
 UPDATE requests SET {changes} FROM new WHERE requests.id = new.id AND requests.state = 'held'
 """
@@ -44,44 +44,44 @@ CLOSE_ORPHANS = """
 UPDATE requests SET state = 'unknown', error = 'gateway_stopped', source = 'estimated', audio_ms = bound_audio_ms,
     charged_tokens = bound_tokens, cost_nano_usd = bound_nano_usd, done_ms = ?, closed_seq = ? WHERE state = 'held'
 """
-_REFUSE = """
+_COUNT_REFUSAL = """
 INSERT INTO refusals (day, caller, key_id, task, model, code, count) VALUES (?, ?, ?, ?, ?, ?, 1)
 ON CONFLICT DO UPDATE SET count = count + 1
 """
-_NOTICE = """
+_INSERT_ALERT = """
 INSERT OR IGNORE INTO notices (id, caller, budget, window_day, threshold, body, created_ms, next_ms)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
-_MARK_NOTICE = "UPDATE notices SET attempts = attempts + 1, next_ms = ?, delivered_ms = ? WHERE id = ?"
+_MARK_ALERT = "UPDATE notices SET attempts = attempts + 1, next_ms = ?, delivered_ms = ? WHERE id = ?"
 
 _NO_COUNTS = (None,) * 5
 
-# Writes, and changes nothing.
+# A write that changes nothing.
 TOUCH = f"PRAGMA user_version = {VERSION}"
 
 
-def holding(rows: Sequence[Row]) -> Iterator[Statement]:
-    """What begins these rows, each of them made by `held`."""
+def insert_holds(rows: Sequence[Row]) -> Iterator[Statement]:
+    """Yields the statements that insert these rows of `held_row`."""
     for start in range(0, len(rows), MAX_ROWS):
-        some = rows[start : start + MAX_ROWS]
-        yield _begin(len(some)), tuple(chain.from_iterable(some))
+        part = rows[start : start + MAX_ROWS]
+        yield _insert(len(part)), tuple(chain.from_iterable(part))
 
 
-def closing(rows: Sequence[Row]) -> Iterator[Statement]:
-    """What ends these rows, each of them made by `closed`; those that are not held stay as they are."""
+def settle_rows(rows: Sequence[Row]) -> Iterator[Statement]:
+    """Yields the statements that settle these rows of `settled_row`. Rows that are not held do not change."""
     for start in range(0, len(rows), MAX_ROWS):
-        some = rows[start : start + MAX_ROWS]
-        yield _change(_CLOSED, len(some)), tuple(chain.from_iterable(some))
+        part = rows[start : start + MAX_ROWS]
+        yield _update(_SETTLED, len(part)), tuple(chain.from_iterable(part))
 
 
-def revising(rows: Sequence[Row]) -> Iterator[Statement]:
-    """What gives these rows another hold, each of them made by `revised`; those that have ended stay as they are."""
+def revise_holds(rows: Sequence[Row]) -> Iterator[Statement]:
+    """Yields the statements that change the bounds of these rows of `revised_row`. Settled rows do not change."""
     for start in range(0, len(rows), MAX_ROWS):
-        some = rows[start : start + MAX_ROWS]
-        yield _change(_REVISED, len(some)), tuple(chain.from_iterable(some))
+        part = rows[start : start + MAX_ROWS]
+        yield _update(_REVISED, len(part)), tuple(chain.from_iterable(part))
 
 
-def held(hold: Hold, seq: int) -> Row:
+def held_row(hold: Hold, seq: int) -> Row:
     return (
         hold.id,
         hold.caller,
@@ -99,11 +99,11 @@ def held(hold: Hold, seq: int) -> Row:
     )
 
 
-def revised(request_id: str, bound: Amounts) -> Row:
+def revised_row(request_id: str, bound: Amounts) -> Row:
     return (request_id, *bound)
 
 
-def closed(result: SettlementResult, seq: int) -> Row:
+def settled_row(result: SettlementResult, seq: int) -> Row:
     tokens = result.tokens
     counts = (tokens.input, tokens.output, tokens.total, tokens.audio, tokens.text) if tokens else _NO_COUNTS
     return (
@@ -127,17 +127,17 @@ def closed(result: SettlementResult, seq: int) -> Row:
     )
 
 
-def refused(caller: Caller, call: InboundRequest, refusal: APIError) -> Statement:
-    """Counts a refusal of a known caller."""
+def count_refusal(caller: Caller, call: InboundRequest, refusal: APIError) -> Statement:
+    """Returns the statement that counts a refusal of a known caller."""
     day = datetime.fromtimestamp(call.received_ms / 1000, UTC).date().isoformat()
-    return _REFUSE, (day, caller.name, caller.key_id, call.operation.task, refusal.model or "", refusal.code)
+    return _COUNT_REFUSAL, (day, caller.name, caller.key_id, call.operation.task, refusal.model or "", refusal.code)
 
 
-def alerted(alert: BudgetAlert) -> Statement:
-    """Keeps a notice for its delivery; nothing if there is one of its threshold and window already."""
+def insert_alert(alert: BudgetAlert) -> Statement:
+    """Returns the statement that stores an alert for delivery, unless its threshold and window have one already."""
     body, window = json.dumps(alert.document()), alert.window.isoformat()
     created_ms = alert.created_ms
-    return _NOTICE, (
+    return _INSERT_ALERT, (
         alert.id,
         alert.caller,
         alert.budget,
@@ -149,24 +149,24 @@ def alerted(alert: BudgetAlert) -> Statement:
     )
 
 
-def marked(notice_id: str, next_ms: int, delivered_ms: int | None) -> Statement:
-    """Writes down a try to deliver a notice."""
-    return _MARK_NOTICE, (next_ms, delivered_ms, notice_id)
+def mark_alert(alert_id: str, next_ms: int, delivered_ms: int | None) -> Statement:
+    """Returns the statement that records an attempt to deliver an alert."""
+    return _MARK_ALERT, (next_ms, delivered_ms, alert_id)
 
 
 @lru_cache(MAX_ROWS)
-def _begin(rows: int) -> str:
-    return _BEGIN.format(columns=_HELD, rows=_places(_HELD, rows, last=", 'held'"))
+def _insert(rows: int) -> str:
+    return _INSERT.format(columns=_HELD, rows=_placeholders(_HELD, rows, last=", 'held'"))
 
 
 @lru_cache(2 * MAX_ROWS)
-def _change(columns: str, rows: int) -> str:
+def _update(columns: str, rows: int) -> str:
     changes = ", ".join(f"{column} = new.{column}" for column in _names(columns) if column != "id")
-    return _CHANGE.format(columns=columns, rows=_places(columns, rows), changes=changes)
+    return _UPDATE.format(columns=columns, rows=_placeholders(columns, rows), changes=changes)
 
 
-def _places(columns: str, rows: int, last: str = "") -> str:
-    """`(?, ?), (?, ?)` for two rows of two columns."""
+def _placeholders(columns: str, rows: int, last: str = "") -> str:
+    """Returns the placeholders: `(?, ?), (?, ?)` for two rows of two columns."""
     row = ", ".join("?" for _ in _names(columns))
     return ", ".join([f"({row}{last})"] * rows)
 

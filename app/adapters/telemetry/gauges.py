@@ -43,7 +43,7 @@ class Gauges(Collector):
         yield _gauge("spool_bytes", "Bytes of uploads kept until their model is known", self.spools.used_bytes)
         yield _gauges("buffer_bytes", "Memory that buffers use of max_buffer_bytes", ("kind",), self._buffers())
         yield _gauge("ledger_writable", "0 after a transaction of the ledger failed", self.ledger.writable)
-        yield _gauge("ledger_late_outcomes", "Settlements that are not written yet", self.ledger.late)
+        yield _gauge("ledger_late_outcomes", "Settlements that are not written yet", self.ledger.unwritten)
         yield _counter("log_lines_dropped", "Lines that the log could not write", self.lines.dropped)
         yield _gauges("build_info", "Always 1", ("version",), {(__version__,): 1})
         yield self._budgets()

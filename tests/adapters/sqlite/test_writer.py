@@ -90,10 +90,10 @@ def test_outcomes_of_holds_that_could_not_be_written_are_not_kept(database: Data
                 with pytest.raises(LedgerUnavailable):
                     await writer.reserve(refused)
                 await writer.settle(result(refused, State.RELEASED))
-            assert writer.late == 1
+            assert writer.unwritten == 1
             database.path.with_suffix(".away").rename(database.path)
             await writer.reserve(hold())
-            assert writer.late == 0
+            assert writer.unwritten == 0
 
     asyncio.run(scenario())
 
@@ -233,7 +233,7 @@ def test_a_full_disk_refuses_holds_and_keeps_outcomes_until_there_is_room(
     asyncio.run(scenario())
     assert [each.getMessage() for each in caplog.records if each.name == "audio_gateway.ledger"] == [
         "the ledger cannot be written: database or disk is full",
-        "the ledger can be written again; 1 late outcomes written",
+        "the ledger can be written again; 1 delayed settlements written",
     ]
 
 
@@ -299,8 +299,8 @@ def test_a_write_that_can_never_be_written_is_set_aside_and_the_others_go_on(
             assert found == {**{each.id: "settled" for each in good}, bad.id: "held"}
             told = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
             assert len(told) == 5
-            assert all(f"the outcome of {bad.id} can never be written" in each for each in told[:4])
-            assert f"the hold of {good[3].id} can never be written" in told[4]
+            assert all(f"the settlement of {bad.id} cannot be written" in each for each in told[:4])
+            assert f"the hold of {good[3].id} cannot be written" in told[4]
 
     asyncio.run(scenario())
     with closing(database.connect()) as connection:
