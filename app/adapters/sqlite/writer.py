@@ -198,7 +198,7 @@ class LedgerWriter:
                     _log.exception("the ledger's writer failed unexpectedly")
 
     def _skip_without_row(self, write: _Write) -> bool:
-        """Completes a settlement whose hold could not be written, as it has no row to settle. Returns whether it did."""
+        """Completes a settlement whose hold was dropped, as it has no row. Returns whether it did."""
         if not self._dropped_holds or write.settlement is None or write.settlement[0] not in self._dropped_holds:
             return False
         self._dropped_holds.discard(write.settlement[0])
