@@ -1,4 +1,4 @@
-"""`audio-gateway doctor`: what is wrong around the gateway, and what to do about it."""
+"""`audio-gateway doctor`: checks the gateway's surroundings and says what to do about each fault."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ import typer
 from pydantic import SecretStr
 
 from app import demo
-from app.adapters import doctor as examination
+from app.adapters import doctor as checks
 from app.adapters.doctor import Clip, Finding
 from app.cli import tables
 from app.cli.exit_codes import FAILED, MISUSED, coloured, note, say, stop
@@ -30,9 +30,9 @@ def doctor(
     format: Annotated[Format, typer.Option(help="How to print it.")] = Format.TABLE,
     config: ConfigFile = None,
 ) -> None:
-    """Look for faults in and around the gateway; nothing is billed.
+    """Check the gateway and its surroundings; nothing is billed.
 
-    Looks at settings, key, ledger, disk, and the provider's name, TLS and clock; for each prints ok, or what to do.
+    Checks settings, key, ledger, disk, and the provider's name, TLS and clock; for each prints ok, or what to do.
     With --transcribe it also sends a clip with the real key. Where that fails, it tries other paths, auth schemes,
     framings and models, and names what is at fault.
 
@@ -44,55 +44,58 @@ def doctor(
     except InvalidConfig as error:
         _print([Finding("settings", str(error), "fix what this line names")], format)
         raise typer.Exit(MISUSED) from None
-    asked = _model(settings, model) if transcribe else None
-    findings = asyncio.run(_collected(_examined(settings, key, config, asked), format))
+    probe_model = _model(settings, model) if transcribe else None
+    findings = asyncio.run(_collect(_check(settings, key, config, probe_model), format))
     if format is not Format.TABLE:
         _print(findings, format)
-    if not all(finding.good for finding in findings):
+    if not all(finding.ok for finding in findings):
         raise typer.Exit(FAILED)
 
 
-async def _examined(settings: Config, key: SecretStr, file: Path | None, asked: Model | None) -> AsyncIterator[Finding]:
-    """Everything that is looked at, one after the other."""
+async def _check(
+    settings: Config, key: SecretStr, file: Path | None, probe_model: Model | None
+) -> AsyncIterator[Finding]:
+    """Runs the checks one after the other. `probe_model` is None without --transcribe."""
     upstream, server = settings.upstream, settings.server
     yield Finding("settings", f"{file or 'the defaults'}: good, with a key for {upstream.name}")
-    yield await asyncio.to_thread(examination.ledger, ledger_of(settings))
-    yield examination.disk_space(settings.ledger.path.parent, server.spool_total_bytes)
-    for look in (examination.name, examination.tls, examination.clock):
-        yield await look(upstream)
-    if asked is not None:
+    yield await asyncio.to_thread(checks.ledger, ledger_of(settings))
+    yield checks.disk_space(settings.ledger.path.parent, server.spool_total_bytes)
+    for check in (checks.name, checks.tls, checks.clock):
+        yield await check(upstream)
+    if probe_model is not None:
         clip = Clip.read(demo.SAMPLE)
         note(f"sending {clip.seconds:.1f} s of audio to {upstream.name}, which bills them")
-        ask = partial(examination.send_probe, upstream, key, settings.timeouts, clip)
-        yield await examination.diagnose(examination.probes(upstream, asked, settings.models), ask)
+        send = partial(checks.send_probe, upstream, key, settings.timeouts, clip)
+        yield await checks.diagnose(checks.probes(upstream, probe_model, settings.models), send)
 
 
-async def _collected(findings: AsyncIterator[Finding], format: Format) -> list[Finding]:
-    """All of them; those who read along get each as soon as it is there."""
-    found = []
+async def _collect(findings: AsyncIterator[Finding], format: Format) -> list[Finding]:
+    """Returns all findings. As a table it prints each one as soon as its check ends."""
+    collected = []
     async for finding in findings:
-        found.append(finding)
+        collected.append(finding)
         if format is Format.TABLE:
             _print([finding], format)
-    return found
+    return collected
 
 
 def _print(findings: list[Finding], format: Format) -> None:
     if format is not Format.TABLE:
         rows: list[tables.Row] = [
-            {"check": each.check, "ok": each.good, "told": each.told, "advice": each.advice} for each in findings
+            {"check": finding.check, "ok": finding.ok, "told": finding.message, "advice": finding.advice}
+            for finding in findings
         ]
         typer.echo(tables.rendered(rows, format), nl=False)
         return
-    for each in findings:
-        mark = coloured("ok  ", fg="green") if each.good else coloured("FAIL", fg="red", bold=True)
-        say(f"{mark}  {each.check:<10}  {each.told}", indent=18)
-        if each.advice is not None:
-            say(f"{'':18}-> {each.advice}", indent=21)
+    for finding in findings:
+        mark = coloured("ok  ", fg="green") if finding.ok else coloured("FAIL", fg="red", bold=True)
+        say(f"{mark}  {finding.check:<10}  {finding.message}", indent=18)
+        if finding.advice is not None:
+            say(f"{'':18}-> {finding.advice}", indent=21)
 
 
 def _model(settings: Config, named: str | None) -> Model:
-    able = [each for each in settings.models if "transcribe" in each.tasks and named in (None, each.id)]
+    able = [model for model in settings.models if "transcribe" in model.tasks and named in (None, model.id)]
     if not able:
         stop(f"no model {named} that transcribes is in the catalogue" if named else "no model transcribes", MISUSED)
     return able[0]

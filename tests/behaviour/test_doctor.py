@@ -1,4 +1,4 @@
-"""`audio-gateway doctor`: what is as it should be, what is not, and for the provider what is at fault."""
+"""`audio-gateway doctor`: which checks pass, which fail, and which setting is at fault."""
 
 import json
 import socket
@@ -20,7 +20,7 @@ from tests.stubs.upstream import Exchange, Reply, ScriptedUpstream, error_answer
 CHECKS = ["settings", "ledger", "disk", "dns", "tls", "clock"]
 SPEECH_PATH = 'set transcriptions_path = "/speech/transcriptions" in [[upstreams]]'
 BARE_KEY = 'set auth_scheme = "none" in [[upstreams]]'
-HEARD = json_answer("a clip")
+TRANSCRIPT = json_answer("a clip")
 NOT_HERE = error_answer(404, None, "no such path")
 
 Wanted = Callable[[Exchange], bool]
@@ -29,7 +29,7 @@ Wanted = Callable[[Exchange], bool]
 @pytest.fixture
 def upstream() -> Iterator[ScriptedUpstream]:
     with ScriptedUpstream() as scripted:
-        scripted.default = HEARD
+        scripted.default = TRANSCRIPT
         yield scripted
 
 
@@ -38,8 +38,8 @@ def run(folder: Path, url: str, *arguments: str, settings: str = "") -> "subproc
     return GatewayProcess(folder, url, upstream_settings=settings).invoke("doctor", *arguments)
 
 
-def findings(done: "subprocess.CompletedProcess[str]") -> dict[str, dict[str, Any]]:
-    return {each["check"]: each for each in json.loads(done.stdout)}
+def findings(command: "subprocess.CompletedProcess[str]") -> dict[str, dict[str, Any]]:
+    return {finding["check"]: finding for finding in json.loads(command.stdout)}
 
 
 def transcribed(folder: Path, upstream: ScriptedUpstream, settings: str = "") -> dict[str, Any]:
@@ -51,13 +51,13 @@ def transcribed(folder: Path, upstream: ScriptedUpstream, settings: str = "") ->
     return found
 
 
-def asked(upstream: ScriptedUpstream) -> list[Exchange]:
+def probes(upstream: ScriptedUpstream) -> list[Exchange]:
     """The requests with a clip."""
     return [exchange for exchange in upstream.journal if exchange.method == "POST"]
 
 
-def test_all_is_well_and_nothing_is_billed(upstream: ScriptedUpstream, tmp_path: Path) -> None:
-    upstream.default = HEARD.but(headers=[*HEARD.headers, ("Date", formatdate(usegmt=True))])
+def test_all_checks_pass_and_nothing_is_billed(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    upstream.default = TRANSCRIPT.but(headers=[*TRANSCRIPT.headers, ("Date", formatdate(usegmt=True))])
     done = GatewayProcess(tmp_path, upstream.base_url).command("doctor")
     assert (done.returncode, done.stderr) == (0, "")
     assert [line.split()[:2] for line in done.stdout.splitlines()] == [["ok", check] for check in CHECKS]
@@ -66,10 +66,10 @@ def test_all_is_well_and_nothing_is_billed(upstream: ScriptedUpstream, tmp_path:
     assert not (tmp_path / "ledger.db").exists()
 
 
-def test_a_clip_is_transcribed_on_the_gateways_own_path(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+def test_the_transcription_request_is_the_gateways_own(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     found = transcribed(tmp_path, upstream)
-    assert (found["ok"], found["told"]) == (True, "whisper-1 heard: a clip")
-    (doctors,) = asked(upstream)
+    assert (found["ok"], found["told"]) == (True, "whisper-1 transcribed: a clip")
+    (doctors,) = probes(upstream)
     with GatewayProcess(tmp_path, upstream.base_url) as gateway:
         assert gateway.transcribe(gateway.key, SAMPLE.read_bytes()).status_code == 200
     gateways = upstream.journal[-1]
@@ -123,7 +123,7 @@ WANTED: dict[str, tuple[str, Wanted, Reply, str, str]] = {
         lambda exchange: exchange.field("model") == "gpt-4o-transcribe",
         error_answer(400, "model_not_found", "no such model"),
         "model",
-        "take whisper-1 out of [[models]], or tell the provider's name for it there in upstream_model",
+        "remove whisper-1 from [[models]], or set its upstream_model to the provider's name for it",
     ),
     "path and bare key": (
         "",
@@ -145,62 +145,64 @@ WANTED: dict[str, tuple[str, Wanted, Reply, str, str]] = {
 
 
 @pytest.mark.parametrize(("settings", "wanted", "refusal", "fault", "advice"), WANTED.values(), ids=WANTED)
-def test_what_is_at_fault_is_named(
+def test_the_setting_at_fault_is_named(
     settings: str, wanted: Wanted, refusal: Reply, fault: str, advice: str, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
-    heard: list[Exchange] = []
+    succeeded: list[Exchange] = []
 
     def answer(exchange: Exchange) -> Reply:
         if exchange.method == "POST" and wanted(exchange):
-            heard.append(exchange)
-            return HEARD
+            succeeded.append(exchange)
+            return TRANSCRIPT
         return refusal
 
     upstream.default = answer
     found = transcribed(tmp_path, upstream, settings)
-    assert found["told"].endswith(f"works otherwise; at fault: {fault}")
-    assert found["told"].startswith(f"fails as it is set ({refusal.status}: ")
+    assert found["told"].endswith(f"; at fault: {fault}")
+    assert found["told"].startswith(f"fails with these settings ({refusal.status}: ")
     assert found["advice"] == advice
-    assert heard == [asked(upstream)[-1]], "more than one request would be billed"
+    assert succeeded == [probes(upstream)[-1]], "more than one request would be billed"
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_key_that_is_refused_in_every_way_is_at_fault(
+def test_a_key_that_every_variant_has_refused_is_at_fault(
     status: int, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
     upstream.default = error_answer(status, None, f"refused: {PROVIDER_KEY}")
     found = transcribed(tmp_path, upstream)
-    assert "the provider refuses the key in every way" in found["advice"]
+    assert "the provider refuses the key in every variant" in found["advice"]
     assert "[redacted]" in found["told"]
     # One with each thing changed: the path, the scheme, the framing, each of the other models.
-    assert len(asked(upstream)) == 1 + 3 + 5
+    assert len(probes(upstream)) == 1 + 3 + 5
 
 
 @pytest.mark.parametrize(("status", "advice"), [(402, "top it up"), (429, "try again later")])
-def test_what_no_other_way_can_help_ends_it(
+def test_it_stops_where_no_other_variant_can_succeed(
     status: int, advice: str, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
     upstream.default = error_answer(status, None, "no")
     assert advice in transcribed(tmp_path, upstream)["advice"]
-    assert len(asked(upstream)) == 1
+    assert len(probes(upstream)) == 1
 
 
-def test_a_provider_that_takes_nothing_is_told_of_with_its_words(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+def test_a_provider_that_fails_every_variant_is_reported_with_its_message(
+    upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
     upstream.default = error_answer(500, None, "out of\x1b[31m order\n")
     found = transcribed(tmp_path, upstream)
     assert found["told"].startswith("500: ")
-    assert "47 other ways fail as well" in found["told"]
+    assert "47 other variants fail as well" in found["told"]
     assert "\x1b" not in found["told"]
 
 
-def test_a_provider_that_is_not_there(tmp_path: Path) -> None:
+def test_an_unreachable_provider(tmp_path: Path) -> None:
     done = run(tmp_path, f"http://127.0.0.1:{free_port()}/v1", "--transcribe", "--format", "json")
     found = findings(done)
     assert done.returncode == 1
     assert [check for check, each in found.items() if not each["ok"]] == ["clock", "transcribe"]
 
 
-def test_a_name_that_is_nobodys(tmp_path: Path) -> None:
+def test_a_host_name_without_an_address(tmp_path: Path) -> None:
     done = run(tmp_path, "https://nobody.invalid/v1")
     assert done.returncode == 1
     lines = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
@@ -208,15 +210,15 @@ def test_a_name_that_is_nobodys(tmp_path: Path) -> None:
     assert "nobody.invalid" in lines[0]
 
 
-def test_a_clock_that_is_wrong(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+def test_a_wrong_clock(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     ahead = formatdate(time.time() + 3600, usegmt=True)
-    upstream.default = HEARD.but(headers=[*HEARD.headers, ("Date", ahead)])
+    upstream.default = TRANSCRIPT.but(headers=[*TRANSCRIPT.headers, ("Date", ahead)])
     found = findings(run(tmp_path, upstream.base_url, "--format", "json"))["clock"]
     assert "s behind the provider's" in found["told"]
     assert "NTP" in found["advice"]
 
 
-def test_a_certificate_that_nobody_trusts(tmp_path: Path) -> None:
+def test_an_untrusted_certificate(tmp_path: Path) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     context = serving(certificate(tmp_path))
 
@@ -249,7 +251,7 @@ def test_a_damaged_ledger(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     assert findings(done)["ledger"]["advice"]
 
 
-def test_settings_that_are_wrong_are_a_line_as_well(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+def test_invalid_settings_are_a_failed_check(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     done = run(tmp_path, upstream.base_url, settings="colour = 'red'")
     assert done.returncode == 2
     assert done.stdout.startswith("FAIL  settings")
@@ -257,14 +259,14 @@ def test_settings_that_are_wrong_are_a_line_as_well(upstream: ScriptedUpstream, 
     assert upstream.journal == []
 
 
-def test_a_model_that_is_not_in_the_catalogue(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+def test_a_model_outside_the_catalogue(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     done = run(tmp_path, upstream.base_url, "--transcribe", "--model", "gpt-9")
     assert done.returncode == 2
     assert "gpt-9" in done.stderr
     assert upstream.journal == []
 
 
-def test_a_ledger_that_others_can_read_is_found(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+def test_a_ledger_that_other_users_can_read_fails_the_check(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     gateway = GatewayProcess(tmp_path, upstream.base_url)
     assert gateway.command("keys", "create", "alice").returncode == 0
     assert findings(gateway.command("doctor", "--format", "json"))["ledger"]["ok"]

@@ -1,10 +1,10 @@
-"""What the command `doctor` looks at. Nothing here is billed but a transcription that somebody asks for.
+"""The checks of the command `doctor`. The provider bills none of them but the transcription, which is optional.
 
-finding   what was found, and what to do about it
-local     the ledger, and the room on its disk
-reach     name, TLS and clock of the provider, asked without a key
-ways      the ways in which a provider may want to be asked, and which of them is at fault
-asking    one request on the gateway's own path
+finding              the result of one check, and advice
+local                the ledger, and free space on its disk
+connectivity         the provider's DNS name, TLS and clock, without a key
+probes               the variants of a transcription request, and which setting is at fault
+transcription_probe  sends one variant through the gateway's own client
 """
 
 from app.adapters.doctor.connectivity import clock, name, tls

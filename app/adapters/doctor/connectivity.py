@@ -1,4 +1,4 @@
-"""The provider as seen from here, without a key: its name, its certificate, its clock."""
+"""Checks of the path to the provider that need no key: DNS, TLS, and the difference between the clocks."""
 
 import asyncio
 import re
@@ -14,81 +14,81 @@ from app.adapters.upstream import client_tls_context
 from app.config import Upstream
 
 TIMEOUT_SECONDS = 10
-# More than this, and budgets' days, keys' ends and the provider's bill no longer fit each other.
-MOST_SKEW_SECONDS = 30
+# With more, the days of budgets, the expiry of keys and the provider's bill no longer agree.
+MAX_SKEW_SECONDS = 30
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 async def name(upstream: Upstream) -> Finding:
-    """Whether the host has an address."""
+    """Checks that the host name has an address."""
     url = urlsplit(upstream.base_url)
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            found = await asyncio.get_running_loop().getaddrinfo(url.hostname, _port(url))
+            results = await asyncio.get_running_loop().getaddrinfo(url.hostname, _port(url))
     except (OSError, TimeoutError) as error:
-        return Finding("dns", f"{url.hostname}: {_words(error)}", "check base_url, and the resolver of this machine")
-    addresses = dict.fromkeys(str(address[0]) for *_, address in found)
+        return Finding("dns", f"{url.hostname}: {_reason(error)}", "check base_url, and the resolver of this machine")
+    addresses = dict.fromkeys(str(address[0]) for *_, address in results)
     return Finding("dns", f"{url.hostname}: {', '.join(addresses)}")
 
 
 async def tls(upstream: Upstream) -> Finding:
-    """Whether the host shows a certificate of its name that the gateway trusts."""
+    """Checks that the host has a certificate for its name that the gateway trusts."""
     base_url, url = upstream.base_url, urlsplit(upstream.base_url)
     if url.scheme == "http":
-        told = f"{base_url}: not used"
-        return Finding(
-            "tls", told, None if url.hostname in LOCAL else "the key crosses the network as it is: use https"
-        )
+        advice = None if url.hostname in LOCAL else "the key crosses the network unencrypted: use https"
+        return Finding("tls", f"{base_url}: not used", advice)
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             days, version = await _handshake(url, client_tls_context(upstream))
     except ssl.SSLCertVerificationError as error:
-        told = f"{url.hostname}: {error.verify_message}"
         return Finding(
-            "tls", told, "if a proxy of yours stands between, trust its authority with ca_file; else trust nobody here"
+            "tls",
+            f"{url.hostname}: {error.verify_message}",
+            "if you run a TLS proxy in between, trust its authority with ca_file; otherwise do not trust this host",
         )
     except (OSError, TimeoutError) as error:
-        told = f"{url.hostname}:{_port(url)}: {_words(error)}"
         return Finding(
-            "tls", told, "let this machine reach that host and port: a firewall, or a proxy, may stand between"
+            "tls",
+            f"{url.hostname}:{_port(url)}: {_reason(error)}",
+            "check that no firewall or proxy keeps this machine from that host and port",
         )
-    return Finding("tls", f"{url.hostname}: {version}, a certificate for {days} days more")
+    return Finding("tls", f"{url.hostname}: {version}, certificate valid for {days} more days")
 
 
 async def clock(upstream: Upstream) -> Finding:
-    """How far this machine's time is from the provider's; HTTP tells whole seconds."""
+    """Compares this machine's time with the provider's Date header, which has whole seconds."""
     try:
-        told = await _date(upstream.base_url, client_tls_context(upstream))
+        provider_time = await _provider_time(upstream.base_url, client_tls_context(upstream))
     except (httpx.HTTPError, OSError, TimeoutError) as error:
-        return Finding("clock", f"the provider cannot be asked: {_words(error)}", "see dns and tls above")
-    if told is None:
-        return Finding("clock", "the provider tells no time to compare with")
-    skew = time.time() - told
-    if abs(skew) > MOST_SKEW_SECONDS:
-        way = "ahead of" if skew > 0 else "behind"
-        return Finding("clock", f"{abs(skew):.0f} s {way} the provider's", "set it by NTP")
+        return Finding("clock", f"the provider does not respond: {_reason(error)}", "see dns and tls above")
+    if provider_time is None:
+        return Finding("clock", "the provider sends no Date header to compare with")
+    skew = time.time() - provider_time
+    if abs(skew) > MAX_SKEW_SECONDS:
+        direction = "ahead of" if skew > 0 else "behind"
+        return Finding("clock", f"{abs(skew):.0f} s {direction} the provider's", "synchronise it with NTP")
     return Finding("clock", f"within {max(1, round(abs(skew)))} s of the provider's")
 
 
-async def _handshake(url: SplitResult, trust: ssl.SSLContext) -> tuple[int, str]:
-    """For how many days the certificate is good, and the version of TLS."""
-    _, writer = await asyncio.open_connection(url.hostname, _port(url), ssl=trust)
+async def _handshake(url: SplitResult, context: ssl.SSLContext) -> tuple[int, str]:
+    """Returns the days until the certificate expires, and the TLS version."""
+    _, writer = await asyncio.open_connection(url.hostname, _port(url), ssl=context)
     try:
-        shown = writer.get_extra_info("ssl_object")
-        ends = ssl.cert_time_to_seconds(shown.getpeercert()["notAfter"])
-        return int(ends - time.time()) // 86_400, shown.version()
+        tls_connection = writer.get_extra_info("ssl_object")
+        expires_at = ssl.cert_time_to_seconds(tls_connection.getpeercert()["notAfter"])
+        return int(expires_at - time.time()) // 86_400, tls_connection.version()
     finally:
         writer.transport.abort()
 
 
-async def _date(base_url: str, trust: ssl.SSLContext) -> float | None:
-    """The provider's time, of any answer at all."""
+async def _provider_time(base_url: str, context: ssl.SSLContext) -> float | None:
+    """Returns the Unix time in a response of any status; None if it has no valid Date header."""
     async with (
         asyncio.timeout(TIMEOUT_SECONDS),
-        httpx.AsyncClient(verify=trust, trust_env=False, timeout=TIMEOUT_SECONDS) as client,
-        client.stream("GET", base_url) as answer,
+        httpx.AsyncClient(verify=context, trust_env=False, timeout=TIMEOUT_SECONDS) as client,
+        client.stream("GET", base_url) as response,
     ):
-        date = answer.headers.get("Date")
+        date = response.headers.get("Date")
     try:
         return None if date is None else parsedate_to_datetime(date).timestamp()
     except ValueError:
@@ -99,8 +99,8 @@ def _port(url: SplitResult) -> int:
     return url.port or (80 if url.scheme == "http" else 443)
 
 
-def _words(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
-        return f"no answer within {TIMEOUT_SECONDS} s"
+        return f"no response within {TIMEOUT_SECONDS} s"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return re.sub(r"^\[Errno -?\d+\] ", "", text)

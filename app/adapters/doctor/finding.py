@@ -1,16 +1,16 @@
-"""One thing that was looked at."""
+"""The result of one check."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found; `advice` is what to do, None if all is as it should be."""
+    """`advice` says what to do; it is None if the check passes."""
 
     check: str
-    told: str
+    message: str
     advice: str | None = None
 
     @property
-    def good(self) -> bool:
+    def ok(self) -> bool:
         return self.advice is None

@@ -1,4 +1,4 @@
-"""The ledger, and the room on its disk."""
+"""Checks of this machine: the ledger, and free space on its disk."""
 
 import os
 import shutil
@@ -13,37 +13,44 @@ LEDGER_BYTES = 256 * MIB
 
 
 def ledger(ledger: LedgerStore) -> Finding:
-    """Whether it opens, can be written and is whole. One that is not there is not made: its owner is to be its user."""
+    """Checks that the ledger opens, can be written, is intact and private.
+
+    It does not create a missing ledger: the file would belong to the user who runs the check.
+    """
     path = ledger.path
     if not path.exists():
-        folder = _nearest(path)
-        if os.access(folder, os.W_OK):
-            return Finding("ledger", f"{path}: made at the first start")
-        return Finding("ledger", f"{path}: cannot be made", f"let this user write to {folder}, or name another path")
+        return _missing_ledger(path)
     try:
         with ledger.session() as session:
-            fault = session.maintenance.first_damage()
+            damage = session.maintenance.first_damage()
             requests = session.maintenance.count_requests()
     except LedgerUnusable as error:
         return Finding("ledger", str(error), "fix what this line says, as the user that the gateway runs as")
-    if fault is not None:
-        return Finding("ledger", f"{path}: {fault}", "stop the gateway, and restore a backup")
+    if damage is not None:
+        return Finding("ledger", f"{path}: {damage}", "stop the gateway, and restore a backup")
     if (mode := path.stat().st_mode & 0o777) & 0o007:
         return Finding(
             "ledger", f"{path}: other users of this machine can read it (mode {mode:o})", f"chmod 600 {path}*"
         )
-    return Finding("ledger", f"{path}: whole, can be written, {requests} requests")
+    return Finding("ledger", f"{path}: intact, can be written, {requests} requests")
 
 
 def disk_space(folder: Path, spool_bytes: int) -> Finding:
-    """Room for uploads that must be kept until their model is known, and for the ledger to grow."""
-    needed, free = spool_bytes + LEDGER_BYTES, shutil.disk_usage(_nearest(folder)).free
-    told = f"{free // MIB} MiB free at {folder}"
+    """Checks that there is space for spooled uploads and for the ledger to grow."""
+    needed, free = spool_bytes + LEDGER_BYTES, shutil.disk_usage(_nearest_folder(folder)).free
+    message = f"{free // MIB} MiB free at {folder}"
     if free < needed:
-        return Finding("disk", told, f"make it {needed // MIB} MiB, or lower spool_total_bytes of [server]")
-    return Finding("disk", told)
+        return Finding("disk", message, f"make it {needed // MIB} MiB, or lower spool_total_bytes of [server]")
+    return Finding("disk", message)
 
 
-def _nearest(path: Path) -> Path:
-    """The path itself, or the folder above it that is there."""
-    return next(each for each in (path, *path.absolute().parents) if each.is_dir())
+def _missing_ledger(path: Path) -> Finding:
+    folder = _nearest_folder(path)
+    if os.access(folder, os.W_OK):
+        return Finding("ledger", f"{path}: the first start creates it")
+    return Finding("ledger", f"{path}: cannot be created", f"let this user write to {folder}, or set another path")
+
+
+def _nearest_folder(path: Path) -> Path:
+    """Returns the path itself, or its nearest parent that exists."""
+    return next(folder for folder in (path, *path.absolute().parents) if folder.is_dir())

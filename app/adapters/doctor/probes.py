@@ -1,7 +1,8 @@
-"""The ways in which a provider may want to be asked: as it is set, then with one thing changed, then with more.
+"""Finds the setting that makes a transcription request fail, by sending variants of the request.
 
-What makes the first change that works is at fault. Nothing but a success is billed, and the first success is the last
-request.
+The first probe is the request as the settings have it. The next ones change one property, the later ones more. The
+properties that the first successful probe changes are at fault. The provider bills only successes, and the first success
+is the last request.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,24 +11,24 @@ from itertools import product
 
 from app.adapters.doctor.finding import Finding
 from app.config import Model, Upstream
-from app.operations import TRANSCRIPTION
 
 CHECK = "transcribe"
 KEY_REFUSED = frozenset({401, 403})
 
-_ADVICE = {
+# Statuses after which no other probe can succeed; None means that no response came.
+_FINAL_ADVICE = {
     402: "the provider's account has no credit: top it up",
     429: "the provider limits this key: try again later",
-    None: "the provider cannot be reached, or gives no answer: see the lines above",
+    None: "the provider cannot be reached, or does not respond: see the lines above",
 }
-_PATHS = tuple(path.removeprefix("/v1") for path in TRANSCRIPTION.paths)
+_PATHS = ("/audio/transcriptions", "/speech/transcriptions")
 _SCHEMES = ("Bearer", "none")
 _FRAMINGS = ("chunked", "length")
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One way to ask for a transcription."""
+    """One variant of a transcription request."""
 
     path: str
     auth_scheme: str
@@ -35,8 +36,8 @@ class Probe:
     model: Model
 
     def changes(self, other: "Probe") -> dict[str, str]:
-        """What is at fault about this way if the other works, and what to do about it."""
-        found = {
+        """Returns the properties in which the other probe differs, each with the advice if the other one succeeds."""
+        advice = {
             "path": (self.path != other.path, f'set transcriptions_path = "{other.path}" in [[upstreams]]'),
             "auth scheme": (
                 self.auth_scheme != other.auth_scheme,
@@ -45,78 +46,81 @@ class Probe:
             "framing": (self.framing != other.framing, f'set framing = "{other.framing}" in [[upstreams]]'),
             "model": (
                 self.model != other.model,
-                f"take {self.model.id} out of [[models]], or tell the provider's name for it there in upstream_model",
+                f"remove {self.model.id} from [[models]], or set its upstream_model to the provider's name for it",
             ),
         }
-        return {fault: advice for fault, (differs, advice) in found.items() if differs}
+        return {name: text for name, (differs, text) in advice.items() if differs}
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What came of asking in one way: the status, None without an answer; the transcript or the provider's words."""
+    """The result of one probe. `status` is None if no response came; `message` has the transcript or the error."""
 
-    way: Probe
+    probe: Probe
     status: int | None
-    good: bool
-    told: str
+    ok: bool
+    message: str
 
     @property
     def summary(self) -> str:
-        return f"{self.status or 'no answer'}: {self.told}"
+        return f"{self.status or 'no response'}: {self.message}"
 
 
-Ask = Callable[[Probe], Awaitable[ProbeResult]]
+Send = Callable[[Probe], Awaitable[ProbeResult]]
 
 
 def probes(upstream: Upstream, model: Model, models: Sequence[Model]) -> list[Probe]:
-    """Every way, the one that is set first, then by how many things are changed."""
+    """Returns every variant: first the one in the settings, then those with more and more changes."""
     prefix = "" if upstream.base_url.endswith("/v1") else "/v1"
     paths = dict.fromkeys((upstream.transcriptions_path, *(prefix + path for path in _PATHS)))
     schemes = dict.fromkeys((upstream.auth_scheme, *_SCHEMES))
     framings = dict.fromkeys((upstream.framing, *_FRAMINGS))
-    able = dict.fromkeys(each.id for each in (model, *models) if TRANSCRIPTION.task in each.tasks)
-    named = {each.id: each for each in (*models, model)}
-    every = [
-        Probe(path, scheme, framing, named[name])
-        for path, scheme, framing, name in product(paths, schemes, framings, able)
+    model_ids = dict.fromkeys(candidate.id for candidate in (model, *models) if "transcribe" in candidate.tasks)
+    by_id = {candidate.id: candidate for candidate in (*models, model)}
+    variants = [
+        Probe(path, scheme, framing, by_id[model_id])
+        for path, scheme, framing, model_id in product(paths, schemes, framings, model_ids)
     ]
-    return sorted(every, key=lambda way: len(every[0].changes(way)))
+    return sorted(variants, key=lambda probe: len(variants[0].changes(probe)))
 
 
-async def diagnose(every: Sequence[Probe], ask: Ask) -> Finding:
-    """What works, or what is at fault. It ends where no other way can help: no answer, no credit, a key refused."""
-    attempts = [await ask(every[0])]
-    while not attempts[-1].good and (way := _next(every, attempts)) is not None:
-        attempts.append(await ask(way))
-    first, last = attempts[0], attempts[-1]
-    if first.good:
-        return Finding(CHECK, first.told)
-    return _at_fault(first, last) if last.good else _hopeless(attempts)
+async def diagnose(variants: Sequence[Probe], send: Send) -> Finding:
+    """Sends the variants in turn and returns what works, or what is at fault.
+
+    It stops at the first success, and where no other variant can succeed: no response, no credit, a refused key.
+    """
+    results = [await send(variants[0])]
+    while not results[-1].ok and (probe := _next_probe(variants, results)) is not None:
+        results.append(await send(probe))
+    first, last = results[0], results[-1]
+    if first.ok:
+        return Finding(CHECK, first.message)
+    return _fault(first, last) if last.ok else _failure(results)
 
 
-def _next(every: Sequence[Probe], attempts: Sequence[ProbeResult]) -> Probe | None:
-    """The way to try after these; None if no other can help."""
-    if attempts[-1].status in _ADVICE or len(attempts) == len(every):
+def _next_probe(variants: Sequence[Probe], results: Sequence[ProbeResult]) -> Probe | None:
+    """Returns the probe to send after these results; None if no other can succeed."""
+    if results[-1].status in _FINAL_ADVICE or len(results) == len(variants):
         return None
-    way = every[len(attempts)]
-    return None if len(every[0].changes(way)) > 1 and _key_is_refused(attempts) else way
+    probe = variants[len(results)]
+    return None if len(variants[0].changes(probe)) > 1 and _key_is_refused(results) else probe
 
 
-def _key_is_refused(attempts: Sequence[ProbeResult]) -> bool:
-    return all(attempt.status in KEY_REFUSED for attempt in attempts)
+def _key_is_refused(results: Sequence[ProbeResult]) -> bool:
+    return all(result.status in KEY_REFUSED for result in results)
 
 
-def _at_fault(first: ProbeResult, good: ProbeResult) -> Finding:
-    changes = first.way.changes(good.way)
-    told = f"fails as it is set ({first.summary}), works otherwise; at fault: {', '.join(changes)}"
-    return Finding(CHECK, told, "; ".join(changes.values()))
+def _fault(first: ProbeResult, success: ProbeResult) -> Finding:
+    changes = first.probe.changes(success.probe)
+    message = f"fails with these settings ({first.summary}), works with others; at fault: {', '.join(changes)}"
+    return Finding(CHECK, message, "; ".join(changes.values()))
 
 
-def _hopeless(attempts: Sequence[ProbeResult]) -> Finding:
-    first, last = attempts[0], attempts[-1]
-    if last.status in _ADVICE:
-        return Finding(CHECK, last.summary, _ADVICE[last.status])
-    if _key_is_refused(attempts):
-        return Finding(CHECK, first.summary, "the provider refuses the key in every way: put a good one in its place")
-    told = f"{first.summary}; {len(attempts) - 1} other ways fail as well"
-    return Finding(CHECK, told, "check base_url; where it is right, ask the provider, with this line")
+def _failure(results: Sequence[ProbeResult]) -> Finding:
+    first, last = results[0], results[-1]
+    if last.status in _FINAL_ADVICE:
+        return Finding(CHECK, last.summary, _FINAL_ADVICE[last.status])
+    if _key_is_refused(results):
+        return Finding(CHECK, first.summary, "the provider refuses the key in every variant: set a valid key")
+    message = f"{first.summary}; {len(results) - 1} other variants fail as well"
+    return Finding(CHECK, message, "check base_url; if it is right, send this line to the provider")
