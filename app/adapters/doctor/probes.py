@@ -1,8 +1,8 @@
 """Finds the setting that makes a transcription request fail, by sending variants of the request.
 
 The first probe is the request as the settings have it. The next ones change one property, the later ones more. The
-properties that the first successful probe changes are at fault. The provider bills only successes, and the first success
-is the last request.
+properties that the first successful probe changes are at fault. The provider bills only successes, and no request
+follows the first success.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
