@@ -43,8 +43,8 @@ from app.gateway.authentication import KeyDirectory
 from app.gateway.budgets import Budgets
 from app.gateway.caller import Caller
 from app.gateway.pipeline import Pipeline
-from app.gateway.relay import Relay
 from app.gateway.upload import UploadParser
+from app.gateway.upstream_context import UpstreamContext
 from app.operations import OPERATIONS
 from app.policy.caller_policy import Tags
 from app.policy.quota import Quota
@@ -145,10 +145,16 @@ def _build_pipeline(
         admission_control=state.admission_control,
         budgets=state.budgets.alerting_at(settings.alerts.thresholds),
         upload_parser=UploadParser(settings.models, settings.server.max_file_bytes, state.spools),
-        relay=Relay(upstream_client, settings.upstream.framing, settings.timeouts, state.spools, state.response_memory),
+        upstream=UpstreamContext(
+            settings.upstream.name,
+            upstream_client,
+            settings.upstream.framing,
+            settings.timeouts,
+            state.spools,
+            state.response_memory,
+        ),
         ledger=state.ledger,
-        journal=state.observers.journal,
-        upstream=settings.upstream.name,
+        observer=state.observers.observer,
         trace_headers=state.observers.trace_headers,
     )
 

@@ -75,15 +75,15 @@ class AdmissionControl:
         self._budgets.check_spent(caller, now_ms)
         return self._limits.check_rate(caller, now_ns)
 
-    def lease(self, call: InboundRequest, caller: Caller) -> ConcurrencyLease:
+    def lease(self, request: InboundRequest, caller: Caller) -> ConcurrencyLease:
         """A slot, to be entered at once; APIError if the headers already decide against the request."""
         if self.in_flight >= self._max_requests:
             raise errors.overloaded(f"{self._max_requests} requests in flight")
         self._limits.check_concurrency(caller)
-        if not caller.may_do(call.operation.task):
-            raise errors.task_not_allowed(call.operation.task, sorted(caller.policy.tasks or ()))
-        lease = ConcurrencyLease(_boundary(call.headers), _tags(call.headers, caller), self, caller)
-        self._check_declared_size(call)
+        if not caller.may_do(request.operation.task):
+            raise errors.task_not_allowed(request.operation.task, sorted(caller.policy.tasks or ()))
+        lease = ConcurrencyLease(_boundary(request.headers), _tags(request.headers, caller), self, caller)
+        self._check_declared_size(request)
         return lease
 
     def take(self, caller: Caller) -> None:
@@ -105,8 +105,8 @@ class AdmissionControl:
             async with asyncio.timeout(seconds):
                 await self._empty.wait()
 
-    def _check_declared_size(self, call: InboundRequest) -> None:
-        declared = call.declared_bytes
+    def _check_declared_size(self, request: InboundRequest) -> None:
+        declared = request.declared_bytes
         if declared is not None and declared > self._max_file_bytes + FORM_SLACK_BYTES:
             raise errors.request_too_large(self._max_file_bytes)
 

@@ -1,22 +1,15 @@
-"""One exchange with the provider: the form up as it arrives, the answer down.
+"""One try at the upstream: the form goes up as it arrives, the response comes down.
 
-    Whole     a success, complete and readable, held in memory (up to 32 MiB)
-    Stream    a success that comes as server-sent events
-    Failed    neither; it says whether the provider may have billed
-
-The line between what may be repeated and what may have been billed is the release of our closing boundary: before it
-every failure is harmless; after it only a complete error answer is (`verdict` knows the ones that may hide a success).
+The release of our closing boundary divides what may be repeated from what may have been billed. Before it, every
+failure is harmless. After it, only a complete error response is harmless, and `response_mapping` knows the statuses
+that may hide a success.
 """
 
-import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import AsyncGenerator
 
 from app import errors
-from app.config import TimeoutSettings
 from app.errors import APIError, Header
 from app.gateway import response_mapping
 from app.gateway.deadline import Deadline
@@ -24,99 +17,50 @@ from app.gateway.ports import (
     ConnectionLost,
     ConnectTimeout,
     Spool,
-    Spools,
     TransportFailure,
     Unreachable,
     UpstreamCall,
-    UpstreamClient,
     UpstreamResponse,
 )
+from app.gateway.response_reader import ResponseReader
 from app.gateway.upstream_body import UpstreamBody
+from app.gateway.upstream_context import UpstreamContext
+from app.gateway.upstream_result import BufferedResponse, StreamingResponse, UpstreamFailure
 from app.operations import Operation
-from app.policy.quota import Quota, QuotaShare
-from app.units import Usage
-from app.wire.headers import Headers, upstream_request_id
-from app.wire.sse import Event, EventSplitter, EventTooLarge
+from app.wire.headers import upstream_request_id
 
-MAX_HELD_BYTES = 32 * 1024 * 1024
 MAX_ERROR_BYTES = 1024 * 1024
-PARSED_AT_ONCE_BYTES = 256 * 1024
-# What each answer may take without counting against those of other requests.
-FREE_ANSWER_BYTES = 64 * 1024
-# What a chunk takes beside its bytes: a provider may send them one by one.
-CHUNK_OVERHEAD_BYTES = 64
 MAX_LOGGED_BYTES = 1024
-EVENTS_IN_A_ROW = 32
 ERROR_BODY_SECONDS = 5
-
-_WITHOUT_BODY = frozenset({204, 205})
 
 _log = logging.getLogger("audio_gateway.relay")
 
 
-@dataclass(frozen=True, slots=True)
-class BufferedResponse:
-    """A success that was read whole, as JSON or as text, and the usage that it states."""
-
-    status: int
-    headers: Headers
-    answered_ms: int
-    body: bytes
-    is_json: bool
-    usage: Usage | None
-
-
-@dataclass(frozen=True, slots=True)
-class StreamingResponse:
-    """`events` ends only if the stream ended as HTTP says it should; otherwise it raises Failed."""
-
-    status: int
-    headers: Headers
-    answered_ms: int
-    events: AsyncIterator[Event]
-
-
-class UpstreamFailure(Exception):
-    """The request came to nothing. `may_have_billed`: whether the provider may have done its work all the same."""
-
-    def __init__(self, refusal: APIError, *, may_have_billed: bool, upstream_request_id: str | None = None) -> None:
-        super().__init__(refusal.message)
-        self.refusal = refusal.without_retry() if may_have_billed else refusal
-        self.may_have_billed = may_have_billed
-        self.upstream_request_id = upstream_request_id
-
-
-@dataclass(frozen=True, slots=True)
-class UpstreamContext:
-    """What all exchanges with one provider have in common."""
-
-    provider: UpstreamClient
-    framing: str
-    timeouts: TimeoutSettings
-    spools: Spools
-    answers: Quota
-    # One large answer is parsed at a time: its document takes several times its memory.
-    parsing: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-
 class UpstreamAttempt:
-    """A context that gives the answer to one form, or raises Failed. Nothing of it is open when it is left."""
+    """A context that sends one body and enters with the response; UpstreamFailure if there is none for the caller.
+
+    `trace_headers` go among the request's headers. On exit nothing of the attempt stays open.
+    """
 
     def __init__(
-        self, line: UpstreamContext, form: UpstreamBody, operation: Operation, trace_headers: tuple[Header, ...] = ()
+        self,
+        context: UpstreamContext,
+        body: UpstreamBody,
+        operation: Operation,
+        trace_headers: tuple[Header, ...] = (),
     ) -> None:
-        self._line = line
-        self._form = form
+        self._context = context
+        self._body = body
         self._operation = operation
         self._trace_headers = trace_headers
-        self._deadline = Deadline(line.timeouts.total)
-        self._held = QuotaShare(line.answers, form.caller, FREE_ANSWER_BYTES)
+        self._deadline = Deadline(context.timeouts.total)
+        self._reader = ResponseReader(context, operation, body.caller, self._deadline)
         self._spool: Spool | None = None
-        self._post: UpstreamCall | None = None
+        self._call: UpstreamCall | None = None
 
     async def __aenter__(self) -> BufferedResponse | StreamingResponse:
         try:
-            return await self._reply()
+            return await self._result()
         except BaseException:
             await self._close()
             raise
@@ -126,173 +70,104 @@ class UpstreamAttempt:
 
     async def _close(self) -> None:
         self._deadline.close()
-        self._held.release()
+        self._reader.close()
         try:
-            if self._post is not None:
-                await self._post.aclose()
+            if self._call is not None:
+                await self._call.aclose()
         finally:
             if self._spool is not None:
                 self._spool.close()
 
-    async def _reply(self) -> BufferedResponse | StreamingResponse:
+    async def _result(self) -> BufferedResponse | StreamingResponse:
         response = await self._response()
-        answered_ms, self._form.answered = time.time_ns() // 1_000_000, time.monotonic()
+        answered_ms, self._body.record.responded = time.time_ns() // 1_000_000, time.monotonic()
         if not is_success(response.status):
-            raise await self._refused(response)
-        streamed = response_mapping.is_event_stream(response.status, response.headers)
-        if streamed and not response_mapping.is_compressed(response.headers):
-            return StreamingResponse(response.status, response.headers, answered_ms, self._events(response))
-        return await self._whole(response, answered_ms)
+            raise await self._error_response(response)
+        is_stream = response_mapping.is_event_stream(response.status, response.headers)
+        if is_stream and not response_mapping.is_compressed(response.headers):
+            return StreamingResponse(response.status, response.headers, answered_ms, self._reader.events(response))
+        try:
+            return await self._reader.buffered(response, answered_ms, self._body.text("response_format"))
+        except (TimeoutError, TransportFailure) as error:
+            raise self._failure(error) from error
 
     async def _response(self) -> UpstreamResponse:
-        """The answer's head. A success counts as one only when the whole form has been taken."""
-        form = self._form
+        """Sends the body and returns the head of the response.
+
+        A success counts as one only when the upstream has taken the whole body.
+        """
+        body = self._body
         try:
             with self._deadline.within(None):
-                length, body = await self._framed()
-                form.asked = time.monotonic()
-                self._post = self._line.provider.post(
-                    self._operation.task, form.content_type, body, length, self._trace_headers
+                length, content = await self._framed()
+                body.record.requested = time.monotonic()
+                self._call = self._context.client.post(
+                    self._operation.task, body.content_type, content, length, self._trace_headers
                 )
-                response = await self._post.response()
+                response = await self._call.response()
                 if is_success(response.status):
-                    if not form.ended.is_set():
-                        await self._post.sent()
-                    if not form.closing_released:
+                    if not body.ended.is_set():
+                        await self._call.sent()
+                    if not body.closing_released:
                         raise ConnectionLost
                 return response
         except (TimeoutError, TransportFailure, APIError) as error:
-            raise self._failed(error) from error
+            raise self._failure(error) from error
 
     async def _framed(self) -> tuple[int | None, AsyncGenerator[bytes, None]]:
-        """The body and, where the provider wants one, its length, for which it is read to its end first."""
-        form, deadline = self._form, self._deadline
-        if self._line.framing == "chunked":
-            return None, form.body(form.content(), deadline)
-        self._spool = spool = self._line.spools.open(form.caller)
+        """Returns the body, and its length if the upstream needs one: the content is then read to its end first."""
+        body, deadline = self._body, self._deadline
+        if self._context.framing == "chunked":
+            return None, body.stream(body.content(), deadline)
+        self._spool = spool = self._context.spools.open(body.caller)
         deadline.suspend()
-        async for chunk in form.content():
+        async for chunk in body.content():
             await spool.write(chunk)
         deadline.allow(None)
-        return spool.size + form.tail_bytes, form.body(spool.replay(), deadline)
+        return spool.size + body.tail_bytes, body.stream(spool.replay(), deadline)
 
-    async def _refused(self, response: UpstreamResponse) -> UpstreamFailure:
-        """What an answer other than 2xx comes to. Its body is waited for a short time: most of it is its status."""
-        # One of its own: the form, which may still be on its way, moves the other.
-        soon = Deadline(ERROR_BODY_SECONDS)
+    async def _error_response(self, response: UpstreamResponse) -> UpstreamFailure:
+        """Returns the failure for a response other than 2xx. Its body is awaited briefly, because the status says most.
+
+        The wait has a deadline of its own: the body that is still being sent moves the other one.
+        """
+        deadline = Deadline(ERROR_BODY_SECONDS)
         try:
-            body = await self._read(response, MAX_ERROR_BYTES, soon.within(None)) or b""
-        except UpstreamFailure as failed:
-            if failed.may_have_billed:
-                raise
+            body = await self._reader.body(response, MAX_ERROR_BYTES, deadline.within(None)) or b""
+        except (TimeoutError, TransportFailure) as error:
+            failure = self._failure(error)
+            if failure.may_have_billed:
+                raise failure from error
             body = b""
-        except APIError:  # no room for it: its status counts
+        except APIError:  # no memory for the body; the status counts
             body = b""
         finally:
-            soon.close()
-        redact = self._line.provider.redact
-        refusal = response_mapping.of_error(response.status, response.headers, body, redact, time.time())
-        if response_mapping.is_account_trouble(refusal):
+            deadline.close()
+        redact = self._context.client.redact
+        mapped = response_mapping.of_error(response.status, response.headers, body, redact, time.time())
+        if response_mapping.is_account_trouble(mapped):
             _log.error("the provider answers %d: the gateway's own key is refused or out of credit", response.status)
-        elif refusal.code == "upstream_bad_response" or (refusal.code == "upstream_error" and refusal.retry is False):
+        elif mapped.code == "upstream_bad_response" or (mapped.code == "upstream_error" and mapped.retry is False):
             excerpt = b"" if response_mapping.is_compressed(response.headers) else redact(body)[:MAX_LOGGED_BYTES]
             _log.warning("the provider answers %d with no readable body: %r", response.status, excerpt)
-        billed = self._form.closing_released and response_mapping.may_have_billed(response.status)
+        billed = self._body.closing_released and response_mapping.may_have_billed(response.status)
         return UpstreamFailure(
-            refusal, may_have_billed=billed, upstream_request_id=upstream_request_id(response.headers)
+            mapped, may_have_billed=billed, upstream_request_id=upstream_request_id(response.headers)
         )
 
-    async def _whole(self, response: UpstreamResponse, answered_ms: int) -> BufferedResponse:
-        try:
-            body = await self._read(response, MAX_HELD_BYTES, self._deadline.within(None))
-            if body is None:
-                raise errors.upstream_bad_response(f"it is longer than {MAX_HELD_BYTES} bytes")
-            judge = partial(self._judged, response, body, self._form.text("response_format"))
-            if len(body) <= PARSED_AT_ONCE_BYTES:
-                shown, is_json, usage = judge()
-            else:
-                async with self._line.parsing:
-                    shown, is_json, usage = await asyncio.to_thread(judge)
-        except APIError as refusal:
-            # Not a byte of it is logged: it may be a transcript.
-            _log.warning("a success of the provider cannot be used: %s", refusal.message)
-            raise _billed_failure(refusal, response) from refusal
-        return BufferedResponse(response.status, response.headers, answered_ms, shown, is_json, usage)
-
-    def _judged(
-        self, response: UpstreamResponse, body: bytes, response_format: str
-    ) -> tuple[bytes, bool, Usage | None]:
-        """A success's body as the caller gets it, whether it is JSON, and the usage that it states; APIError if it
-        is no success. Its document, which may take much memory, does not outlive this.
-        """
-        if response.status in _WITHOUT_BODY:
-            raise errors.upstream_bad_response(f"{response.status} has no body")
-        document = response_mapping.of_success(response.headers, body, response_format)
-        shown = response_mapping.body_without_key(body, document, self._line.provider.redact)
-        return shown, document is not None, self._operation.read_usage(document)
-
-    async def _read(self, response: UpstreamResponse, limit: int, patience: Deadline) -> bytes | None:
-        """The answer's body; None if it is longer than the limit. APIError 503 if the answers held leave no room."""
-        chunks, size = [], 0
-        try:
-            with patience:
-                async for chunk in response.body():
-                    chunks.append(chunk)
-                    size += len(chunk)
-                    if size > limit:
-                        return None
-                    self._held.resize(size + CHUNK_OVERHEAD_BYTES * len(chunks))
-        except (TimeoutError, TransportFailure) as error:
-            raise self._failed(error) from error
-        return b"".join(chunks)
-
-    async def _events(self, response: UpstreamResponse) -> AsyncIterator[Event]:
-        """Whole events as they come. The clock runs only while the provider's next bytes are awaited."""
-        splitter, body, redact = EventSplitter(), aiter(response.body()), self._line.provider.redact
-        unfinished = 0
-        try:
-            while True:
-                with self._deadline.within(self._line.timeouts.sse_idle):
-                    chunk = await anext(body, None)
-                if chunk is None:
-                    break
-                unfinished += len(chunk)
-                self._held.resize(unfinished)
-                for count, event in enumerate(splitter.feed(chunk), 1):
-                    unfinished -= len(event.raw)
-                    if len(event.raw) <= PARSED_AT_ONCE_BYTES:
-                        yield response_mapping.event_without_key(event, redact)
-                    else:
-                        yield await asyncio.to_thread(response_mapping.event_without_key, event, redact)
-                    if count % EVENTS_IN_A_ROW == 0:
-                        await asyncio.sleep(0)  # other connections' turn
-        except APIError as refusal:
-            raise _billed_failure(refusal, response) from refusal
-        except EventTooLarge as error:
-            raise _billed_failure(errors.upstream_bad_response("an event is too large"), response) from error
-        except (TimeoutError, TransportFailure) as error:
-            raise _billed_failure(errors.upstream_cut(), response) from error
-        last = splitter.finish()
-        if last is not None:
-            yield response_mapping.event_without_key(last, redact)
-
-    def _failed(self, error: Exception) -> UpstreamFailure:
-        """What broke the exchange off, as the caller will be told; the form's own refusal comes first."""
-        form = self._form
-        if form.refusal is not None:
-            return UpstreamFailure(form.refusal, may_have_billed=False)
+    def _failure(self, error: Exception) -> UpstreamFailure:
+        """Returns what the caller gets for an attempt that broke off. An error of the caller's own form comes first."""
+        body = self._body
+        if body.error is not None:
+            return UpstreamFailure(body.error, may_have_billed=False)
         if isinstance(error, APIError):
             return UpstreamFailure(error, may_have_billed=False)
         if isinstance(error, Unreachable):
             return UpstreamFailure(errors.upstream_unreachable(), may_have_billed=False)
-        late = isinstance(error, TimeoutError | ConnectTimeout)
-        refusal = errors.upstream_timeout() if late else errors.upstream_error()
-        return UpstreamFailure(refusal, may_have_billed=form.closing_released)
+        timed_out = isinstance(error, TimeoutError | ConnectTimeout)
+        mapped = errors.upstream_timeout() if timed_out else errors.upstream_error()
+        return UpstreamFailure(mapped, may_have_billed=body.closing_released)
 
 
 def is_success(status: int) -> bool:
     return 200 <= status < 300
-
-
-def _billed_failure(refusal: APIError, response: UpstreamResponse) -> UpstreamFailure:
-    return UpstreamFailure(refusal, may_have_billed=True, upstream_request_id=upstream_request_id(response.headers))

@@ -1,58 +1,31 @@
-"""The way of a request, from its head to its settled row. Read `_answer` from top to bottom."""
+"""The request path, from a request's head to its settled row. Read `Pipeline._respond` from top to bottom."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Protocol
 
 from app import errors
 from app.clock import now_ms
 from app.errors import APIError, Header
 from app.gateway import authentication, reservation
 from app.gateway.admission_control import AdmissionControl
+from app.gateway.attempt import UpstreamAttempt
 from app.gateway.auth_failures import AuthFailureLimiter
 from app.gateway.authentication import KeyDirectory
 from app.gateway.budgets import Budgets
-from app.gateway.caller import Caller
 from app.gateway.inbound_request import InboundRequest
-from app.gateway.ports import Ledger
-from app.gateway.relay import Relay
-from app.gateway.reservation import Admission
+from app.gateway.ports import Ledger, RequestObserver
+from app.gateway.request_record import RequestRecord
 from app.gateway.settlement import CallerResponse, Settlement, StreamAborted
 from app.gateway.upload import UploadParser
+from app.gateway.upstream_body import UpstreamBody
+from app.gateway.upstream_context import UpstreamContext
 
 _log = logging.getLogger("audio_gateway.pipeline")
 
 Deliver = Callable[[CallerResponse], Awaitable[None]]
-
-
-class RequestObserver(Protocol):
-    """Who is told of every request when it has ended."""
-
-    def request(self, record: "RequestRecord") -> None: ...
-
-
-@dataclass(slots=True)
-class RequestRecord:
-    """How far a request came, for the journal: None is what it did not reach.
-
-    `read` is when its form had told all that admission needs, `replied` when its answer was handed on, in seconds of
-    the monotonic clock.
-    """
-
-    call: InboundRequest
-    caller: Caller | None = None
-    admission: Admission | None = None
-    account: Settlement | None = None
-    limits: tuple[Header, ...] = ()
-    status: int | None = None
-    error: str | None = None
-    model: str | None = None
-    read: float | None = None
-    replied: float | None = None
 
 
 def no_trace_headers(_: InboundRequest) -> tuple[Header, ...]:
@@ -60,7 +33,7 @@ def no_trace_headers(_: InboundRequest) -> tuple[Header, ...]:
 
 
 class Pipeline:
-    """All stages in their order."""
+    """All stages, in their order."""
 
     def __init__(
         self,
@@ -69,10 +42,9 @@ class Pipeline:
         admission_control: AdmissionControl,
         budgets: Budgets,
         upload_parser: UploadParser,
-        relay: Relay,
+        upstream: UpstreamContext,
         ledger: Ledger,
-        journal: RequestObserver,
-        upstream: str,
+        observer: RequestObserver,
         trace_headers: Callable[[InboundRequest], tuple[Header, ...]] = no_trace_headers,
     ) -> None:
         self._directory = directory
@@ -80,55 +52,65 @@ class Pipeline:
         self._admission_control = admission_control
         self._budgets = budgets
         self._upload_parser = upload_parser
-        self._relay = relay
-        self._ledger = ledger
-        self._observer = journal
         self._upstream = upstream
+        self._ledger = ledger
+        self._observer = observer
         self._trace_headers = trace_headers
 
-    async def handle(self, call: InboundRequest, deliver: Deliver) -> None:
-        """Have the answer to this call delivered; an APIError for whatever it is refused for."""
-        record = RequestRecord(call)
+    async def handle(self, request: InboundRequest, deliver: Deliver) -> None:
+        """Delivers the response to this request. Raises APIError if it is refused or fails, StreamAborted if a stream
+        broke off.
+        """
+        record = RequestRecord(request)
         try:
-            await self._answer(call, record, deliver)
-        except asyncio.CancelledError:  # the gateway stops and its grace is over
-            raise self._refused(record, errors.shutting_down()) from None
-        except APIError as refusal:
-            record.model = refusal.model
-            if record.caller is not None and record.admission is None:
-                self._ledger.refuse(record.caller, call, refusal)
-            refusal.headers = (*refusal.headers, *record.limits)
-            raise self._refused(record, refusal) from refusal.__cause__
+            await self._respond(request, record, deliver)
+        except asyncio.CancelledError:  # the gateway stops, and its grace is over
+            raise _final_error(record, errors.shutting_down()) from None
+        except APIError as error:
+            record.model = error.model
+            if record.caller is not None and record.hold is None:
+                self._ledger.refuse(record.caller, request, error)
+            error.headers = (*error.headers, *record.limits)
+            raise _final_error(record, error) from error.__cause__
         except StreamAborted:
             raise
         except Exception:
-            _log.exception("request %s ended in an error of the gateway", call.id)
-            raise self._refused(record, errors.internal_error()) from None
+            _log.exception("request %s ended in an error of the gateway", request.id)
+            raise _final_error(record, errors.internal_error()) from None
         finally:
-            self._observer.request(record)
+            self._observer.observe(record)
 
-    def _refused(self, record: RequestRecord, refusal: APIError) -> APIError:
-        """The refusal with which a request ends; whatever it is, nobody repeats what is charged already."""
-        record.status, record.error = refusal.status, refusal.code
-        result = record.account.result if record.account is not None else None
-        return refusal.without_retry() if result is not None and result.charged else refusal
-
-    async def _answer(self, call: InboundRequest, record: RequestRecord, deliver: Deliver) -> None:
-        with self._auth_failures.watching(call.id, call.address, time.monotonic_ns()):
-            record.caller = caller = await authentication.identify(call.headers, self._directory, now_ms())
-        record.limits = self._admission_control.check_rate(caller, time.monotonic_ns(), call.received_ms)
+    async def _respond(self, request: InboundRequest, record: RequestRecord, deliver: Deliver) -> None:
+        # Authenticate.
+        with self._auth_failures.watching(request.id, request.address, time.monotonic_ns()):
+            record.caller = caller = await authentication.identify(request.headers, self._directory, now_ms())
+        # Admission control: rate, spent budgets, concurrency and declared size, before the body is read.
+        record.limits = self._admission_control.check_rate(caller, time.monotonic_ns(), request.received_ms)
         with (
-            self._admission_control.lease(call, caller) as lease,
-            closing(await self._upload_parser.read(call, caller, lease)) as upload,
+            self._admission_control.lease(request, caller) as lease,
+            # Parse the upload: fields, model and container. The file keeps streaming.
+            closing(await self._upload_parser.read(request, caller, lease)) as upload,
         ):
-            record.read = time.monotonic()
-            record.admission = admission = reservation.admit(
-                call, caller, lease, upload, self._upstream, self._budgets, self._ledger, now_ms()
+            record.parsed = time.monotonic()
+            # Reserve the most that the request may cost.
+            admission = reservation.admit(
+                request, caller, lease, upload, self._upstream.name, self._budgets, self._ledger, now_ms()
             )
-            form = self._relay.form(upload, admission)
-            async with Settlement(admission, upload, form, self._ledger, call.began) as account:
-                record.account = account
-                async with self._relay.exchange(form, call.operation, self._trace_headers(call)) as reply:
-                    answer = await account.answer(reply)
-                    record.status, record.replied = answer.status, time.monotonic()
-                    await deliver(CallerResponse(answer.status, (*answer.headers, *record.limits), answer.body))
+            record.hold = admission.hold
+            # Attempt: the form goes to the upstream, its response comes back. Settle the row on every way out.
+            body = UpstreamBody(upload, admission, self._upstream.timeouts)
+            record.attempt = body.record
+            async with (
+                Settlement(admission, upload, body, self._ledger, record) as settlement,
+                UpstreamAttempt(self._upstream, body, request.operation, self._trace_headers(request)) as result,
+            ):
+                response = await settlement.response(result)
+                # Deliver.
+                record.status, record.delivering = response.status, time.monotonic()
+                await deliver(CallerResponse(response.status, (*response.headers, *record.limits), response.body))
+
+
+def _final_error(record: RequestRecord, error: APIError) -> APIError:
+    """Returns the error that ends a request. It never invites a retry of what is charged already."""
+    record.status, record.error = error.status, error.code
+    return error.without_retry() if record.result is not None and record.result.charged else error

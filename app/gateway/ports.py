@@ -5,6 +5,7 @@
     Ledger                 the durable record of requests: reserve, revise, settle, refuse
     Spools                 space for uploads that cannot flow on yet
     UpstreamClient         requests to the speech provider
+    RequestObserver        logs, metrics and traces
 
 `reserve`, `revise` and `settle` take effect in the order in which they are called. What they return ends when the row
 is durable, or raises LedgerUnavailable.
@@ -17,6 +18,7 @@ from app.errors import APIError, Header
 from app.gateway.caller import Caller, Key
 from app.gateway.inbound_request import InboundRequest
 from app.gateway.ledger_rows import ClosedUsage, Days, Hold, SettlementResult
+from app.gateway.request_record import RequestRecord
 from app.policy.budget import Amounts
 from app.policy.task import Task
 from app.wire.headers import Headers
@@ -54,7 +56,7 @@ class Ledger(Protocol):
     def settle(self, result: SettlementResult) -> Awaitable[None]:
         """Writes how a held request ended."""
 
-    def refuse(self, caller: Caller, call: InboundRequest, refusal: APIError) -> None:
+    def refuse(self, caller: Caller, request: InboundRequest, error: APIError) -> None:
         """Counts a refusal. Nothing waits for it."""
 
 
@@ -142,3 +144,9 @@ class UpstreamClient(Protocol):
     @property
     def redact(self) -> Callable[[bytes], bytes]:
         """Returns the bytes without the upstream's key; the same object if the key is not in them."""
+
+
+class RequestObserver(Protocol):
+    """Reports requests that have ended."""
+
+    def observe(self, record: RequestRecord) -> None: ...

@@ -49,7 +49,7 @@ class Admission:
 
 
 def admit(
-    call: InboundRequest,
+    request: InboundRequest,
     caller: Caller,
     lease: ConcurrencyLease,
     upload: Upload,
@@ -70,15 +70,15 @@ def admit(
         refusal.model = upload.model.id
         raise
     hold = Hold(
-        id=call.id,
+        id=request.id,
         caller=caller.name,
         key_id=caller.key_id,
-        task=call.operation.task,
+        task=request.operation.task,
         model=upload.model.id,
         upstream=upstream,
         upstream_model=upload.model.name_upstream,
         container=upload.container.value,
-        received_ms=call.received_ms,
+        received_ms=request.received_ms,
         admitted_ms=now_ms,
         bound=bound,
         tags=lease.tags,

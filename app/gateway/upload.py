@@ -82,32 +82,34 @@ class UploadParser:
         self._max_file_bytes = max_file_bytes
         self._spools = spools
 
-    async def read(self, call: InboundRequest, caller: Caller, lease: ConcurrencyLease) -> Upload:
+    async def read(self, request: InboundRequest, caller: Caller, lease: ConcurrencyLease) -> Upload:
         """The upload of this call, as soon as its model and its container are known."""
-        items = _Items(call.body, FormReader(lease.boundary, self._max_file_bytes, lease.text))
+        items = _Items(request.body, FormReader(lease.boundary, self._max_file_bytes, lease.text))
         fields = await _fields_until_file(items)
-        model = self._model_in(fields, call, caller)
+        model = self._model_in(fields, request, caller)
         try:
             file = await _read_file_head(items, partial(self._spools.open, caller.name))
         except APIError as refusal:
             refusal.model = model.id if model else None
             raise
         if model is None:
-            return await self._kept(call, caller, fields, file, items)
-        bound = min(self._max_file_bytes, call.declared_bytes or self._max_file_bytes)
+            return await self._kept(request, caller, fields, file, items)
+        bound = min(self._max_file_bytes, request.declared_bytes or self._max_file_bytes)
         body = _LiveBody(file, items)
-        if call.progress.complete:
+        if request.progress.complete:
             body.measure()
-        return Upload(model, fields, file.container, file.meter, bound, body, file.head.spool, call.progress.complete)
+        return Upload(
+            model, fields, file.container, file.meter, bound, body, file.head.spool, request.progress.complete
+        )
 
     async def _kept(
-        self, call: InboundRequest, caller: Caller, fields: tuple[Field, ...], file: "_FileHead", items: "_Items"
+        self, request: InboundRequest, caller: Caller, fields: tuple[Field, ...], file: "_FileHead", items: "_Items"
     ) -> Upload:
         """The upload of a form that names its model behind its file, read to its end."""
         spool = file.head.spool or self._spools.open(caller.name)
         try:
             behind = await _spool_rest(file, items, spool)
-            model = self._model_in(behind, call, caller)
+            model = self._model_in(behind, request, caller)
             if model is None:
                 raise errors.missing_parameter("model")
         except BaseException:
@@ -116,10 +118,10 @@ class UploadParser:
         body = _replay_body(spool, behind)
         return Upload(model, fields, file.container, file.meter, spool.size, body, spool, complete=True)
 
-    def _model_in(self, fields: tuple[Field, ...], call: InboundRequest, caller: Caller) -> Model | None:
+    def _model_in(self, fields: tuple[Field, ...], request: InboundRequest, caller: Caller) -> Model | None:
         """The model that these fields name, checked; None if none of them is `model`."""
         asked = next((field.value for field in fields if field.name == "model"), None)
-        return None if asked is None else check_model(asked, call.operation, caller, self._models)
+        return None if asked is None else check_model(asked, request.operation, caller, self._models)
 
 
 def check_model(asked: bytes, operation: Operation, caller: Caller, models: Mapping[str, Model]) -> Model:

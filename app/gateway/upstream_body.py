@@ -1,8 +1,8 @@
-"""The form as the provider gets it: our boundary, the checked fields in the caller's order, the file under our name.
+"""The form as the upstream gets it: our boundary, the checked fields in the caller's order, the file under our name.
 
-The tail is held: the file goes out as it comes in, what is behind it and the closing boundary only when the caller's
-form has proved complete, the hold is what the measured audio may cost, and it is durable. Until then no provider can
-act on the request.
+The tail is held: the file goes out as it arrives. What is behind it and the closing boundary go out only when the
+caller's form is complete, the hold is what the measured audio may cost, and the hold is durable. Until then the
+upstream cannot act on the request.
 """
 
 import asyncio
@@ -16,53 +16,46 @@ from app.errors import APIError
 from app.gateway.deadline import Deadline
 from app.gateway.form import Field
 from app.gateway.ports import LedgerUnavailable
+from app.gateway.request_record import AttemptRecord
 from app.gateway.reservation import Admission
 from app.gateway.upload import Upload
 from app.wire.multipart import FormWriter
 
 
 class UpstreamBody:
-    """One request's body on its way upstream, and the marks it leaves: what was sent, when, and why it broke off.
-    `text_bytes` is the size of the text fields.
+    """The body of one attempt.
 
-    `began`, `asked`, `connected`, `released` (the closing boundary) and `answered` are moments on the monotonic clock;
-    `pushed` is how long the provider took to take the bytes in. All in seconds.
+    `record` has the attempt's moments and bytes. `text_bytes` is the size of the text fields that have passed. `ended`
+    is set when nothing more is read from the body, and `error` is why the caller's form broke off.
     """
 
     def __init__(self, upload: Upload, admission: Admission, timeouts: TimeoutSettings) -> None:
         self._upload = upload
         self._admission = admission
-        # The request's id is random, and its caller learns of it with the answer: no file can hold this boundary.
+        # The request's id is random, and the caller first sees it in the response: no file can contain this boundary.
         self._writer = FormWriter(admission.hold.id)
         self._timeouts = timeouts
         self._fields: dict[str, bytes] = {}
         self._tail = b""
         self.caller = admission.hold.caller
         self.content_type = self._writer.content_type
+        self.record = AttemptRecord(time.monotonic())
         self.ended = asyncio.Event()
         self.closing_released = False
-        self.refusal: APIError | None = None
-        self.sent_ms: int | None = None
-        self.sent_bytes = 0
+        self.error: APIError | None = None
         self.text_bytes = 0
-        self.began = time.monotonic()
-        self.asked: float | None = None
-        self.connected: float | None = None
-        self.released: float | None = None
-        self.answered: float | None = None
-        self.pushed = 0.0
 
     def text(self, name: str) -> str:
-        """The last value of this field among those that have passed; empty if there was none."""
+        """Returns the last value of this field among those that have passed; empty if there was none."""
         return self._fields.get(name, b"").decode()
 
     @property
     def tail_bytes(self) -> int:
-        """How long the tail is, once the content has been read to its end."""
+        """The size of the tail, once the content has been read to its end."""
         return len(self._tail) + len(self._writer.close())
 
     async def content(self) -> AsyncIterator[bytes]:
-        """Everything but the tail, as the caller sends it; small pieces joined to the next."""
+        """Yields everything but the tail, as the caller sends it. Small pieces are joined to the next."""
         container = self._upload.container
         pending = [self._field(field) for field in self._upload.fields]
         pending.append(self._writer.file_head(f"audio.{container.value}", container.media_type))
@@ -80,32 +73,34 @@ class UpstreamBody:
         self._tail = b"".join([*pending, end_of_file])
         self._admission.revise(self._upload, now_ms())
 
-    async def body(self, content: AsyncIterator[bytes], deadline: Deadline) -> AsyncGenerator[bytes, None]:
-        """The content and its tail. An APIError that ends it is kept: the HTTP client wraps what a body raises.
+    async def stream(self, content: AsyncIterator[bytes], deadline: Deadline) -> AsyncGenerator[bytes, None]:
+        """Yields the content, then the tail. An APIError that ends it is kept, because the HTTP client wraps it.
 
-        The deadline is the provider's. It is suspended while the next step is the caller's.
+        The deadline is the upstream's. It is suspended while the gateway waits for the caller.
         """
-        self.connected = time.monotonic()
+        record = self.record
+        record.connected = time.monotonic()
         deadline.suspend()
         try:
             async for chunk in content:
-                self._mark_sent()
-                self.sent_bytes += len(chunk)
+                if record.sent_ms is None:
+                    record.sent_ms = time.time_ns() // 1_000_000
+                record.sent_bytes += len(chunk)
                 deadline.allow(self._timeouts.write_idle)
                 began = time.monotonic()
                 yield chunk
-                self.pushed += time.monotonic() - began
+                record.sending += time.monotonic() - began
                 deadline.suspend()
             deadline.allow(None)
-            await self._committed()
+            await self._hold_is_durable()
             deadline.allow(self._timeouts.first_byte)
             tail = self._tail + self._writer.close()
-            self.sent_bytes += len(tail)
+            record.sent_bytes += len(tail)
             self.closing_released = True
-            self.released = time.monotonic()
+            record.released = time.monotonic()
             yield tail
-        except APIError as refusal:
-            self.refusal = refusal
+        except APIError as error:
+            self.error = error
             raise
         finally:
             self.ended.set()
@@ -116,11 +111,7 @@ class UpstreamBody:
         value = self._admission.model.name_upstream.encode() if field.name == "model" else field.value
         return self._writer.field(field.name, value)
 
-    def _mark_sent(self) -> None:
-        if self.sent_ms is None:
-            self.sent_ms = time.time_ns() // 1_000_000
-
-    async def _committed(self) -> None:
+    async def _hold_is_durable(self) -> None:
         try:
             await self._admission.durable()
         except LedgerUnavailable as error:

@@ -27,11 +27,13 @@ from app.gateway.auth_failures import AuthFailureLimiter
 from app.gateway.authentication import KeyDirectory
 from app.gateway.budgets import Budgets
 from app.gateway.inbound_request import InboundRequest
-from app.gateway.pipeline import Pipeline, RequestObserver, RequestRecord
+from app.gateway.pipeline import Pipeline
+from app.gateway.ports import RequestObserver
 from app.gateway.rate_limiter import RateLimiter
-from app.gateway.relay import Relay
+from app.gateway.request_record import RequestRecord
 from app.gateway.settlement import CallerResponse
 from app.gateway.upload import UploadParser
+from app.gateway.upstream_context import UpstreamContext
 from app.operations import TRANSCRIPTION
 from app.policy.caller_policy import CallerPolicy
 from app.policy.quota import Quota
@@ -181,7 +183,7 @@ def test_N242_a_request_cut_off_while_its_settlement_is_written_is_not_to_be_rep
 
 
 class NoJournal:
-    def request(self, record: RequestRecord) -> None:
+    def observe(self, record: RequestRecord) -> None:
         pass
 
 
@@ -206,10 +208,9 @@ async def running_pipeline(gateway: GatewayProcess, journal: RequestObserver) ->
             AdmissionControl(10, 1 << 20, RateLimiter(), budgets, Quota(1 << 20, "text")),
             budgets,
             UploadParser(settings.models, 1 << 20, spools),
-            Relay(provider, "chunked", settings.timeouts, spools, Quota(1 << 20, "answers")),
+            UpstreamContext("scripted", provider, "chunked", settings.timeouts, spools, Quota(1 << 20, "answers")),
             ledger,
             journal,
-            "scripted",
         )
     finally:
         await provider.close()

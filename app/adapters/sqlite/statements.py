@@ -127,10 +127,10 @@ def settled_row(result: SettlementResult, seq: int) -> Row:
     )
 
 
-def count_refusal(caller: Caller, call: InboundRequest, refusal: APIError) -> Statement:
+def count_refusal(caller: Caller, request: InboundRequest, refusal: APIError) -> Statement:
     """Returns the statement that counts a refusal of a known caller."""
-    day = datetime.fromtimestamp(call.received_ms / 1000, UTC).date().isoformat()
-    return _COUNT_REFUSAL, (day, caller.name, caller.key_id, call.operation.task, refusal.model or "", refusal.code)
+    day = datetime.fromtimestamp(request.received_ms / 1000, UTC).date().isoformat()
+    return _COUNT_REFUSAL, (day, caller.name, caller.key_id, request.operation.task, refusal.model or "", refusal.code)
 
 
 def insert_alert(alert: BudgetAlert) -> Statement:

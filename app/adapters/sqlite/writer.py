@@ -150,7 +150,7 @@ class LedgerWriter:
         self._queue.put(write)
         return waiter
 
-    def refuse(self, caller: Caller, call: InboundRequest, refusal: APIError) -> None:
+    def refuse(self, caller: Caller, request: InboundRequest, refusal: APIError) -> None:
         """Counts a refusal of a known caller, without an awaitable."""
         if self._queue.qsize() >= MAX_WAITING:
             if not self._uncounted:
@@ -160,7 +160,7 @@ class LedgerWriter:
             self._uncounted += 1
             return
         self._uncounted = 0
-        self._queue.put(_Write(f"the refusal of {call.id}", statements=(count_refusal(caller, call, refusal),)))
+        self._queue.put(_Write(f"the refusal of {request.id}", statements=(count_refusal(caller, request, refusal),)))
 
     def mark_alert(self, alert_id: str, next_ms: int, delivered_ms: int | None) -> None:
         """Records an attempt to deliver a budget alert, without an awaitable."""

@@ -10,8 +10,7 @@ Without an answer there is no overhead: what held it up is somebody else's doing
 
 from typing import NamedTuple
 
-from app.gateway.pipeline import RequestRecord
-from app.gateway.settlement import Settlement
+from app.gateway.request_record import AttemptRecord, RequestRecord
 
 
 class Durations(NamedTuple):
@@ -23,16 +22,17 @@ class Durations(NamedTuple):
     download: float
 
 
-def durations(record: RequestRecord, account: Settlement, now: float) -> Durations:
-    """Those of a request that was admitted and ended `now`, in seconds of the monotonic clock."""
-    form, closed = account.form, account.closed or now
-    upload = record.call.progress.waited + _between(form.asked, form.connected or closed) + form.pushed
-    wait = _between(form.released, form.answered or closed)
+def durations(record: RequestRecord, attempt: AttemptRecord, now: float) -> Durations:
+    """Returns those of a request that was admitted and ended `now`, in seconds of the monotonic clock."""
+    settled = record.settled or now
+    waited = record.request.progress.waited
+    upload = waited + _between(attempt.requested, attempt.connected or settled) + attempt.sending
+    wait = _between(attempt.released, attempt.responded or settled)
     overhead = None
-    if record.replied is not None:
-        before_reply = _between(form.answered, min(closed, record.replied))
-        overhead = max(0.0, record.replied - record.call.began - upload - wait - before_reply)
-    return Durations(overhead, upload, wait, _between(form.answered, closed))
+    if record.delivering is not None:
+        download = _between(attempt.responded, min(settled, record.delivering))
+        overhead = max(0.0, record.delivering - record.request.began - upload - wait - download)
+    return Durations(overhead, upload, wait, _between(attempt.responded, settled))
 
 
 def _between(begin: float | None, end: float | None) -> float:

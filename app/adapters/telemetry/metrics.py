@@ -25,8 +25,7 @@ from prometheus_client.registry import Collector
 from app.adapters.telemetry.durations import durations
 from app.gateway.caller import Caller
 from app.gateway.ledger_rows import SettlementResult, State
-from app.gateway.pipeline import RequestRecord
-from app.gateway.settlement import Settlement
+from app.gateway.request_record import AttemptRecord, RequestRecord
 from app.operations import OPERATIONS
 from app.units import NANO_PER_USD, Tokens, seconds_of
 
@@ -81,21 +80,20 @@ class RequestMetrics(Collector):
         self._upstream = _UpstreamMetrics(self._registry, upstream)
         self.callers: dict[str, Caller] = {}
 
-    def request(self, record: RequestRecord) -> None:
-        now, call, account, status = time.monotonic(), record.call, record.account, record.status or 500
-        result = account.result if account is not None else None
+    def observe(self, record: RequestRecord) -> None:
+        now, request, result, status = time.monotonic(), record.request, record.result, record.status or 500
         error = (result.error if result is not None else None) or record.error or ""
         if record.status is None:
             error = "internal_error"
         caller = UNKNOWN if record.caller is None else self._caller_label(record.caller)
-        model = record.admission.hold.model if record.admission is not None else record.model or UNKNOWN
-        self._count(caller, model, call.operation.path, status, error)
-        self._received.inc(call.progress.received)
-        self._durations.observe_request(call.operation.path, now - call.began)
-        if account is not None:
-            self._forwarded.inc(account.form.sent_bytes)
-            self._answered.inc(account.answer_bytes)
-            self._durations.observe_parts(record, account, now)
+        model = record.hold.model if record.hold is not None else record.model or UNKNOWN
+        self._count(caller, model, request.operation.path, status, error)
+        self._received.inc(request.progress.received)
+        self._durations.observe_request(request.operation.path, now - request.began)
+        if record.attempt is not None:
+            self._forwarded.inc(record.attempt.sent_bytes)
+            self._answered.inc(record.response_bytes)
+            self._durations.observe_parts(record, record.attempt, now)
             self._upstream.count(error, status)
         if result is not None:
             self._outcomes[result.state].inc()
@@ -170,8 +168,8 @@ class _Durations:
     def observe_request(self, endpoint: str, seconds: float) -> None:
         self._requests[endpoint].observe(seconds)
 
-    def observe_parts(self, record: RequestRecord, account: Settlement, now: float) -> None:
-        parts = durations(record, account, now)
+    def observe_parts(self, record: RequestRecord, attempt: AttemptRecord, now: float) -> None:
+        parts = durations(record, attempt, now)
         if parts.overhead is not None:
             self._overhead.observe(parts.overhead)
         self._upload.observe(parts.upload)

@@ -10,7 +10,8 @@ from app.adapters.telemetry.request_log import RequestLog, RequestObservers
 from app.config import Config, InvalidConfig
 from app.errors import Header
 from app.gateway.inbound_request import InboundRequest
-from app.gateway.pipeline import RequestObserver, no_trace_headers
+from app.gateway.pipeline import no_trace_headers
+from app.gateway.ports import RequestObserver
 from app.wire.trace_context import trace_context
 
 if TYPE_CHECKING:
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Observers:
-    """`journal` observes every request; `trace_headers` returns the headers that carry its trace to the upstream."""
+    """`observer` observes every request; `trace_headers` returns the headers that carry its trace to the upstream."""
 
     requests: RequestMetrics
     commits: LedgerMetrics
     traces: "Traces | None"
-    journal: RequestObserver
+    observer: RequestObserver
     trace_headers: Callable[[InboundRequest], tuple[Header, ...]]
 
     async def close(self) -> None:
@@ -36,13 +37,13 @@ class Observers:
 def build_observers(settings: Config, lines: LineWriter) -> Observers:
     """InvalidConfig if an extra that the settings need is not installed."""
     requests, traces = RequestMetrics(settings.upstream.name), _traces(settings)
-    journals: list[RequestObserver] = [RequestLog(lines, settings.logs.number)]
+    observers: list[RequestObserver] = [RequestLog(lines, settings.logs.number)]
     if settings.metrics.enabled:
-        journals.append(requests)
+        observers.append(requests)
     if traces is not None:
-        journals.append(traces)
+        observers.append(traces)
     trace_headers = no_trace_headers if traces is None else _context_onward
-    return Observers(requests, LedgerMetrics(), traces, RequestObservers(*journals), trace_headers)
+    return Observers(requests, LedgerMetrics(), traces, RequestObservers(*observers), trace_headers)
 
 
 def _traces(settings: Config) -> "Traces | None":
@@ -57,5 +58,5 @@ def _traces(settings: Config) -> "Traces | None":
     return Traces(settings.traces.endpoint)
 
 
-def _context_onward(call: InboundRequest) -> tuple[Header, ...]:
-    return trace_context(call.id, call.headers).trace_headers
+def _context_onward(request: InboundRequest) -> tuple[Header, ...]:
+    return trace_context(request.id, request.headers).trace_headers

@@ -8,25 +8,24 @@ import time
 
 from app.adapters.telemetry.log_formats import Line
 from app.adapters.telemetry.log_writer import LineWriter
-from app.gateway.ledger_rows import SettlementResult, State
-from app.gateway.pipeline import RequestObserver, RequestRecord
-from app.gateway.reservation import Admission
-from app.gateway.upstream_body import UpstreamBody
+from app.gateway.ledger_rows import Hold, SettlementResult, State
+from app.gateway.ports import RequestObserver
+from app.gateway.request_record import AttemptRecord, RequestRecord
 from app.units import seconds_of, usd_text
 
 _log = logging.getLogger("audio_gateway.telemetry")
 
 
 class RequestObservers:
-    """Several journals as one. A fault in one of them costs neither the others nor the request anything."""
+    """Several observers as one. A fault in one of them affects neither the others nor the request."""
 
-    def __init__(self, *journals: RequestObserver) -> None:
-        self._journals = journals
+    def __init__(self, *observers: RequestObserver) -> None:
+        self._observers = observers
 
-    def request(self, record: RequestRecord) -> None:
-        for journal in self._journals:
+    def observe(self, record: RequestRecord) -> None:
+        for observer in self._observers:
             try:
-                journal.request(record)
+                observer.observe(record)
             except Exception:
                 _log.exception("a request could not be reported")
 
@@ -39,43 +38,43 @@ class RequestLog:
         self._lines = lines
         self._level = level
 
-    def request(self, record: RequestRecord) -> None:
-        result = record.account.result if record.account is not None else None
+    def observe(self, record: RequestRecord) -> None:
+        result = record.result
         failed = (record.status or 500) >= 500 or (result is not None and result.state is State.UNKNOWN)
         if self._level > (logging.WARNING if failed else logging.INFO):
             return
         line: Line = {
             "level": "warning" if failed else "info",
             "event": "request",
-            "request_id": record.call.id,
-            "endpoint": record.call.operation.path,
+            "request_id": record.request.id,
+            "endpoint": record.request.operation.path,
             "status": record.status,
             "error": (result.error if result is not None else None) or record.error,
         }
         if record.caller is not None:
             line["caller"], line["key_id"] = record.caller.name, record.caller.key_id
-        if record.admission is not None:
-            line.update(_admitted(record.admission, record))
+        if record.hold is not None:
+            line.update(_admitted(record.hold, record))
         elif record.model:
             line["model"] = record.model
-        if result is not None and record.account is not None:
-            line.update(_ended(result, record.account.form))
-        line["total_ms"] = _ms(record.call.began, time.monotonic())
+        if result is not None and record.attempt is not None:
+            line.update(_ended(result, record.attempt))
+        line["total_ms"] = _ms(record.request.began, time.monotonic())
         self._lines.write(line)
 
 
-def _admitted(admission: Admission, record: RequestRecord) -> Line:
-    hold = admission.hold
+def _admitted(hold: Hold, record: RequestRecord) -> Line:
+    bound = hold.bound if record.result is None else record.result.bound
     return {
         "model": hold.model,
         "upstream": hold.upstream,
         "container": hold.container,
-        "hold_usd": usd_text(admission.reservation.bound.cost),
-        "admitted_ms": _ms(record.call.began, record.read),
+        "hold_usd": usd_text(bound.cost),
+        "admitted_ms": _ms(record.request.began, record.parsed),
     }
 
 
-def _ended(result: SettlementResult, form: UpstreamBody) -> Line:
+def _ended(result: SettlementResult, attempt: AttemptRecord) -> Line:
     tokens = result.tokens
     line: Line = {
         "state": result.state,
@@ -89,7 +88,7 @@ def _ended(result: SettlementResult, form: UpstreamBody) -> Line:
         "response_format": result.response_format,
         "stream": result.stream,
         "upstream_request_id": result.upstream_request_id,
-        "upstream_ms": _ms(form.connected, form.answered),
+        "upstream_ms": _ms(attempt.connected, attempt.responded),
     }
     if result.implausible is not None:
         line["implausible_usage"] = result.implausible.document()

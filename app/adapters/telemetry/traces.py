@@ -31,8 +31,7 @@ from opentelemetry.util.types import AttributeValue
 
 from app import __version__
 from app.gateway.ledger_rows import Hold, SettlementResult
-from app.gateway.pipeline import RequestRecord
-from app.gateway.settlement import Settlement
+from app.gateway.request_record import AttemptRecord, RequestRecord
 from app.wire.trace_context import TraceContext, trace_context
 
 STOP_SECONDS = 2.0
@@ -59,8 +58,8 @@ class Traces:
         closing.start()
         await asyncio.to_thread(closing.join, STOP_SECONDS)
 
-    def request(self, record: RequestRecord) -> None:
-        context = trace_context(record.call.id, record.call.headers)
+    def observe(self, record: RequestRecord) -> None:
+        context = trace_context(record.request.id, record.request.headers)
         if context.sampled:
             _Request(self._tracer, self._ids, context, record).tell(time.monotonic())
 
@@ -91,39 +90,37 @@ class _Request:
         self._record = record
 
     def tell(self, now: float) -> None:
-        """Make the spans of a request that ends `now`, in seconds of the monotonic clock."""
-        record, account = self._record, self._record.account
+        """Makes the spans of a request that ends `now`, in seconds of the monotonic clock."""
+        record, began = self._record, self._record.request.began
         self._ids.trace_id = self._context.trace_id
-        name = f"POST {record.call.operation.path}"
-        request = self._started(
-            self._caller(), name, record.call.began, SpanKind.SERVER, _of_request(record), self._context.server
-        )
+        name = f"POST {record.request.operation.path}"
+        request = self._started(self._caller(), name, began, SpanKind.SERVER, _of_request(record), self._context.server)
         if (record.status or 500) >= 500:
             request.set_status(StatusCode.ERROR)
         inside = trace.set_span_in_context(request)
-        self._stage(inside, "receive", record.call.began, record.read or now)
-        if account is not None and record.admission is not None:
-            self._stage(inside, "admit", record.read, account.form.began)
-            self._exchange(inside, record.admission.hold, account, now)
-            closed, replied = account.closed, record.replied or now
-            self._stage(inside, "settle", closed, replied if closed is None or closed < replied else now)
+        self._stage(inside, "receive", began, record.parsed or now)
+        if record.hold is not None and record.attempt is not None:
+            self._stage(inside, "admit", record.parsed, record.attempt.began)
+            self._attempt(inside, record.hold, record.attempt, now)
+            settled, delivering = record.settled, record.delivering or now
+            self._stage(inside, "settle", settled, delivering if settled is None or settled < delivering else now)
         request.end(self._at(now))
 
-    def _exchange(self, inside: Context, hold: Hold, account: Settlement, now: float) -> None:
-        """The span that the provider's own trace has as its parent, and what it consists of."""
-        form, end = account.form, account.closed or now
-        if form.asked is None:
+    def _attempt(self, inside: Context, hold: Hold, attempt: AttemptRecord, now: float) -> None:
+        """Makes the span of the attempt, which is the parent of the upstream's own trace, and the spans below it."""
+        end = self._record.settled or now
+        if attempt.requested is None:
             return
-        attributes = _of_exchange(hold, account.result)
+        attributes = _of_attempt(hold, self._record.result)
         name = f"{hold.task} {hold.upstream_model}"
-        exchange = self._started(inside, name, form.asked, SpanKind.CLIENT, attributes, self._context.client)
+        span = self._started(inside, name, attempt.requested, SpanKind.CLIENT, attributes, self._context.client)
         if "error.type" in attributes:
-            exchange.set_status(StatusCode.ERROR)
-        below = trace.set_span_in_context(exchange)
-        self._stage(below, "upload", form.asked, form.released or form.answered or end)
-        self._stage(below, "wait", form.released, form.answered or end)
-        self._stage(below, "answer", form.answered, end)
-        exchange.end(self._at(end))
+            span.set_status(StatusCode.ERROR)
+        below = trace.set_span_in_context(span)
+        self._stage(below, "upload", attempt.requested, attempt.released or attempt.responded or end)
+        self._stage(below, "wait", attempt.released, attempt.responded or end)
+        self._stage(below, "answer", attempt.responded, end)
+        span.end(self._at(end))
 
     def _stage(self, inside: Context, name: str, begin: float | None, end: float) -> None:
         if begin is not None:
@@ -152,16 +149,16 @@ class _Request:
 
     def _at(self, moment: float) -> int:
         """Nanoseconds since the epoch."""
-        call = self._record.call
-        return call.received_ms * 1_000_000 + round((moment - call.began) * 1_000_000_000)
+        request = self._record.request
+        return request.received_ms * 1_000_000 + round((moment - request.began) * 1_000_000_000)
 
 
 def _of_request(record: RequestRecord) -> Attributes:
     attributes: dict[str, AttributeValue] = {
         "http.request.method": "POST",
-        "http.route": record.call.operation.path,
+        "http.route": record.request.operation.path,
         "http.response.status_code": record.status or 500,
-        "audio_gateway.request_id": record.call.id,
+        "audio_gateway.request_id": record.request.id,
     }
     if record.caller is not None:
         attributes["audio_gateway.caller"] = record.caller.name
@@ -170,7 +167,7 @@ def _of_request(record: RequestRecord) -> Attributes:
     return attributes
 
 
-def _of_exchange(hold: Hold, result: SettlementResult | None) -> Attributes:
+def _of_attempt(hold: Hold, result: SettlementResult | None) -> Attributes:
     attributes: dict[str, AttributeValue] = {
         "gen_ai.operation.name": hold.task,
         "gen_ai.provider.name": hold.upstream,

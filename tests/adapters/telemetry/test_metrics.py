@@ -7,7 +7,7 @@ from app.adapters.telemetry import RequestMetrics, scrape
 from app.adapters.telemetry.metrics import MAX_CALLERS, tokens_by_kind
 from app.gateway.caller import Caller
 from app.gateway.inbound_request import InboundRequest
-from app.gateway.pipeline import RequestRecord
+from app.gateway.request_record import RequestRecord
 from app.operations import TRANSLATION
 from app.policy.caller_policy import CallerPolicy
 from app.units import Tokens
@@ -26,8 +26,8 @@ def refused(caller: str) -> RequestRecord:
 def test_callers_beyond_the_first_thousand_share_a_label() -> None:
     metrics = RequestMetrics("scripted")
     for number in range(MAX_CALLERS + 5):
-        metrics.request(refused(f"caller-{number}"))
-    metrics.request(refused("caller-0"))
+        metrics.observe(refused(f"caller-{number}"))
+    metrics.observe(refused("caller-0"))
     text = scrape(metrics)()[0].decode()
     (family,) = (each for each in text_string_to_metric_families(text) if each.name == "audio_gateway_requests")
     numbers = {sample.labels["caller"]: sample.value for sample in family.samples}
@@ -37,7 +37,7 @@ def test_callers_beyond_the_first_thousand_share_a_label() -> None:
 
 def test_a_request_that_an_internal_error_ended_is_counted() -> None:
     metrics = RequestMetrics("scripted")
-    metrics.request(RequestRecord(InboundRequest("req_1", TRANSLATION, Headers(()), untouched(), 0)))
+    metrics.observe(RequestRecord(InboundRequest("req_1", TRANSLATION, Headers(()), untouched(), 0)))
     text = scrape(metrics)()[0].decode()
     assert (
         'audio_gateway_requests_total{caller="(unknown)",endpoint="/v1/audio/translations",error="internal_error",'
