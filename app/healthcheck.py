@@ -1,7 +1,7 @@
-"""`python -m app.healthcheck`: whether the gateway of these settings answers on this machine, as an exit status.
+"""`python -m app.healthcheck`: exits with status 0 if the gateway of these settings responds on this machine, else 1.
 
-A container runs it every few seconds, so it reads only the address out of the settings and imports nothing of the
-gateway. The process that serves has checked the settings; here they are only read.
+A container runs it every few seconds. So it reads only the address from the settings and imports no other module of the
+gateway. It does not validate the settings: the process that serves has done so.
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import Any
 
 _PATH = "/healthz"
 _SECONDS = 2
-# Where a server that listens on every address is reached from its own machine.
+# The loopback address of a server that listens on every address.
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
@@ -28,7 +28,7 @@ class Address:
 
 
 def address(environ: Mapping[str, str]) -> Address:
-    """Where the gateway listens: the environment, then the file that it names, then the defaults."""
+    """Returns where the gateway listens, from the environment, the settings file that it names, or the defaults."""
     file = environ.get("AUDIO_GATEWAY_CONFIG")
     settings = tomllib.loads(Path(file).read_text("utf-8-sig")) if file else {}
 
@@ -42,7 +42,7 @@ def address(environ: Mapping[str, str]) -> Address:
 
 
 def healthy(target: Address) -> bool:
-    """Whether it answers with 200. http.client, because it uses no proxy that the environment names."""
+    """Returns whether the response is 200. http.client ignores proxies in the environment."""
     connection = _connection(target)
     try:
         connection.request("GET", _PATH)
@@ -57,7 +57,7 @@ def _connection(target: Address) -> HTTPConnection:
     if not target.tls:
         return HTTPConnection(target.host, target.port, timeout=_SECONDS)
     context = ssl.create_default_context()
-    # The certificate is for the name that callers use; this connection never leaves the machine.
+    # The certificate has the name that callers use, and this connection never leaves the machine.
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return HTTPSConnection(target.host, target.port, timeout=_SECONDS, context=context)

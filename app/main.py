@@ -129,7 +129,7 @@ class _Gateway:
         while True:
             await sighup.next()
             result = await self._try_reload(time.monotonic_ns())
-            await asyncio.to_thread(self._reload_results.tell, result)
+            await asyncio.to_thread(self._reload_results.write, result)
 
     async def _try_reload(self, began_ns: int) -> ReloadResult:
         """Reloads the settings, all or none of them, and logs and returns the result."""

@@ -1,7 +1,7 @@
-"""Keeping the bytes of an upload until its model or its container is known: in memory while small, then in a file.
+"""Spools: they keep an upload until its model or its container is known, in memory while small, then in a file.
 
-The file has no name (it is unlinked as it is made) and lies beside the ledger, on the data volume: a tmpfs would be
-memory again. All spools together are bounded, on disk and in memory, and so is each caller's share of the disk.
+The file has no name (it is unlinked at once) and lies beside the ledger on the data volume, because a tmpfs would be
+memory. All spools together have a limit on disk and one in memory. Each caller has a share of the disk.
 """
 
 import asyncio
@@ -19,15 +19,15 @@ from app.gateway.ports import Spool
 from app.policy.quota import Quota, QuotaShare
 
 CHUNK_BYTES = 256 * 1024
-# What a chunk in memory takes beside its bytes: a caller may send them one by one.
+# The memory of a chunk beside its bytes: a caller may send one byte at a time.
 CHUNK_OVERHEAD_BYTES = 64
 
 T = TypeVar("T")
 
 
 class SpoolFolder:
-    """Opens spools in one folder, and counts what they hold together: `memory_total` of it in memory at most, and
-    `memory_bytes` in each spool's.
+    """Opens spools in one folder and enforces their limits: `memory_bytes` in memory for each spool, `memory_total` for
+    all of them, `total_bytes` in memory and on disk.
     """
 
     def __init__(self, folder: Path, memory_bytes: int, memory_total: int, total_bytes: int) -> None:
@@ -46,27 +46,27 @@ class SpoolFolder:
 
 
 class FileSpool:
-    """One upload's kept bytes, written once and then replayed, if need be more than once.
+    """The bytes of one upload: written once, then replayed any number of times.
 
-    Threads work on the file, and one whose task was cancelled runs on. So a spool may be closed at any time: whoever is
-    the last to use the file closes it.
+    Threads access the file, and a thread runs on when its task is cancelled. A thread that still uses the file at
+    `close` closes it when it ends.
     """
 
-    def __init__(self, folder: SpoolFolder, held: QuotaShare) -> None:
+    def __init__(self, folder: SpoolFolder, share: QuotaShare) -> None:
         self._folder = folder
-        self._held = held
+        self._share = share
         self._memory: list[bytes] = []
         self._memory_bytes = 0
         self._file: IO[bytes] | None = None
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
         self._in_use = False
         self._closed = False
         self.size = 0
 
     async def write(self, data: bytes) -> None:
-        """Keep these bytes; APIError 503 when all spools together, or the caller's share of them, are full."""
+        """Appends these bytes. Raises APIError 503 if the disk, all spools together or the caller's share is full."""
         folder = self._folder
-        self._held.resize(self.size + len(data))
+        self._share.resize(self.size + len(data))
         self.size += len(data)
         self._memory.append(data)
         self._memory_bytes += len(data) + CHUNK_OVERHEAD_BYTES
@@ -75,7 +75,7 @@ class FileSpool:
             await self._move_to_file()
 
     async def replay(self) -> AsyncIterator[bytes]:
-        """The kept bytes from the first; APIError 503 if they cannot be had back."""
+        """Yields all bytes from the start. Raises APIError 503 if they cannot be read."""
         if self._file is not None:
             if self._memory:
                 await self._move_to_file()
@@ -86,11 +86,11 @@ class FileSpool:
                 yield data
 
     def close(self) -> None:
-        self._held.release()
+        self._share.release()
         self.size = 0
         self._folder.memory_used -= self._memory_bytes
         self._memory, self._memory_bytes = [], 0
-        with self._guard:
+        with self._lock:
             self._closed = True
             if not self._in_use:
                 self._close_file()
@@ -110,7 +110,7 @@ class FileSpool:
             raise errors.overloaded("the upload cannot be kept on the data volume") from error
 
     def _use_file(self, work: Callable[[IO[bytes]], T]) -> T:
-        with self._guard:
+        with self._lock:
             if self._closed:
                 raise OSError("the spool is closed")
             self._in_use = True
@@ -119,14 +119,14 @@ class FileSpool:
                 self._file = tempfile.TemporaryFile(dir=self._folder.folder)  # noqa: SIM115, closed with the spool
             return work(self._file)
         finally:
-            with self._guard:
+            with self._lock:
                 self._in_use = False
                 if self._closed:
                     self._close_file()
 
     def _close_file(self) -> None:
         if self._file is not None:
-            with suppress(OSError):  # what a full disk did not take
+            with suppress(OSError):  # a full disk did not take the buffered bytes
                 self._file.close()
             self._file = None
 

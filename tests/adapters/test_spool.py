@@ -1,4 +1,4 @@
-"""Spools: what is kept comes back, a full disk is a refusal, and a cancelled upload leaves nothing open."""
+"""Spools return what they keep, a full disk is an APIError, and a cancelled upload leaves no file open."""
 
 import asyncio
 import resource
@@ -26,7 +26,7 @@ def opened(spools: SpoolFolder, caller: str = "team") -> FileSpool:
 
 @contextmanager
 def files_no_larger_than(size: int) -> Iterator[None]:
-    """Every write beyond this is an OSError, as on a full disk."""
+    """Makes every write beyond this size an OSError, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -40,7 +40,7 @@ async def replayed(spool: FileSpool) -> bytes:
 
 
 @pytest.mark.parametrize("sizes", [(), (10,), (1000,), (1001,), (600, 600, 600), (300_000, 5, 300_000, 999)])
-def test_what_is_kept_comes_back_as_often_as_it_is_asked_for(tmp_path: Path, sizes: tuple[int, ...]) -> None:
+def test_a_spool_can_be_replayed_repeatedly(tmp_path: Path, sizes: tuple[int, ...]) -> None:
     async def scenario() -> None:
         spools = folder(tmp_path)
         spool = opened(spools)
@@ -56,7 +56,7 @@ def test_what_is_kept_comes_back_as_often_as_it_is_asked_for(tmp_path: Path, siz
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_caller_leaves_space_for_another(tmp_path: Path) -> None:
+def test_a_callers_share_leaves_space_for_other_callers(tmp_path: Path) -> None:
     async def scenario() -> None:
         spools = SpoolFolder(tmp_path, 1000, MIB, 1000)
         first = [opened(spools, "a") for _ in range(3)]
@@ -74,8 +74,8 @@ def test_one_caller_leaves_space_for_another(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("chunk", [1, 10, 1000])
-def test_all_spools_together_take_little_memory(tmp_path: Path, chunk: int) -> None:
-    """Beyond it each one goes to its file at once; chunks of a byte take far more than a byte."""
+def test_all_spools_together_stay_within_the_memory_limit(tmp_path: Path, chunk: int) -> None:
+    """Beyond the limit each spool moves to its file at once. A chunk of one byte takes far more memory than a byte."""
 
     async def scenario() -> None:
         spools = SpoolFolder(tmp_path, 100_000, 20_000, MIB)
@@ -115,17 +115,17 @@ def test_a_spool_is_closed_while_a_thread_still_writes_to_it(tmp_path: Path) -> 
     asyncio.run(scenario())
 
 
-def test_a_disk_that_takes_no_more_is_a_refusal(tmp_path: Path) -> None:
+def test_a_full_disk_is_503_overloaded(tmp_path: Path) -> None:
     async def scenario() -> None:
-        at_once, at_replay = opened(folder(tmp_path)), opened(folder(tmp_path, 100_000))
-        await at_replay.write(b"x" * 100_001)
-        await at_replay.write(b"x" * 90_000)
+        writing, replaying = opened(folder(tmp_path)), opened(folder(tmp_path, 100_000))
+        await replaying.write(b"x" * 100_001)
+        await replaying.write(b"x" * 90_000)
         with files_no_larger_than(120_000):
-            for doing in (at_once.write(b"x" * 300_000), replayed(at_replay)):
+            for operation in (writing.write(b"x" * 300_000), replayed(replaying)):
                 with pytest.raises(APIError) as caught:
-                    await doing
+                    await operation
                 assert (caught.value.status, caught.value.code) == (503, "overloaded")
-            at_once.close()
-            at_replay.close()
+            writing.close()
+            replaying.close()
 
     asyncio.run(scenario())

@@ -117,9 +117,9 @@ def test_one_webhook_for_each_threshold(
     assert {each["threshold_percent"]: each["spent_percent"] for each in documents} == {80: 84, 95: 126, 100: 126}
     assert len({each["id"] for each in documents}) == 3
     assert sorted(told_in_log(gateway, "alice")) == [
-        f"caller alice has spent 126 % of the budget {BUDGET}: 0.0001488 of 0.000118 (the notice at 100 %)",
-        f"caller alice has spent 126 % of the budget {BUDGET}: 0.0001488 of 0.000118 (the notice at 95 %)",
-        f"caller alice has spent 84 % of the budget {BUDGET}: 0.0000992 of 0.000118 (the notice at 80 %)",
+        f"caller alice has spent 126 % of the budget {BUDGET}: 0.0001488 of 0.000118 (alert at 100 %)",
+        f"caller alice has spent 126 % of the budget {BUDGET}: 0.0001488 of 0.000118 (alert at 95 %)",
+        f"caller alice has spent 84 % of the budget {BUDGET}: 0.0000992 of 0.000118 (alert at 80 %)",
     ]
 
 

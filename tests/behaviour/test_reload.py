@@ -163,8 +163,8 @@ def test_no_request_sees_parts_of_both(gateway: ReloadableGateway, upstream: Scr
     with BusyCallers(gateway, SILENCE) as busy:
         for turn in range(1, 13):
             gateway.write(models[turn % 2], key_file=files[turn % 2])
-            gateway.hang_up()
-            gateway.wait_for_told(turn + 1, "info")
+            gateway.send_sighup()
+            gateway.wait_for_reload_line(turn + 1, "info")
             wait_for_more(busy, upstream, 5)
     assert (busy.refused, busy.lost) == ([], 0)
     seen = {(exchange.header("authorization"), exchange.field("model")) for exchange in upstream.journal}
@@ -215,7 +215,7 @@ def test_many_signals_at_once_end_with_the_last_settings(
 ) -> None:
     for number in range(5):
         gateway.key_file.write_text(f"sk-provider-{number}")
-        gateway.hang_up(signals=10)
+        gateway.send_sighup(signals=10)
     gateway.reload()
     assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
     assert keys_shown(upstream) == ["Bearer sk-provider-4"]
@@ -233,8 +233,8 @@ def test_the_admin_api_and_the_page_come_with_a_reload(gateway: ReloadableGatewa
 def test_what_came_of_it_is_told_where_it_was_asked_for(gateway: ReloadableGateway) -> None:
     gateway.write("[limits]\nrpm = 60")
     done = gateway.command("reload")
-    assert (done.returncode, done.stdout) == (0, "reloaded; new are limits\n")
-    assert gateway.told("info")[-1]["message"] == "reloaded; new are limits"
+    assert (done.returncode, done.stdout) == (0, "reloaded; changed: limits\n")
+    assert gateway.reload_lines("info")[-1]["message"] == "reloaded; changed: limits"
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_what_came_of_it_is_told_where_it_was_asked_for(gateway: ReloadableGatew
 )
 def test_what_needs_a_restart_is_refused_by_its_name(more: str, names: str, gateway: ReloadableGateway) -> None:
     gateway.write(f"{more}\n[limits]\nrpm = 1")
-    assert f"{names}: cannot change while the gateway runs; restart it" in gateway.refuse_to_reload()
+    assert f"{names}: cannot change while the gateway runs; restart it" in gateway.failed_reload()
     for _ in range(3):
         assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
 

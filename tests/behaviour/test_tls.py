@@ -109,10 +109,10 @@ def test_a_certificate_that_cannot_be_used_changes_nothing(spoiled: str, gateway
     other.mkdir()
     certificate(other)
     (gateway.tls / spoiled).write_bytes((other / spoiled).read_bytes().split(b"-----BEGIN PRIVATE", 1)[-1][:40])
-    assert "are no certificate and its key" in gateway.refuse_to_reload()
+    assert "are not a certificate and its key" in gateway.failed_reload()
     assert gateway.shown() == first
     checked = gateway.command("check")
-    assert (checked.returncode, "are no certificate and its key" in checked.stderr) == (2, True)
+    assert (checked.returncode, "are not a certificate and its key" in checked.stderr) == (2, True)
 
 
 def test_the_key_of_another_certificate_changes_nothing(gateway: TlsGateway, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_the_key_of_another_certificate_changes_nothing(gateway: TlsGateway, tmp
     other.mkdir()
     certificate(other)
     (gateway.tls / "key.pem").write_bytes((other / "key.pem").read_bytes())
-    assert "are no certificate and its key" in gateway.refuse_to_reload()
+    assert "are not a certificate and its key" in gateway.failed_reload()
     with client(gateway) as trusting:
         assert gateway.transcribe_over(trusting).status_code == 200
     assert gateway.shown() == first

@@ -83,8 +83,8 @@ def test_G119_the_settings_from_before_stay_and_one_line_says_why(
     with BusyCallers(gateway, SILENCE, count=4) as busy:
         scripted.wait_until(lambda: len(scripted.journal) >= begun + 10)
         spoil(gateway)
-        gateway.hang_up()
-        line = gateway.wait_for_told(1)
+        gateway.send_sighup()
+        line = gateway.wait_for_reload_line(1)
         told_at = len(scripted.journal)
         scripted.wait_until(lambda: len(scripted.journal) >= told_at + 20)
     assert why in line["message"]
@@ -95,7 +95,7 @@ def test_G119_the_settings_from_before_stay_and_one_line_says_why(
     gateway.key_file.write_text("sk-provider-first")
     gateway.write()
     gateway.reload()
-    assert len(gateway.told()) == 1
+    assert len(gateway.reload_lines()) == 1
 
 
 @pytest.mark.parametrize("name", FOUND_BY_CHECK)
@@ -116,7 +116,7 @@ def test_G119_the_command_that_reloads_says_why(name: str, gateway: ReloadableGa
     done = gateway.command("reload", **environment)
     assert (done.returncode, done.stdout) == (2, "")
     assert why in done.stderr
-    assert len(gateway.told()) == 1
+    assert len(gateway.reload_lines()) == 1
 
 
 def test_G119_a_file_that_is_written_on_is_taken_in_when_it_is_whole(gateway: ReloadableGateway) -> None:
@@ -124,8 +124,8 @@ def test_G119_a_file_that_is_written_on_is_taken_in_when_it_is_whole(gateway: Re
     with gateway.config.open("w") as file:
         file.write(whole[: whole.index("key_sha256") + 20])
         file.flush()
-        gateway.hang_up()
-        gateway.wait_for_told(1)
+        gateway.send_sighup()
+        gateway.wait_for_reload_line(1)
         assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
         file.write(whole[whole.index("key_sha256") + 20 :])
     gateway.reload()

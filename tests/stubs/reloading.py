@@ -11,7 +11,7 @@ from tests.stubs.gateway import GatewayProcess
 
 
 class ReloadableGateway(GatewayProcess):
-    """Its provider's key is in the file `key_file`. `write` puts other settings there, to be read at a reload."""
+    """Its provider's key is in the file `key_file`. `write` replaces the settings, which the next reload reads."""
 
     def __init__(
         self, folder: Path, upstream_url: str, more: str = "", provider_key: str = "sk-provider-first"
@@ -23,7 +23,7 @@ class ReloadableGateway(GatewayProcess):
         self.write(more)
 
     def settings(self, more: str = "", policy: str = "", key_file: Path | None = None) -> str:
-        """Settings of which the caller `team` has these further terms; `more` are further tables."""
+        """Returns settings. `policy` is added to the caller `team`; `more` has further tables."""
         return f"""
 [[upstreams]]
 name = "scripted"
@@ -38,37 +38,37 @@ key_sha256 = "{apikey.digest(self.key)}"
 """
 
     def write(self, more: str = "", policy: str = "", key_file: Path | None = None) -> None:
-        """Put settings there as a whole, as one does with a file that is read while it is written."""
-        fresh = self.config.with_suffix(".new")
-        fresh.write_text(self.settings(more, policy, key_file), "utf-8")
-        fresh.replace(self.config)
+        """Replaces the settings file in one step."""
+        temporary = self.config.with_suffix(".new")
+        temporary.write_text(self.settings(more, policy, key_file), "utf-8")
+        temporary.replace(self.config)
 
     def reload(self) -> None:
-        """What `audio-gateway reload` does, without a process of its own; it must succeed."""
+        """Does what `audio-gateway reload` does, in this process. It must succeed."""
         result = reload_gateway(SqliteLedgerStore(Database(self.ledger)), 30)
         assert result is not None
         assert result.error is None
 
-    def refuse_to_reload(self) -> str:
-        """`audio-gateway reload`, which must be refused for the settings; the line that says why."""
-        done = self.command("reload")
-        assert (done.returncode, done.stdout) == (2, ""), done
-        (line,) = done.stderr.splitlines()
+    def failed_reload(self) -> str:
+        """Runs `audio-gateway reload`, which must refuse the settings, and returns its error line."""
+        command = self.command("reload")
+        assert (command.returncode, command.stdout) == (2, ""), command
+        (line,) = command.stderr.splitlines()
         return line
 
-    def hang_up(self, signals: int = 1) -> None:
+    def send_sighup(self, signals: int = 1) -> None:
         assert self.process is not None
         for _ in range(signals):
             self.process.send_signal(1)
 
-    def told(self, level: str = "error") -> list[dict[str, Any]]:
-        """The lines of its log of this level that speak of a reload."""
+    def reload_lines(self, level: str = "error") -> list[dict[str, Any]]:
+        """Returns the log lines of this level about a reload."""
         return [line for line in self.log_lines("log") if line["level"] == level and "reloaded" in line["message"]]
 
-    def wait_for_told(self, count: int, level: str = "error") -> dict[str, Any]:
-        """The count-th of those lines."""
+    def wait_for_reload_line(self, count: int, level: str = "error") -> dict[str, Any]:
+        """Waits for the count-th of those lines and returns it."""
         deadline = time.monotonic() + 30
-        while len(found := self.told(level)) < count:
+        while len(lines := self.reload_lines(level)) < count:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.02)
-        return found[count - 1]
+        return lines[count - 1]

@@ -1,6 +1,6 @@
-"""TLS in front of `http1`: a connection counts from its accept on, and its head's deadline covers the handshake.
+"""TLS in front of `protocol`: a connection counts from its accept, and the deadline of its head covers the handshake.
 
-uvicorn would hand the connection over after the handshake, for which a silent peer has 60 s, uncounted.
+With uvicorn's own TLS a connection would not count before its handshake, for which a silent peer would have 60 s.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from app.adapters.server.protocol import GatewayProtocol
 
 
 class TlsHandshake(asyncio.Protocol):
-    """One accepted connection until TLS is established, when a GatewayProtocol takes it over."""
+    """One accepted connection until TLS is established. Then a GatewayProtocol replaces it."""
 
     context: ssl.SSLContext
     http: type[GatewayProtocol]
@@ -28,9 +28,9 @@ class TlsHandshake(asyncio.Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self._connections = cast(set[asyncio.Protocol], server_state.connections)
-        self._make = partial(self.http, config, server_state, app_state, _loop)
+        self._new_protocol = partial(self.http, config, server_state, app_state, _loop)
         self._loop = _loop or asyncio.get_event_loop()
-        self._early = bytearray()
+        self._received = bytearray()
         self._lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -39,19 +39,19 @@ class TlsHandshake(asyncio.Protocol):
         self._task = self._loop.create_task(self._establish(self._loop.time()))
 
     def data_received(self, data: bytes) -> None:
-        """Keep what comes before `start_tls` reads, and what comes together with the last message of the handshake."""
-        self._early += data
+        """Keeps bytes that arrive before `start_tls` reads, and those behind the last message of the handshake."""
+        self._received += data
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
 
     def shutdown(self) -> None:
-        """As uvicorn's connections: the server stops, and no request has begun here."""
+        """Ends the connection when the server stops, as in uvicorn's protocols. No request has begun here."""
         self._transport.abort()
 
     async def _establish(self, accepted_at: float) -> None:
-        # Runs when `start_tls` has put its own protocol in place of this one.
-        self._loop.call_soon(self._hand_on_greeting)
+        # Runs after `start_tls` has replaced this protocol by its own.
+        self._loop.call_soon(self._forward_first_bytes)
         try:
             secured = await self._loop.start_tls(
                 self._transport,
@@ -61,7 +61,7 @@ class TlsHandshake(asyncio.Protocol):
                 ssl_handshake_timeout=self.http.head_seconds,
                 ssl_shutdown_timeout=max(self.http.linger_seconds, 0.1),
             )
-        except OSError:  # among them SSLError, and the handshake's timeout
+        except OSError:  # includes SSLError and the timeout of the handshake
             self._transport.abort()
             return
         finally:
@@ -69,27 +69,27 @@ class TlsHandshake(asyncio.Protocol):
         # `start_tls` returns a transport even when the connection ended before the handshake did.
         if secured is None or self._lost or self._transport.is_closing():
             return
-        protocol = self._make()
+        protocol = self._new_protocol()
         protocol.accepted_at = accepted_at
         secured.set_protocol(protocol)
         protocol.connection_made(secured)
-        if self._early:
-            protocol.data_received(bytes(self._early))
+        if self._received:
+            protocol.data_received(bytes(self._received))
 
-    def _hand_on_greeting(self) -> None:
-        """Give the first bytes to TLS: uvloop reads them before this class can pause it."""
-        greeting, self._early = memoryview(self._early), bytearray()
+    def _forward_first_bytes(self) -> None:
+        """Passes the first bytes on to TLS: uvloop reads them before this class can pause it."""
+        data, self._received = memoryview(self._received), bytearray()
         tls = self._transport.get_protocol()
         if tls is self or self._transport.is_closing():
             return
-        while greeting:
-            buffer = memoryview(cast(asyncio.BufferedProtocol, tls).get_buffer(len(greeting)))
-            count = min(len(buffer), len(greeting))
-            buffer[:count] = greeting[:count]
+        while data:
+            buffer = memoryview(cast(asyncio.BufferedProtocol, tls).get_buffer(len(data)))
+            count = min(len(buffer), len(data))
+            buffer[:count] = data[:count]
             cast(asyncio.BufferedProtocol, tls).buffer_updated(count)
-            greeting = greeting[count:]
+            data = data[count:]
 
 
 def behind_tls(context: ssl.SSLContext, http: type[GatewayProtocol]) -> type[TlsHandshake]:
-    """The protocol of new connections, as a class that uvicorn makes them of."""
+    """Returns the protocol class that uvicorn instantiates for each connection."""
     return type("ConfiguredHandshake", (TlsHandshake,), {"context": context, "http": http})

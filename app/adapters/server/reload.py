@@ -1,7 +1,7 @@
-"""SIGHUP, and how whoever sent it learns what came of it: a file beside the ledger, which holds no secret.
+"""Reload by SIGHUP. The gateway writes the result to a file beside the ledger, which holds no secret.
 
-The command finds the process by the ledger's lock, which holds its pid. Its signal is answered by the first reload that
-began after it: one that was under way already may have read the files as they were before.
+The command `reload` finds the process by the ledger's lock, which has its pid. The command waits for the result of a
+reload that began after its signal: an earlier one may have read the old files.
 """
 
 import asyncio
@@ -23,10 +23,11 @@ _log = logging.getLogger("audio_gateway.reload")
 
 @dataclass(frozen=True, slots=True)
 class ReloadResult:
-    """What one reload came to. `began_ns` is of time.monotonic_ns(), which all processes of a machine share.
+    """The result of one reload.
 
-    error    why nothing was changed; None if the settings were taken in
-    changed  the tables of the settings that are new
+    began_ns  time.monotonic_ns(), a clock that all processes of a machine share
+    error     why nothing changed; None after a success
+    changed   the tables of the settings that differ
     """
 
     began_ns: int
@@ -35,37 +36,38 @@ class ReloadResult:
 
     @property
     def summary(self) -> str:
-        """One line for people."""
+        """The result in one line."""
         if self.error is not None:
-            return f"not reloaded, the settings from before stay: {self.error}"
-        return f"reloaded; new are {', '.join(self.changed) or 'none of the settings, files of keys were read again'}"
+            return f"not reloaded, the previous settings stay: {self.error}"
+        return f"reloaded; changed: {', '.join(self.changed) or 'none of the settings; key files were read again'}"
 
 
 class SighupWatcher:
-    """SIGHUP as something to wait for. Those that come during a reload ask for one more, together."""
+    """Waits for SIGHUP. Signals that arrive during a reload cause one more reload together."""
 
     def __init__(self) -> None:
-        self._came = asyncio.Event()
+        self._received = asyncio.Event()
 
     def listen(self) -> None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._came.set)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._received.set)
 
     def close(self) -> None:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
         ignore_sighup()
 
     async def next(self) -> None:
-        await self._came.wait()
-        self._came.clear()
+        """Returns when a signal has arrived since the last call."""
+        await self._received.wait()
+        self._received.clear()
 
 
 def ignore_sighup() -> None:
-    """Outside of `SighupWatcher` the signal does nothing: by default it would end the process."""
+    """Ignores SIGHUP while no SighupWatcher listens: by default it would end the process."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 class ReloadResultFile:
-    """Where the gateway of a ledger tells what its last reload came to."""
+    """The file beside a ledger with the result of its gateway's last reload."""
 
     def __init__(self, ledger: Path) -> None:
         self._path = ledger.with_name(ledger.name + ".reload")
@@ -74,16 +76,17 @@ class ReloadResultFile:
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
 
-    def tell(self, result: ReloadResult) -> None:
-        """Put it there whole; where that fails the log alone tells."""
-        fresh = self._path.with_name(self._path.name + ".new")
+    def write(self, result: ReloadResult) -> None:
+        """Replaces the file in one step. A failure is only logged: the log has the result, too."""
+        temporary = self._path.with_name(self._path.name + ".new")
         try:
-            fresh.write_text(json.dumps(asdict(result)), "utf-8")
-            fresh.replace(self._path)
+            temporary.write_text(json.dumps(asdict(result)), "utf-8")
+            temporary.replace(self._path)
         except OSError as error:
-            _log.warning("the outcome of a reload cannot be written: %s", error)
+            _log.warning("the result of a reload cannot be written: %s", error)
 
-    def told(self) -> ReloadResult | None:
+    def read(self) -> ReloadResult | None:
+        """Returns the last result; None if there is none that can be read."""
         try:
             document = json.loads(self._path.read_text("utf-8"))
         except (OSError, ValueError):
@@ -92,19 +95,19 @@ class ReloadResultFile:
 
 
 def reload_gateway(ledger: LedgerStore, seconds: float) -> ReloadResult | None:
-    """Have the gateway that serves from this ledger reload; None if it tells of no outcome in time.
+    """Signals the gateway that serves from this ledger and returns the result; None after `seconds` without one.
 
-    LedgerUnusable if no gateway serves from it, or if this user may not signal it.
+    Raises LedgerUnusable if no gateway serves from it, or if this user may not signal the process.
     """
-    pid, file, asked_ns = ledger.holder(), ReloadResultFile(ledger.path), time.monotonic_ns()
+    pid, file, signalled_ns = ledger.holder(), ReloadResultFile(ledger.path), time.monotonic_ns()
     try:
         os.kill(pid, signal.SIGHUP)
     except OSError as error:
         raise LedgerUnusable(f"ledger {ledger.path}: its gateway, process {pid}: {error.strerror}") from error
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        result = file.told()
-        if result is not None and result.began_ns >= asked_ns:
+        result = file.read()
+        if result is not None and result.began_ns >= signalled_ns:
             return result
         time.sleep(POLL_SECONDS)
     return None
