@@ -30,7 +30,7 @@ from app.services.administration import (
     CallerRecord,
 )
 from app.services.documents import audit_document, caller_document, unknown_document
-from app.services.reconciliation import Billed, Reconciliation
+from app.services.reconciliation import ProviderBill, Reconciliation
 from app.services.usage import Grouping, Period, UsageTotals
 from app.wire.headers import Headers
 
@@ -188,7 +188,7 @@ def _add_keys(router: APIRouter, run: Run) -> None:
 def _add_unknown(router: APIRouter, run: Run) -> None:
     @router.get(
         "/unknown",
-        summary="Requests that the provider may have billed, oldest first",
+        summary="Requests that the provider may have bill, oldest first",
         response_model=admin_schemas.UnknownList,
     )
     async def list_unknown() -> dict[str, Any]:
@@ -201,10 +201,10 @@ def _add_unknown(router: APIRouter, run: Run) -> None:
         response_model=admin_schemas.Resolution,
     )
     async def resolve_unknown(request_id: str, body: ResolutionBody) -> Any:
-        billed = Billed(body.release is True, body.seconds, body.cost_usd)
-        if not billed.one:
+        bill = ProviderBill(body.release is True, body.seconds, body.cost_usd)
+        if not bill.complete:
             raise APIError(400, "invalid_value", "name exactly one of release, seconds and cost_usd")
-        resolved = await run(lambda reconciliation: reconciliation.resolve(request_id, billed))
+        resolved = await run(lambda reconciliation: reconciliation.resolve(request_id, bill))
         return resolved.document()
 
 

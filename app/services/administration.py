@@ -1,6 +1,7 @@
-"""Callers and their keys as those who run the gateway manage them, from the command and over HTTP alike.
+"""Administration of callers and their keys, for commands and for the admin API.
 
-Every change is written with a row of the audit in the same transaction: who, when, what, before and after; never a key.
+Every change writes an audit entry in the same transaction: actor, time, action, and the values before and after. An
+entry never contains a key.
 """
 
 import math
@@ -24,7 +25,7 @@ Document = Mapping[str, Any]
 
 
 class AdministrationFault(Enum):
-    """Why something cannot be done: what was asked for is wrong, is not there, or is there already."""
+    """Why a change is not possible: the request is invalid, its subject is missing, or it conflicts with the state."""
 
     INVALID = 400
     MISSING = 404
@@ -32,7 +33,7 @@ class AdministrationFault(Enum):
 
 
 class AdministrationError(Exception):
-    """The change was not made. The message is fit for whoever asked for it."""
+    """The change was not made. The message can be shown to the operator."""
 
     def __init__(self, fault: AdministrationFault, message: str) -> None:
         super().__init__(message)
@@ -41,7 +42,7 @@ class AdministrationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """A key as it is shown; times are milliseconds since the epoch."""
+    """A key without its secret. Times are milliseconds since the epoch, UTC."""
 
     id: str
     last4: str
@@ -51,13 +52,14 @@ class KeyRecord:
     last_used_ms: int | None
 
     def state(self, now_ms: int) -> str:
+        """Returns `revoked`, `expired` or `good`."""
         if self.revoked_ms is not None:
             return "revoked"
         return "expired" if self.expires_ms is not None and self.expires_ms <= now_ms else "good"
 
 
 class Origin(StrEnum):
-    """Where a caller is kept, and so where he can be changed."""
+    """Where a caller is stored, and therefore where an operator can change it."""
 
     LEDGER = "ledger"
     SETTINGS = "settings"
@@ -65,7 +67,7 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CallerRecord:
-    """A caller, with all keys he ever had in the ledger, oldest first; one in the settings has none there."""
+    """A caller with all keys that it ever had in the ledger, oldest first. A configured caller has none."""
 
     name: str
     policy: CallerPolicy
@@ -76,7 +78,7 @@ class CallerRecord:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One administrative change."""
+    """One change: when, by whom, what, and the values before and after."""
 
     at_ms: int
     actor: str
@@ -88,7 +90,7 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """The new key, shown this once, when it ends, and the keys that still work, each with its end."""
+    """The secret of a new key, when the key expires, and the older keys that still work, each with its expiry."""
 
     secret: str
     expires_ms: int | None
@@ -96,21 +98,38 @@ class Rotation:
 
 
 class CallerRepository(Protocol):
-    """Where callers are kept. A change, what it rests on and its audit entry are one transaction."""
+    """Stores callers, keys and the audit log, over the connection of a session."""
 
-    def transaction(self) -> AbstractContextManager[None]: ...
-    def all(self) -> list[CallerRecord]: ...
-    def get(self, name: str) -> CallerRecord | None: ...
-    def budget_statuses(self, name: str, budgets: tuple[Budget, ...]) -> list[BudgetStatus]: ...
-    def create(self, key: Key, last4: str, entry: AuditEntry) -> bool: ...
-    def change_policy(self, name: str, policy: CallerPolicy, entry: AuditEntry) -> None: ...
-    def add_key(self, key: Key, last4: str, old_expire_ms: int, entry: AuditEntry) -> None: ...
-    def revoke(self, key_ids: tuple[str, ...], entry: AuditEntry) -> None: ...
-    def audit(self, limit: int) -> list[AuditEntry]: ...
+    def transaction(self) -> AbstractContextManager[None]:
+        """Makes the reads and writes of its block one transaction: all of it or nothing."""
+
+    def all(self) -> list[CallerRecord]:
+        """Returns every caller, by name."""
+
+    def get(self, name: str) -> CallerRecord | None:
+        """Returns one caller, None if it does not exist."""
+
+    def budget_statuses(self, name: str, budgets: tuple[Budget, ...]) -> list[BudgetStatus]:
+        """Returns the current status of each budget of a caller."""
+
+    def create(self, key: Key, last4: str, entry: AuditEntry) -> bool:
+        """Adds a caller with its first key. Returns False if the name is taken."""
+
+    def change_policy(self, name: str, policy: CallerPolicy, entry: AuditEntry) -> None:
+        """Replaces the policy of a caller."""
+
+    def add_key(self, key: Key, last4: str, old_expire_ms: int, entry: AuditEntry) -> None:
+        """Adds a key. The caller's other keys expire at `old_expire_ms`, or earlier if they already do."""
+
+    def revoke(self, key_ids: tuple[str, ...], entry: AuditEntry) -> None:
+        """Revokes these keys."""
+
+    def audit(self, limit: int) -> list[AuditEntry]:
+        """Returns the latest changes, newest first."""
 
 
 class Administration:
-    """All changes that can be made, by this actor. `configured` are the callers in the settings: shown, not changed."""
+    """Changes callers and keys on behalf of an actor. The `configured` callers of the settings are read-only here."""
 
     def __init__(
         self, repository: CallerRepository, models: frozenset[str], configured: Mapping[str, CallerPolicy], actor: str
@@ -130,21 +149,22 @@ class Administration:
         return cls(repository, models, configured, actor)
 
     def callers(self) -> list[CallerRecord]:
-        """All callers, by name."""
+        """Returns all callers, by name."""
         return sorted([*self._repository.all(), *self._configured.values()], key=lambda record: record.name)
 
     def caller(self, name: str) -> CallerRecord:
+        """Returns one caller. Raises AdministrationError if it does not exist."""
         record = self._configured.get(name) or self._repository.get(name)
         if record is None:
             raise AdministrationError(AdministrationFault.MISSING, f"there is no caller named {name}")
         return record
 
     def budget_statuses(self, record: CallerRecord) -> list[BudgetStatus]:
-        """How the caller's budgets stand now."""
+        """Returns the current status of each budget of a caller."""
         return self._repository.budget_statuses(record.name, record.policy.budgets)
 
     def create(self, name: str, document: Document, expires_ms: int | None = None) -> str:
-        """A new caller on these terms; its first key, which is shown this once."""
+        """Creates a caller with this policy, and returns the secret of its first key. The secret is not stored."""
         policy, now = check_new_caller(name, document, self._models), now_ms()
         secret, key = _new_key(name, policy, expires_ms, now)
         entry = self._entry(now, "create", name, None, {**policy.document(), "key_id": key.id})
@@ -154,12 +174,12 @@ class Administration:
         return secret
 
     def update(self, name: str, changes: Document) -> CallerRecord:
-        """Change these parts of a caller's terms; a part that is None is taken out."""
+        """Changes parts of a caller's policy, and returns the caller. A part that is None is removed."""
         with self._repository.transaction():
             before = self._changeable(name).policy
             merged = {part: value for part, value in {**before.document(), **changes}.items() if value is not None}
-            # A model that has left the catalogue meanwhile stays named: what is not changed is not checked again.
-            policy = _checked(merged, self._models | (before.models or frozenset()))
+            # A model that left the catalogue may stay in the policy: unchanged parts are not checked again.
+            policy = _checked_policy(merged, self._models | (before.models or frozenset()))
             if policy == before:
                 return self.caller(name)
             entry = self._entry(now_ms(), "update", name, before.document(), policy.document())
@@ -167,10 +187,10 @@ class Administration:
             return self.caller(name)
 
     def rotate(self, name: str, overlap_ms: int, expires_ms: int | None = None, *, revive: bool = False) -> Rotation:
-        """A new key for a caller, whose other keys end when the overlap does.
+        """Creates a new key for a caller. Its other keys expire when the overlap ends.
 
-        Unless `expires_ms` says otherwise the new key has the lifetime of the newest one. A caller whose keys are all
-        revoked gets none without `revive`: rotating in a loop over all callers must not let one in again.
+        Without `expires_ms` the new key has the lifetime of the newest key. A caller whose keys are all revoked gets
+        a key only with `revive`, so that a rotation of all callers does not admit a blocked one again.
         """
         with self._repository.transaction():
             record, now = self._changeable(name), now_ms()
@@ -181,16 +201,16 @@ class Administration:
             if expires_ms is None:
                 expires_ms = _same_lifetime(record.keys, now)
             ends_ms = now + overlap_ms
-            secret, key = _new_key(name, record.policy, expires_ms, now)
-            good = [each for each in record.keys if each.state(now) == "good"]
-            ending = tuple(replace(each, expires_ms=min(each.expires_ms or ends_ms, ends_ms)) for each in good)
-            after = {"key_id": key.id, "old_keys_expire_at": iso_time(ends_ms)}
-            entry = self._entry(now, "rotate", name, {"good_keys": [each.id for each in good]}, after)
-            self._repository.add_key(key, apikey.last4(secret), ends_ms, entry)
+            secret, new_key = _new_key(name, record.policy, expires_ms, now)
+            good = [key for key in record.keys if key.state(now) == "good"]
+            ending = tuple(replace(old, expires_ms=min(old.expires_ms or ends_ms, ends_ms)) for old in good)
+            after = {"key_id": new_key.id, "old_keys_expire_at": iso_time(ends_ms)}
+            entry = self._entry(now, "rotate", name, {"good_keys": [old.id for old in good]}, after)
+            self._repository.add_key(new_key, apikey.last4(secret), ends_ms, entry)
         return Rotation(secret, expires_ms, ending)
 
     def revoke(self, name_or_key: str) -> tuple[str, ...]:
-        """Revoke all keys of a caller, or the one of this id; the ids of those that were not revoked before."""
+        """Revokes all keys of a caller, or the key with this id. Returns the ids of the keys that it revoked."""
         self._refuse_configured(name_or_key)
         with self._repository.transaction():
             named = [record for record in self._repository.all() if record.name == name_or_key]
@@ -225,16 +245,16 @@ class Administration:
 
 
 def check_new_caller(name: str, document: Document, models: frozenset[str]) -> CallerPolicy:
-    """The terms of a caller that is to be made, with these models in the catalogue; Impossible."""
+    """Returns the policy of a new caller. Raises AdministrationError if the name or the policy is invalid."""
     if not NAME.fullmatch(name):
         raise AdministrationError(
             AdministrationFault.INVALID,
             "a caller's name has letters, digits, '.', '_' and '-', 64 at the most, and no space",
         )
-    return _checked(document, models)
+    return _checked_policy(document, models)
 
 
-def _checked(document: Document, models: frozenset[str]) -> CallerPolicy:
+def _checked_policy(document: Document, models: frozenset[str]) -> CallerPolicy:
     try:
         policy = CallerPolicy.read(document)
     except ValueError as error:
@@ -246,7 +266,7 @@ def _checked(document: Document, models: frozenset[str]) -> CallerPolicy:
 
 
 def _same_lifetime(keys: tuple[KeyRecord, ...], now_ms: int) -> int | None:
-    """When a key ends that lives as long as the newest of these, whose end no rotation has moved."""
+    """Returns the expiry of a new key with the lifetime of the newest of these, which no rotation has shortened."""
     lifetimes = [
         (key.created_ms, math.inf if key.expires_ms is None else key.expires_ms - key.created_ms) for key in keys
     ]

@@ -1,6 +1,7 @@
-"""Callers, keys, unknown rows and audit entries as JSON documents: the same from commands and over HTTP.
+"""JSON documents of callers, keys, unknown requests and audit entries, the same for commands and the admin API.
 
-A caller is named by `caller`, a time ends in `_at` and is ISO 8601 in UTC, money is a decimal string of US dollars.
+The field `caller` has a caller's name. A field that ends in `_at` is a time in ISO 8601, UTC. Money is a decimal string
+in US dollars.
 """
 
 from collections.abc import Sequence
@@ -13,14 +14,14 @@ from app.units import iso_time, optional_iso_time, seconds_of, usd_text
 
 
 def caller_document(record: CallerRecord, budget_statuses: Sequence[BudgetStatus], at_ms: int) -> dict[str, Any]:
-    """A caller with no key in it."""
+    """Returns a caller with its keys, of which none contains a secret."""
     return {
         "caller": record.name,
         "origin": record.origin.value,
         "created_at": optional_iso_time(record.created_ms),
         "terms": record.policy.document(),
         "keys": [key_document(key, at_ms) for key in record.keys],
-        "budgets": [each.as_json() for each in budget_statuses],
+        "budgets": [status.as_json() for status in budget_statuses],
     }
 
 
@@ -47,14 +48,14 @@ def audit_document(entry: AuditEntry) -> dict[str, Any]:
     }
 
 
-def unknown_document(row: UnknownRequest) -> dict[str, Any]:
+def unknown_document(request: UnknownRequest) -> dict[str, Any]:
     return {
-        "id": row.id,
-        "caller": row.caller,
-        "model": row.model,
-        "admitted_at": iso_time(row.admitted_ms),
-        "error": row.error,
-        "held_usd": usd_text(row.charge.cost),
-        "held_seconds": seconds_of(row.charge.audio),
-        "upstream_request_id": row.upstream_request_id,
+        "id": request.id,
+        "caller": request.caller,
+        "model": request.model,
+        "admitted_at": iso_time(request.admitted_ms),
+        "error": request.error,
+        "held_usd": usd_text(request.charge.cost),
+        "held_seconds": seconds_of(request.charge.audio),
+        "upstream_request_id": request.upstream_request_id,
     }

@@ -1,4 +1,4 @@
-"""Unknown rows, and closing them with what the provider billed: from the command and over HTTP alike."""
+"""Reconciliation of unknown requests with what the provider billed, for commands and for the admin API."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ MAX_SECONDS = 366 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class UnknownRequest:
-    """A row that the provider may have billed; it is charged at its hold until it is resolved."""
+    """A request that the provider may have billed. It is charged at its hold until an operator resolves it."""
 
     id: str
     caller: str
@@ -30,21 +30,22 @@ class UnknownRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Billed:
-    """What the provider billed: nothing, so much audio at the model's price, or so many US dollars. Exactly one."""
+class ProviderBill:
+    """What the provider billed: nothing, an audio length at the model's price, or a cost in US dollars. Exactly one."""
 
     nothing: bool = False
     seconds: float | None = None
     cost_usd: str | None = None
 
     @property
-    def one(self) -> bool:
+    def complete(self) -> bool:
+        """Whether exactly one of the three is given."""
         return [self.nothing, self.seconds is not None, self.cost_usd is not None].count(True) == 1
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
-    """How a row was closed: `released` or `settled`, and its charge."""
+class ResolvedRequest:
+    """How a request was resolved: its state, `released` or `settled`, and its charge."""
 
     id: str
     state: str
@@ -55,14 +56,17 @@ class Resolved:
 
 
 class UnknownRequestRepository(Protocol):
-    """Reads and closes the rows of unknown requests."""
+    """Stores unknown requests, over the connection of a session."""
 
-    def rows(self) -> list[UnknownRequest]: ...
-    def resolve(self, row: UnknownRequest, charge: Amounts | None, entry: AuditEntry) -> bool: ...
+    def all(self) -> list[UnknownRequest]:
+        """Returns all unknown requests, oldest first."""
+
+    def resolve(self, request: UnknownRequest, charge: Amounts | None, entry: AuditEntry) -> bool:
+        """Settles a request at this charge, or releases it (None). Returns False if it is no longer unknown."""
 
 
 class Reconciliation:
-    """What can be done with unknown rows, by this actor, at these prices."""
+    """Resolves unknown requests on behalf of an actor, at these prices."""
 
     def __init__(self, repository: UnknownRequestRepository, prices: Mapping[str, Price], actor: str) -> None:
         self._repository = repository
@@ -75,37 +79,45 @@ class Reconciliation:
         return cls(repository, {model.id: model.price for model in config.models}, actor)
 
     def unknown(self) -> list[UnknownRequest]:
-        """All of them, oldest first."""
-        return self._repository.rows()
+        """Returns all unknown requests, oldest first."""
+        return self._repository.all()
 
-    def resolve(self, request_id: str, billed: Billed) -> Resolved:
-        """Close this row; Impossible. A running gateway takes the change into its budgets within a second."""
-        row = next((each for each in self._repository.rows() if each.id == request_id), None)
-        if row is None:
-            raise AdministrationError(AdministrationFault.MISSING, f"there is no unknown row {request_id}")
-        charge = self._charge(row, billed)
+    def resolve(self, request_id: str, bill: ProviderBill) -> ResolvedRequest:
+        """Resolves a request. A running gateway updates its budgets within a second.
+
+        Raises AdministrationError if the request is not unknown or the bill is invalid.
+        """
+        request = next((unknown for unknown in self._repository.all() if unknown.id == request_id), None)
+        if request is None:
+            raise AdministrationError(AdministrationFault.MISSING, f"there is no unknown request {request_id}")
+        charge = self._charge(request, bill)
         state = "released" if charge is None else "settled"
-        done = Resolved(row.id, state, charge or NOTHING)
+        resolved = ResolvedRequest(request.id, state, charge or NOTHING)
         entry = AuditEntry(
-            now_ms(), self._actor, "resolve", row.id, _amounts("unknown", row.charge), _amounts(state, done.charge)
+            now_ms(),
+            self._actor,
+            "resolve",
+            request.id,
+            _amounts("unknown", request.charge),
+            _amounts(state, resolved.charge),
         )
-        if not self._repository.resolve(row, charge, entry):
+        if not self._repository.resolve(request, charge, entry):
             raise AdministrationError(
-                AdministrationFault.CONFLICT, f"the row {request_id} has just been resolved by somebody else"
+                AdministrationFault.CONFLICT, f"the request {request_id} was resolved by another operator just now"
             )
-        return done
+        return resolved
 
-    def _charge(self, row: UnknownRequest, billed: Billed) -> Amounts | None:
-        if billed.nothing:
+    def _charge(self, request: UnknownRequest, bill: ProviderBill) -> Amounts | None:
+        if bill.nothing:
             return None
-        if billed.cost_usd is not None:
-            return Amounts(_nano_usd(billed.cost_usd), row.charge.audio, row.charge.tokens)
-        price = self._prices.get(row.model)
+        if bill.cost_usd is not None:
+            return Amounts(_nano_usd(bill.cost_usd), request.charge.audio, request.charge.tokens)
+        price = self._prices.get(request.model)
         if price is None:
             raise AdministrationError(
-                AdministrationFault.CONFLICT, f"the model {row.model} is no longer in the catalogue; name the cost"
+                AdministrationFault.CONFLICT, f"the model {request.model} is no longer in the catalogue; name the cost"
             )
-        audio = to_ms(billed.seconds or 0)
+        audio = to_ms(bill.seconds or 0)
         return Amounts(price.of_audio(audio), audio, price.most_tokens(audio))
 
 

@@ -1,4 +1,4 @@
-"""What a usage report is: sums over the rows of the ledger, for the command and for `GET /v1/usage`."""
+"""Usage reports: totals over the requests of the ledger, for `audio-gateway usage`, the admin API and `GET /v1/usage`."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -18,6 +18,8 @@ ExportedRow = dict[str, object]
 
 
 class Grouping(StrEnum):
+    """What a usage report has one line for."""
+
     CALLER = "caller"
     KEY = "key"
     MODEL = "model"
@@ -28,7 +30,7 @@ class Grouping(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """Whole UTC days, both ends included; None is open. A request counts on the day it was admitted."""
+    """Whole UTC days, both ends included; None means no limit. A request counts on the day of its admission."""
 
     since: date | None = None
     until: date | None = None
@@ -39,13 +41,13 @@ class Period:
 
     @property
     def end_ms(self) -> int:
-        """The first millisecond after the period."""
+        """The first millisecond after the period, since the epoch."""
         return (1 << 62) if self.until is None else _midnight_ms(self.until) + DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
 class UsageTotals:
-    """One group's sums. Audio in milliseconds, cost in nano-dollars; `unknown` rows are charged at their hold."""
+    """The totals of one group. Audio in milliseconds, cost in nano-dollars; unknown requests count at their hold."""
 
     group: str
     requests: int = 0
@@ -61,7 +63,7 @@ class UsageTotals:
     cost_nano_usd: int = 0
 
     def as_json(self, grouping: Grouping) -> dict[str, object]:
-        """The object that is shown: `audio_seconds` a number, `cost_usd` a decimal string."""
+        """Returns the JSON object: `audio_seconds` is a number, `cost_usd` a decimal string."""
         return {
             grouping.value: self.group,
             "requests": self.requests,
@@ -80,7 +82,7 @@ class UsageTotals:
 
 @dataclass(frozen=True, slots=True)
 class BudgetStatus:
-    """How a budget stands, for reports; amounts in the budget's own unit."""
+    """The status of a budget: what is spent, held and left, in the unit of the budget, and the day of its reset."""
 
     budget: Budget
     spent: int
@@ -92,7 +94,7 @@ class BudgetStatus:
         return max(0, self.budget.limit - self.spent - self.held)
 
     def as_json(self) -> dict[str, object]:
-        """`{"budget", "spent", "held", "left", "resets_at"}`: amounts as decimal strings in the budget's unit."""
+        """Returns `{"budget", "spent", "held", "left", "resets_at"}`, amounts as decimal strings in the budget's unit."""
         unit = self.budget.unit
         return {
             "budget": str(self.budget),

@@ -6,7 +6,7 @@ import typer
 
 from app.cli.exit_codes import MISUSED, stop
 from app.cli.settings import ConfigFile, actor, explained, ledger_of, loaded, name_ledger, possible
-from app.services.reconciliation import MAX_SECONDS, Billed, Reconciliation
+from app.services.reconciliation import MAX_SECONDS, ProviderBill, Reconciliation
 from app.units import usd_text
 
 
@@ -26,11 +26,13 @@ def resolve_row(
 
     Example: audio-gateway ledger resolve req_01m81pewaaa0y7kqxrajn50w4w --seconds 31.5
     """
-    billed = Billed(release, seconds, cost)
-    if not billed.one:
+    bill = ProviderBill(release, seconds, cost)
+    if not bill.complete:
         stop("name one of --release, --seconds and --cost", MISUSED)
     settings = loaded(config)
     with explained(), ledger_of(settings).session() as session, possible():
-        done = Reconciliation.from_config(settings, session.unknown_requests, actor()).resolve(id, billed)
+        resolved = Reconciliation.from_config(settings, session.unknown_requests, actor()).resolve(id, bill)
     name_ledger(settings)
-    typer.echo(f"{id}: {'released' if done.state == 'released' else f'settled at {usd_text(done.charge.cost)} USD'}")
+    typer.echo(
+        f"{id}: {'released' if resolved.state == 'released' else f'settled at {usd_text(resolved.charge.cost)} USD'}"
+    )

@@ -26,7 +26,7 @@ class LedgerUnknownRequests:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
 
-    def rows(self) -> list[UnknownRequest]:
+    def all(self) -> list[UnknownRequest]:
         """All of them, oldest first."""
         return unknown_rows(self._connection)
 
