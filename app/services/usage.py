@@ -1,4 +1,4 @@
-"""Usage reports: totals over the requests of the ledger, for `audio-gateway usage`, the admin API and `GET /v1/usage`."""
+"""Usage reports: totals over the requests of the ledger, for commands, the admin API and `GET /v1/usage`."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -94,7 +94,7 @@ class BudgetStatus:
         return max(0, self.budget.limit - self.spent - self.held)
 
     def as_json(self) -> dict[str, object]:
-        """Returns `{"budget", "spent", "held", "left", "resets_at"}`, amounts as decimal strings in the budget's unit."""
+        """Returns `{"budget", "spent", "held", "left", "resets_at"}`, amounts as decimal strings."""
         unit = self.budget.unit
         return {
             "budget": str(self.budget),

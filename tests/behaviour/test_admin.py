@@ -170,7 +170,7 @@ def test_the_life_of_a_caller(upstream: ScriptedUpstream, gateway: GatewayProces
         ("POST", "/callers/x/keys", None, 404, "not_found", "x"),
         ("PATCH", "/callers/x", None, 404, "not_found", "x"),
         ("POST", "/callers", None, 400, "invalid_value", "body: is required"),
-        ("POST", "/unknown/x", {"release": True}, 404, "not_found", "no unknown row x"),
+        ("POST", "/unknown/x", {"release": True}, 404, "not_found", "no unknown request x"),
         ("POST", "/unknown/x", {}, 400, "invalid_value", "exactly one of release, seconds and cost_usd"),
         ("POST", "/unknown/x", {"release": True, "seconds": 1}, 400, "invalid_value", "exactly one"),
         ("POST", "/unknown/x", {"release": False}, 400, "invalid_value", "release"),

@@ -172,7 +172,7 @@ def test_unknown_rows_are_resolved_in_three_ways(upstream: ScriptedUpstream, gat
         assert own_usage(gateway, key)["budgets"][0]["spent"] == spent
     assert run(gateway, "ledger", "unknown", "--format", "json") == "[]\n"
     again = gateway.command("ledger", "resolve", ids[0], "--release")
-    assert (again.returncode, again.stderr) == (1, f"audio-gateway: there is no unknown row {ids[0]}\n")
+    assert (again.returncode, again.stderr) == (1, f"audio-gateway: there is no unknown request {ids[0]}\n")
     entries = json.loads(run(gateway, "audit", "--format", "json"))
     resolved = [entry for entry in entries if entry["action"] == "resolve"]
     assert [entry["subject"] for entry in resolved] == ids[::-1]

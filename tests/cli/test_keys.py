@@ -44,7 +44,7 @@ def run(folder: Path, *arguments: str) -> Result:
         ("keys revoke x", 1, "no key of x"),
         ("ledger resolve req_1", 2, "name one of"),
         ("ledger resolve req_1 --release --cost 1", 2, "name one of"),
-        ("ledger resolve req_1 --release", 1, "no unknown row req_1"),
+        ("ledger resolve req_1 --release", 1, "no unknown request req_1"),
         ("usage --tag team", 2, "team=search"),
         ("usage --caller x", 1, "no caller named x"),
         ("usage --by day --caller x --format csv", 1, "no caller named x"),

@@ -33,6 +33,5 @@ def resolve_row(
     with explained(), ledger_of(settings).session() as session, possible():
         resolved = Reconciliation.from_config(settings, session.unknown_requests, actor()).resolve(id, bill)
     name_ledger(settings)
-    typer.echo(
-        f"{id}: {'released' if resolved.state == 'released' else f'settled at {usd_text(resolved.charge.cost)} USD'}"
-    )
+    cost = f" at {usd_text(resolved.charge.cost)} USD" if resolved.state == "settled" else ""
+    typer.echo(f"{id}: {resolved.state}{cost}")
