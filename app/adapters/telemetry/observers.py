@@ -1,4 +1,4 @@
-"""Whoever is told of requests and of the ledger's commits, as the settings want it."""
+"""The observers of requests and of the ledger's commits that the settings ask for."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,6 @@ from app.errors import Header
 from app.gateway.inbound_request import InboundRequest
 from app.gateway.pipeline import no_trace_headers
 from app.gateway.ports import RequestObserver
-from app.wire.trace_context import trace_context
 
 if TYPE_CHECKING:
     from app.adapters.telemetry.traces import Traces
@@ -29,24 +28,24 @@ class Observers:
     trace_headers: Callable[[InboundRequest], tuple[Header, ...]]
 
     async def close(self) -> None:
-        """Send what is left."""
+        """Exports the remaining spans."""
         if self.traces is not None:
             await self.traces.close()
 
 
 def build_observers(settings: Config, lines: LineWriter) -> Observers:
-    """InvalidConfig if an extra that the settings need is not installed."""
-    requests, traces = RequestMetrics(settings.upstream.name), _traces(settings)
+    """Returns the observers. Raises InvalidConfig if the settings need an extra that is not installed."""
+    requests, traces = RequestMetrics(settings.upstream.name), _build_traces(settings)
     observers: list[RequestObserver] = [RequestLog(lines, settings.logs.number)]
     if settings.metrics.enabled:
         observers.append(requests)
     if traces is not None:
         observers.append(traces)
-    trace_headers = no_trace_headers if traces is None else _context_onward
+    trace_headers = no_trace_headers if traces is None else traces.trace_headers
     return Observers(requests, LedgerMetrics(), traces, RequestObservers(*observers), trace_headers)
 
 
-def _traces(settings: Config) -> "Traces | None":
+def _build_traces(settings: Config) -> "Traces | None":
     if settings.traces.endpoint is None:
         return None
     try:
@@ -56,7 +55,3 @@ def _traces(settings: Config) -> "Traces | None":
             "traces.endpoint: needs the extra otel: pip install '.[otel]' in the source tree"
         ) from error
     return Traces(settings.traces.endpoint)
-
-
-def _context_onward(request: InboundRequest) -> tuple[Header, ...]:
-    return trace_context(request.id, request.headers).trace_headers

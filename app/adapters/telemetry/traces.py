@@ -1,16 +1,16 @@
-"""OpenTelemetry: the spans of each request, made when it has ended, from the times that its stages left.
+"""OpenTelemetry: the spans of each request. They are made when it has ended, from the times that its stages recorded.
 
     POST /v1/audio/...      the request, as the caller sees it
     ├── receive             key, limits, the form up to the file's head
-    ├── admit               the hold in the caller's budgets
-    ├── transcribe MODEL    the exchange with the provider, as its own trace knows it
-    │   ├── upload          a connection, and the form
-    │   ├── wait            until the provider begins to answer
-    │   └── answer          the answer, as it comes
-    └── settle              until the row is on disk, and the answer handed on
+    ├── admit               the reservation in the caller's budgets
+    ├── transcribe MODEL    the request to the provider, the parent of the provider's own spans
+    │   ├── upload          the connection and the form
+    │   ├── wait            from the complete form to the start of the response
+    │   └── answer          the response
+    └── settle              until the settlement is on disk and the response is delivered
 
 Names follow the semantic conventions for HTTP and for generative AI. No span holds audio, a transcript, a prompt, a
-file's name or a key. Spans are exported on a thread of the SDK's; those that a dead collector does not take are lost.
+file name or a key. The SDK exports spans on its own thread. Spans that the collector does not accept are lost.
 """
 
 import asyncio
@@ -26,13 +26,15 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, TraceState
+from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 from opentelemetry.util.types import AttributeValue
 
 from app import __version__
+from app.adapters.telemetry.trace_context import TraceContext, context_of, trace_context
+from app.errors import Header
+from app.gateway.inbound_request import InboundRequest
 from app.gateway.ledger_rows import Hold, SettlementResult
 from app.gateway.request_record import AttemptRecord, RequestRecord
-from app.wire.trace_context import TraceContext, trace_context
 
 STOP_SECONDS = 2.0
 EXPORT_SECONDS = 5.0
@@ -41,119 +43,123 @@ Attributes = Mapping[str, AttributeValue]
 
 
 class Traces:
-    """A journal that makes spans. `close` sends what is left, for a short time."""
+    """Makes the spans of each request when it has ended, and exports them."""
 
     def __init__(self, endpoint: str) -> None:
-        self._exporter = OTLPSpanExporter(endpoint, timeout=EXPORT_SECONDS)
-        self._processor = BatchSpanProcessor(self._exporter)
-        self._ids = _GivenIds()
+        self._processor = BatchSpanProcessor(OTLPSpanExporter(endpoint, timeout=EXPORT_SECONDS))
+        self._ids = _PresetIds()
         resource = Resource.create({"service.name": "audio-gateway", "service.version": __version__})
         provider = TracerProvider(ParentBased(ALWAYS_ON), resource, shutdown_on_exit=False, id_generator=self._ids)
         provider.add_span_processor(self._processor)
         self._tracer = provider.get_tracer("audio_gateway", __version__)
 
-    async def close(self) -> None:
-        """End within `STOP_SECONDS`, whatever the collector does."""
-        closing = threading.Thread(target=self._processor.shutdown, name="traces-end", daemon=True)
-        closing.start()
-        await asyncio.to_thread(closing.join, STOP_SECONDS)
+    def trace_headers(self, request: InboundRequest) -> tuple[Header, ...]:
+        """Returns the headers that carry the request's trace to the provider."""
+        return trace_context(request.id, request.headers).trace_headers
 
     def observe(self, record: RequestRecord) -> None:
         context = trace_context(record.request.id, record.request.headers)
         if context.sampled:
-            _Request(self._tracer, self._ids, context, record).tell(time.monotonic())
+            _RequestSpans(self._tracer, self._ids, context, record).make(time.monotonic())
+
+    async def close(self) -> None:
+        """Exports the remaining spans. Returns after `STOP_SECONDS` at most, whatever the collector does."""
+        shutdown = threading.Thread(target=self._processor.shutdown, name="traces-shutdown", daemon=True)
+        shutdown.start()
+        await asyncio.to_thread(shutdown.join, STOP_SECONDS)
 
 
-class _GivenIds(RandomIdGenerator):
-    """Random ids, but for a trace and a span whose ids are known before it is made."""
+class _PresetIds(RandomIdGenerator):
+    """Random ids, except for the next trace or span if its id is set."""
 
     def __init__(self) -> None:
         self.trace_id: int | None = None
         self.span_id: int | None = None
 
     def generate_trace_id(self) -> int:
-        given, self.trace_id = self.trace_id, None
-        return given or super().generate_trace_id()
+        preset, self.trace_id = self.trace_id, None
+        return preset or super().generate_trace_id()
 
     def generate_span_id(self) -> int:
-        given, self.span_id = self.span_id, None
-        return given or super().generate_span_id()
+        preset, self.span_id = self.span_id, None
+        return preset or super().generate_span_id()
 
 
-class _Request:
+class _RequestSpans:
     """The spans of one request."""
 
-    def __init__(self, tracer: trace.Tracer, ids: _GivenIds, context: TraceContext, record: RequestRecord) -> None:
+    def __init__(self, tracer: trace.Tracer, ids: _PresetIds, context: TraceContext, record: RequestRecord) -> None:
         self._tracer = tracer
         self._ids = ids
         self._context = context
         self._record = record
 
-    def tell(self, now: float) -> None:
-        """Makes the spans of a request that ends `now`, in seconds of the monotonic clock."""
-        record, began = self._record, self._record.request.began
-        self._ids.trace_id = self._context.trace_id
-        name = f"POST {record.request.operation.path}"
-        request = self._started(self._caller(), name, began, SpanKind.SERVER, _of_request(record), self._context.server)
-        if (record.status or 500) >= 500:
-            request.set_status(StatusCode.ERROR)
-        inside = trace.set_span_in_context(request)
-        self._stage(inside, "receive", began, record.parsed or now)
+    def make(self, now: float) -> None:
+        """Makes the spans of a request that ends at `now`, in seconds of the monotonic clock."""
+        record = self._record
+        server = self._start_server_span()
+        parent = trace.set_span_in_context(server)
+        self._stage(parent, "receive", record.request.began, record.parsed or now)
         if record.hold is not None and record.attempt is not None:
-            self._stage(inside, "admit", record.parsed, record.attempt.began)
-            self._attempt(inside, record.hold, record.attempt, now)
+            self._stage(parent, "admit", record.parsed, record.attempt.began)
+            self._make_client_spans(parent, record.hold, record.attempt, record.settled or now)
             settled, delivering = record.settled, record.delivering or now
-            self._stage(inside, "settle", settled, delivering if settled is None or settled < delivering else now)
-        request.end(self._at(now))
+            self._stage(parent, "settle", settled, delivering if settled is None or settled < delivering else now)
+        server.end(self._epoch_ns(now))
 
-    def _attempt(self, inside: Context, hold: Hold, attempt: AttemptRecord, now: float) -> None:
-        """Makes the span of the attempt, which is the parent of the upstream's own trace, and the spans below it."""
-        end = self._record.settled or now
+    def _start_server_span(self) -> trace.Span:
+        record, caller = self._record, self._context.caller
+        parent = Context() if caller is None else context_of(caller)
+        self._ids.trace_id = self._context.server.trace_id
+        span = self._start_span(
+            parent,
+            f"POST {record.request.operation.path}",
+            record.request.began,
+            SpanKind.SERVER,
+            _server_attributes(record),
+            self._context.server,
+        )
+        if (record.status or 500) >= 500:
+            span.set_status(StatusCode.ERROR)
+        return span
+
+    def _make_client_spans(self, parent: Context, hold: Hold, attempt: AttemptRecord, end: float) -> None:
+        """Makes the span of the attempt, which is the parent of the provider's own, and the spans of its stages."""
         if attempt.requested is None:
             return
-        attributes = _of_attempt(hold, self._record.result)
-        name = f"{hold.task} {hold.upstream_model}"
-        span = self._started(inside, name, attempt.requested, SpanKind.CLIENT, attributes, self._context.client)
+        name, attributes = f"{hold.task} {hold.upstream_model}", _client_attributes(hold, self._record.result)
+        client = self._start_span(parent, name, attempt.requested, SpanKind.CLIENT, attributes, self._context.client)
         if "error.type" in attributes:
-            span.set_status(StatusCode.ERROR)
-        below = trace.set_span_in_context(span)
-        self._stage(below, "upload", attempt.requested, attempt.released or attempt.responded or end)
-        self._stage(below, "wait", attempt.released, attempt.responded or end)
-        self._stage(below, "answer", attempt.responded, end)
-        span.end(self._at(end))
+            client.set_status(StatusCode.ERROR)
+        stages = trace.set_span_in_context(client)
+        self._stage(stages, "upload", attempt.requested, attempt.released or attempt.responded or end)
+        self._stage(stages, "wait", attempt.released, attempt.responded or end)
+        self._stage(stages, "answer", attempt.responded, end)
+        client.end(self._epoch_ns(end))
 
-    def _stage(self, inside: Context, name: str, begin: float | None, end: float) -> None:
-        if begin is not None:
-            self._started(inside, name, begin).end(self._at(max(begin, end)))
+    def _stage(self, parent: Context, name: str, start: float | None, end: float) -> None:
+        if start is not None:
+            self._start_span(parent, name, start).end(self._epoch_ns(max(start, end)))
 
-    def _started(
+    def _start_span(
         self,
-        inside: Context | None,
+        parent: Context,
         name: str,
-        begin: float,
+        start: float,
         kind: SpanKind = SpanKind.INTERNAL,
         attributes: Attributes | None = None,
-        span_id: int | None = None,
+        preset: SpanContext | None = None,
     ) -> trace.Span:
-        self._ids.span_id = span_id
-        return self._tracer.start_span(name, inside, kind, attributes, start_time=self._at(begin))
+        self._ids.span_id = None if preset is None else preset.span_id
+        return self._tracer.start_span(name, parent, kind, attributes, start_time=self._epoch_ns(start))
 
-    def _caller(self) -> Context:
-        """The context of the caller's span, if he has told one."""
-        told = self._context
-        if told.parent is None:
-            return Context()
-        state = TraceState.from_header([told.state])
-        parent = SpanContext(told.trace_id, told.parent, True, TraceFlags(TraceFlags.SAMPLED), state)
-        return trace.set_span_in_context(NonRecordingSpan(parent), Context())
-
-    def _at(self, moment: float) -> int:
-        """Nanoseconds since the epoch."""
+    def _epoch_ns(self, moment: float) -> int:
+        """Returns a moment of the monotonic clock as nanoseconds since the epoch."""
         request = self._record.request
         return request.received_ms * 1_000_000 + round((moment - request.began) * 1_000_000_000)
 
 
-def _of_request(record: RequestRecord) -> Attributes:
+def _server_attributes(record: RequestRecord) -> Attributes:
     attributes: dict[str, AttributeValue] = {
         "http.request.method": "POST",
         "http.route": record.request.operation.path,
@@ -167,7 +173,7 @@ def _of_request(record: RequestRecord) -> Attributes:
     return attributes
 
 
-def _of_attempt(hold: Hold, result: SettlementResult | None) -> Attributes:
+def _client_attributes(hold: Hold, result: SettlementResult | None) -> Attributes:
     attributes: dict[str, AttributeValue] = {
         "gen_ai.operation.name": hold.task,
         "gen_ai.provider.name": hold.upstream,
