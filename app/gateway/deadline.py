@@ -39,17 +39,20 @@ class Deadline:
     def allow(self, seconds: float | None) -> None:
         """Set the limit to so many seconds from now; None for what is left of the total."""
         now = self._loop.time()
-        self._count(now)
-        if self._left is not None and (seconds is None or self._left < seconds):
-            seconds = self._left
-        self._counted = None if self._task is None else now
+        if self._left is not None:
+            if self._counted is not None:
+                self._left -= now - self._counted
+            self._counted = None if self._task is None else now
+            if seconds is None or self._left < seconds:
+                seconds = self._left
         self._when = None if seconds is None else now + seconds
         if self._when is not None and (self._timer is None or self._when < self._timer_when):
             self._set_timer(self._when)
 
     def suspend(self) -> None:
         """Set no limit and count nothing until the next `allow`."""
-        self._count(self._loop.time())
+        if self._counted is not None and self._left is not None:
+            self._left -= self._loop.time() - self._counted
         self._counted = self._when = None
 
     def close(self) -> None:
@@ -63,7 +66,8 @@ class Deadline:
         task = asyncio.current_task()
         assert task is not None
         self._task, self._cancelling, self._passed = task, task.cancelling(), False
-        self._counted = self._loop.time()
+        if self._left is not None:
+            self._counted = self._loop.time()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -71,11 +75,6 @@ class Deadline:
         task, self._task = self._task, None
         if self._passed and task is not None and task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
-
-    def _count(self, now: float) -> None:
-        """Take what has passed since the last count from the total."""
-        if self._left is not None and self._counted is not None:
-            self._left -= now - self._counted
 
     def _set_timer(self, when: float) -> None:
         if self._timer is not None:

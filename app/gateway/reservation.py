@@ -33,6 +33,8 @@ class Admission:
 
     def revise(self, upload: Upload, now_ms: int) -> None:
         """Hold what the complete file may cost by its measured length; APIError 429 if that is more and has no room."""
+        if upload.complete:  # held at its measured length from the first
+            return
         bound = _amounts(upload, upload.meter.held_seconds())
         if bound == self.reservation.bound:
             return

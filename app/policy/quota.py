@@ -53,6 +53,8 @@ class QuotaShare:
 
         A refused request is over and holds nothing any more, so that of many that grow at once some can go on.
         """
+        if size <= self._free and not self._taken:  # nearly every call of nearly every request
+            return
         wanted = max(0, size - self._free)
         if wanted == self._taken:
             return
