@@ -1,20 +1,20 @@
-# Two stages: the first has what installing needs, the second what running needs.
+# Two stages: the first installs the packages, the second runs them.
 #   docker build --tag audio-gateway .
-#   docker build --build-arg LOCK=requirements-otel.lock --tag audio-gateway .    with the exporter of traces
+#   docker build --build-arg LOCK=requirements-otel.lock --tag audio-gateway .    # with the trace exporter
 
 FROM python:3.13-slim AS builder
 
 ARG LOCK=requirements.lock
 
-# Without pip in it: the one of the base image installs into it from outside.
+# No pip in the environment: the pip of the base image installs into it.
 RUN ["python", "-m", "venv", "--without-pip", "/opt/venv"]
 
 COPY requirements.lock requirements-otel.lock /build/
 RUN python -m pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --disable-pip-version-check \
     --require-hashes --only-binary :all: -r "/build/${LOCK}"
 
-# The application has no compiled part: its files and the command are all that a wheel would bring, and building one
-# would need a build backend that no lock pins.
+# The application is pure Python, so copying its files and writing the command is enough. Building a wheel would need a
+# build backend that no lock file pins.
 COPY app /opt/venv/lib/python3.13/site-packages/app
 RUN printf '%s\n' '#!/opt/venv/bin/python' 'from app.cli import app' '' 'app()' > /opt/venv/bin/audio-gateway \
     && chmod -R u=rwX,go=rX /opt/venv \
@@ -29,8 +29,8 @@ LABEL org.opencontainers.image.title="audio-gateway" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.licenses="MIT"
 
-# The thresholds keep glibc from mapping and unmapping every read buffer (256 KiB) of an upload: blocks up to 1 MiB come
-# from the heap, and the heap gives back memory only above 16 MiB of it.
+# The thresholds stop glibc from mapping and unmapping each read buffer (256 KiB) of an upload. Blocks up to 1 MiB come from
+# the heap, and glibc returns heap memory to the system only above 16 MiB.
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     MALLOC_MMAP_THRESHOLD_=1048576 \

@@ -1,22 +1,22 @@
-# Every target sets up what it needs: a .venv from the hash-pinned lock.
+# Every target creates .venv from the hash-pinned lock file if necessary.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Each a program, and after a colon the package where that has another name.
+# Programs. The package follows after a colon if it has another name.
 SYSTEM_TOOLS := curl chromium nginx caddy prometheus strace go:golang-go systemd-analyze:systemd
 
 .PHONY: help demo serve test test-system check soak bench lock clean
 
 help:
-	@echo "make demo         show the gateway at work: an embedded speech engine, one caller, one clip, its usage"
-	@echo "make serve        the same, left running with a key to try"
-	@echo "make test         the test suite (Python and a package index are all it needs)"
-	@echo "make test-system  the tests that need curl, Chromium, nginx, Caddy, Prometheus, strace, Go, systemd, or root; installs with apt-get"
-	@echo "make check        lint, types, import contracts, known vulnerabilities, then make test"
-	@echo "make soak         long runs: a mixed load with faults (SOAK_SECONDS=600), kill -9 a thousand times, a million odd forms"
-	@echo "make bench        the gateway beside its peers, about 45 minutes; see bench/README.md"
-	@echo "make lock         renew the hash-pinned requirement files (needs uv)"
+	@echo "make demo         transcribe a clip through the gateway with an embedded speech engine, and print the usage"
+	@echo "make serve        run the demo gateway and print a key to try it"
+	@echo "make test         run the test suite (needs only Python and a package index)"
+	@echo "make test-system  run the tests that need curl, Chromium, nginx, Caddy, Prometheus, strace, Go, systemd or root; installs them with apt-get"
+	@echo "make check        check lint, types, import contracts and known vulnerabilities, then run make test"
+	@echo "make soak         run long tests: mixed load with faults (SOAK_SECONDS=600), a thousand kill -9, a million mutated forms"
+	@echo "make bench        compare the gateway with similar programs, about 45 minutes; see bench/README.md"
+	@echo "make lock         update the hash-pinned requirement files (needs uv)"
 
 $(READY): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
