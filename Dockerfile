@@ -25,7 +25,7 @@ RUN printf '%s\n' '#!/opt/venv/bin/python' 'from app.cli import app' '' 'app()' 
 FROM python:3.13-slim
 
 LABEL org.opencontainers.image.title="audio-gateway" \
-      org.opencontainers.image.description="A self-hosted, OpenAI-compatible gateway for speech-to-text: one provider key, many callers, every second and token accounted for." \
+      org.opencontainers.image.description="A self-hosted, OpenAI-compatible gateway for speech-to-text: one provider key, a key for each caller, limits, budgets and durable usage." \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.licenses="MIT"
 

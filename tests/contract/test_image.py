@@ -142,7 +142,7 @@ def test_compose_lets_it_finish_what_is_in_flight() -> None:
 def test_the_variant_with_a_secret_is_good() -> None:
     """It stands in comments; uncommented it must be YAML, and its setting one that the gateway takes."""
     text = (ROOT / "docker-compose.yml").read_text("utf-8")
-    _, _, variant = text.partition("# The provider's key as a docker secret")
+    _, _, variant = text.partition("# To keep the provider's key in a docker secret")
     lines = [
         line.removeprefix("# ") for line in variant.splitlines() if line.startswith(("#     ", "# secrets:", "#   "))
     ]
