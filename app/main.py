@@ -109,7 +109,7 @@ class _Gateway:
             stack.push_async_callback(self._close_upstream_clients)
             stack.push_async_callback(state.observers.close)
             # Requests that the shutdown cancelled still write their settlement.
-            stack.push_async_callback(state.admission_control.emptied, LAST_SECONDS)
+            stack.push_async_callback(state.admission_control.wait_until_idle, LAST_SECONDS)
             stack.push_async_callback(state.changes.close)
             stack.push_async_callback(state.reports.close)
             for work in (self._delivery.deliver, partial(_apply_resolutions, state.reader, state.budgets)):

@@ -1,5 +1,5 @@
-"""The request's way, one stage a module; `pipeline` is the whole of it on one screen.
+"""The request path, one stage a module. `pipeline` is the whole of it on one screen.
 
-Nothing here knows FastAPI, an HTTP client or a database: streams arrive as `AsyncIterator[bytes]`, and a stage declares
-the one or two methods that it needs of the outside world as a Protocol, which an adapter fits.
+Nothing here knows FastAPI, an HTTP client or a database. Streams are `AsyncIterator[bytes]`, and `ports` declares what
+the stages need from outside as Protocols, which adapters implement.
 """

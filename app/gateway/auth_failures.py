@@ -1,6 +1,6 @@
-"""Bad keys: each is told of in the log, and an address that brings too many of them is told to stop.
+"""Failed authentication: the log gets each bad key, and an address that sends too many of them is refused.
 
-Good keys are never held up, whatever else comes from their address: a whole company may stand behind one.
+Good keys are never affected, whatever else comes from their address: a whole company may share one.
 """
 
 import logging
@@ -18,34 +18,37 @@ _log = logging.getLogger("audio_gateway.auth")
 
 
 class AuthFailureLimiter:
-    """Counts the bad keys of each address; of the latest 10,000 addresses, so that strangers take no more memory."""
+    """Counts the bad keys of each address. It keeps the latest 10,000 addresses, so that its memory is bounded."""
 
     def __init__(self, per_minute: int) -> None:
         self._rate = Rate(per_minute, per_minute)
-        self._arrivals: dict[str, int] = {}
+        self._arrival_times: dict[str, int] = {}
 
     def watching(self, request_id: str, address: str, now_ns: int) -> "AuthFailureWatch":
-        """Around the look at a key: APIError 429 in place of 401 once the address has brought too many bad ones."""
+        """Returns the context for checking a key. A 401 becomes a 429 if the address has sent too many bad keys."""
         return AuthFailureWatch(self, request_id, address, now_ns)
 
-    def count(self, refusal: APIError, request_id: str, address: str, now_ns: int) -> None:
-        """Take in that this address has brought a bad key; APIError 429 once it has brought too many."""
-        wait_ns = self._counted(_origin(address), now_ns)
+    def count(self, error: APIError, request_id: str, address: str, now_ns: int) -> None:
+        """Counts a bad key from this address; APIError 429 if there were too many."""
+        wait_ns = self._take(_origin(address), now_ns)
         if wait_ns:
-            raise errors.too_many_bad_keys(wait_ns / NS_PER_SECOND) from refusal
-        _log.info("request %s from %s is refused: %s", request_id, address, refusal.reason)
+            raise errors.too_many_bad_keys(wait_ns / NS_PER_SECOND) from error
+        _log.info("request %s from %s is refused: %s", request_id, address, error.reason)
 
-    def _counted(self, origin: str, now_ns: int) -> int:
-        """Nanoseconds until the next bad key is counted; 0 if this one is. Whoever came last is forgotten last."""
-        told = check_rate(self._rate, self._arrivals.pop(origin, 0), now_ns)
-        self._arrivals[origin] = told.tat_ns
-        if len(self._arrivals) > MAX_ADDRESSES:
-            del self._arrivals[next(iter(self._arrivals))]
-        return told.wait_ns
+    def _take(self, origin: str, now_ns: int) -> int:
+        """Returns 0 if one more bad key is within the rate, else the nanoseconds until the next one is.
+
+        The address that sent a bad key longest ago is forgotten first.
+        """
+        decision = check_rate(self._rate, self._arrival_times.pop(origin, 0), now_ns)
+        self._arrival_times[origin] = decision.tat_ns
+        if len(self._arrival_times) > MAX_ADDRESSES:
+            del self._arrival_times[next(iter(self._arrival_times))]
+        return decision.wait_ns
 
 
 class AuthFailureWatch(NamedTuple):
-    """One look at a key."""
+    """The check of one key."""
 
     auth_failures: AuthFailureLimiter
     request_id: str
@@ -61,7 +64,7 @@ class AuthFailureWatch(NamedTuple):
 
 
 def _origin(address: str) -> str:
-    """What one customer of a network has: an IPv4 address, or the /64 of an IPv6 one (RFC 6177)."""
+    """Returns what one customer of a network has: an IPv4 address, or the /64 of an IPv6 address (RFC 6177)."""
     try:
         parsed = ip_address(address)
     except ValueError:

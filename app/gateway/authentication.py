@@ -1,7 +1,7 @@
-"""Who is calling: the key in `Authorization`, looked up by its SHA-256.
+"""Authentication: the caller's key in `Authorization`, looked up by its SHA-256.
 
-`Bearer <key>` and the bare `<key>` (as the provider's own samples send it) are both good. Whatever is wrong with a key,
-the answer is one and the same 401; the reason stands in the log alone.
+`Bearer <key>` and the bare `<key>`, as OneRouter's own samples send it, are both valid. Whatever is wrong with a key,
+the response is the same 401. Only the log states the reason.
 """
 
 import hmac
@@ -16,9 +16,9 @@ from app.wire.headers import Headers
 
 
 class KeyDirectory:
-    """All keys: those of the settings, in memory, and those of the store, asked only for well-formed keys.
+    """All keys: those of the settings, in memory, and those of the store, which is read for well-formed keys only.
 
-    `defaults` are the limits of callers whose own terms state none.
+    `defaults` are the limits of callers whose own policy states none.
     """
 
     def __init__(self, configured: tuple[Key, ...], store: KeyStore, defaults: CallerPolicy) -> None:
@@ -36,7 +36,7 @@ class KeyDirectory:
 
 
 async def identify(headers: Headers, directory: KeyDirectory, now_ms: int) -> Caller:
-    """The caller whose key these headers carry; APIError 401 for every other."""
+    """Returns the caller whose key these headers carry; APIError 401 if there is no valid key."""
     key = await directory.find(secret_in(headers))
     if key is None:
         raise errors.invalid_api_key("no such key")
@@ -48,7 +48,7 @@ async def identify(headers: Headers, directory: KeyDirectory, now_ms: int) -> Ca
 
 
 def secret_in(headers: Headers) -> str:
-    """What `Authorization` carries, with or without its scheme; APIError if that is nothing, or more than one."""
+    """Returns the key in `Authorization`, with or without its scheme; APIError if there is none, or more than one."""
     values = headers.all(b"authorization")
     if len(values) > 1:
         raise errors.bad_request("More than one Authorization header.")

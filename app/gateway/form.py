@@ -1,11 +1,10 @@
-"""The form as the gateway takes it: text fields of any name, and one file. Pure: bytes in, checked items out.
+"""The form of an upload: text fields of any name, and one file. Pure: bytes in, checked items out.
 
-The part called `file` is the file, with or without a file name; no other part may be one.
+The part named `file` is the file, with or without a file name. No other part may be a file.
 
-    item = Field | FileBegin | bytes        bytes are the file's; they end with the next Field or with the form
+    item = Field | FileBegin | bytes        bytes are the file's, up to the next Field or the end of the form
 
-What is checked about a field is its shape (UTF-8, no control characters, the caps); its value is the provider's to
-judge.
+A field is checked for its shape: UTF-8, no control characters, its size. Its value is for the upstream to check.
 """
 
 import re
@@ -20,7 +19,7 @@ from app.wire.multipart import MultipartReader, PartBegin
 MAX_FIELD_BYTES = 4 * 1024 * 1024
 MAX_FIELDS_BYTES = 8 * 1024 * 1024
 MAX_NAME_CHARACTERS = 256
-# What a field takes beside its name and its value.
+# The memory that a field takes besides its name and its value.
 FIELD_OVERHEAD_BYTES = 256
 
 # Prompts have lines and tabs.
@@ -28,7 +27,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 class Field(NamedTuple):
-    """A text field, whole."""
+    """A complete text field."""
 
     name: str
     value: bytes
@@ -36,16 +35,16 @@ class Field(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FileBegin:
-    pass
+    """The file begins: the bytes that follow are its own."""
 
 
 Item = Field | FileBegin | bytes
 
 
 class FormReader:
-    """Push parser from the body's bytes to checked items. Every fault is an APIError that names its field.
+    """Push parser from the body's bytes to checked items. An APIError names the field that is wrong.
 
-    `text` is the memory that the fields may take; it stays held when the form has been read.
+    `text` is the memory that the fields may take. It stays in use after the form has been read.
     """
 
     def __init__(self, boundary: str, max_file_bytes: int, text: QuotaShare) -> None:
@@ -60,7 +59,7 @@ class FormReader:
         self.file_bytes = 0
 
     def feed(self, data: bytes) -> list[Item]:
-        """The items that these bytes complete."""
+        """Returns the items that these bytes complete."""
         try:
             events = self._reader.feed(data)
         except multipart.MalformedForm as error:
@@ -81,7 +80,7 @@ class FormReader:
         return items
 
     def finish(self) -> None:
-        """APIError unless the form is complete: its closing boundary read, a file in it."""
+        """Raises APIError unless the form is complete: it has its closing boundary, and a file."""
         try:
             self._reader.finish()
         except multipart.MalformedForm as error:

@@ -1,4 +1,4 @@
-"""What every stage is handed: one request as it came in, before a byte of its body has been read."""
+"""A request as it arrives, before a byte of its body is read. Every stage gets it."""
 
 import time
 from collections.abc import AsyncIterator
@@ -10,8 +10,8 @@ from app.wire.headers import Headers
 
 @dataclass(slots=True)
 class UploadProgress:
-    """How many bytes of a body have come so far, whether they are all of it, and how long the caller was waited for, in
-    seconds.
+    """How many bytes of the body have arrived, how many seconds the gateway waited for the caller, and whether the body
+    is complete.
     """
 
     received: int = 0
@@ -21,10 +21,11 @@ class UploadProgress:
 
 @dataclass(frozen=True, slots=True)
 class InboundRequest:
-    """One request. `id` is its `x-request-id` and its row in the ledger, and sorts by time.
+    """One request.
 
-    `body` raises an APIError when the caller goes away or is too slow; its chunks have any size. `address` is the
-    peer's, empty where it has none. `began` is the request's first moment on the monotonic clock, in seconds.
+    `id` is its `x-request-id` and the id of its row in the ledger; it sorts by time. `body` yields chunks of any size,
+    and raises APIError if the caller disconnects or is too slow. `address` is the peer's, empty if it has none. `began`
+    is the request's first moment, in seconds of the monotonic clock.
     """
 
     id: str
@@ -38,6 +39,6 @@ class InboundRequest:
 
     @property
     def declared_bytes(self) -> int | None:
-        """The body's length as Content-Length tells it; None for a chunked body."""
+        """The body's size as Content-Length states it; None for a chunked body."""
         value = self.headers.get(b"content-length")
         return int(value) if value is not None and value.isdigit() else None

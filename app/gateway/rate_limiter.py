@@ -1,4 +1,4 @@
-"""How often and how many at once: the limits that a caller's terms set, decided before the body is read."""
+"""The rate limiter: each caller's rate and concurrency, checked before the body is read."""
 
 from app import errors
 from app.errors import Header
@@ -10,34 +10,34 @@ NS_PER_SECOND = 1_000_000_000
 
 
 class RateLimiter:
-    """Every caller's bucket and requests in flight."""
+    """The rate and the requests in flight of each caller."""
 
     def __init__(self) -> None:
-        self._arrivals: dict[str, int] = {}
+        self._arrival_times: dict[str, int] = {}
         self.in_flight: dict[str, int] = {}
 
     def check_rate(self, caller: Caller, now_ns: int) -> tuple[Header, ...]:
-        """Take one request from the caller's rate; the headers that tell what is left. APIError 429 if none is."""
+        """Takes one request from the caller's rate; APIError 429 if it is used up. The headers say what is left."""
         rate = caller.policy.rate
         if rate is None:
             return ()
-        told = check_rate(rate, self._arrivals.get(caller.name, 0), now_ns)
-        headers = _headers(rate.per_minute, told)
-        if not told.allowed:
+        decision = check_rate(rate, self._arrival_times.get(caller.name, 0), now_ns)
+        headers = _headers(rate.per_minute, decision)
+        if not decision.allowed:
             raise errors.rate_limit_exceeded(
-                f"{rate.per_minute} requests a minute", told.wait_ns / NS_PER_SECOND, headers
+                f"{rate.per_minute} requests a minute", decision.wait_ns / NS_PER_SECOND, headers
             )
-        self._arrivals[caller.name] = told.tat_ns
+        self._arrival_times[caller.name] = decision.tat_ns
         return headers
 
     def check_concurrency(self, caller: Caller) -> None:
-        """APIError 429 if all of the caller's places are taken."""
-        most = caller.policy.concurrency
-        if most is not None and self.in_flight.get(caller.name, 0) >= most:
-            raise errors.rate_limit_exceeded(f"{most} requests at once", CONCURRENCY_RETRY_SECONDS)
+        """Raises APIError 429 if the caller has as many requests in flight as its policy allows."""
+        limit = caller.policy.concurrency
+        if limit is not None and self.in_flight.get(caller.name, 0) >= limit:
+            raise errors.rate_limit_exceeded(f"{limit} requests at once", CONCURRENCY_RETRY_SECONDS)
 
     def take_lease(self, caller: Caller) -> None:
-        """Take one of the caller's places, to be freed on every way out."""
+        """Counts one more request of the caller. It must be released on every way out."""
         self.in_flight[caller.name] = self.in_flight.get(caller.name, 0) + 1
 
     def release_lease(self, caller: Caller) -> None:
@@ -48,12 +48,12 @@ class RateLimiter:
             del self.in_flight[caller.name]
 
 
-def _headers(limit: int, told: RateDecision) -> tuple[Header, ...]:
-    """OpenAI's names, and its way to write a time: `1s`, `6m0s`, `250ms`."""
+def _headers(limit: int, decision: RateDecision) -> tuple[Header, ...]:
+    """Returns OpenAI's rate limit headers. Times are written as OpenAI writes them: `1s`, `6m0s`, `250ms`."""
     return (
         (b"x-ratelimit-limit-requests", b"%d" % limit),
-        (b"x-ratelimit-remaining-requests", b"%d" % told.remaining),
-        (b"x-ratelimit-reset-requests", _duration(told.reset_ns).encode()),
+        (b"x-ratelimit-remaining-requests", b"%d" % decision.remaining),
+        (b"x-ratelimit-reset-requests", _duration(decision.reset_ns).encode()),
     )
 
 

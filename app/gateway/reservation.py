@@ -1,8 +1,8 @@
-"""Admitting: the hold on what a request may cost, decided in memory, its commit left running while the file streams.
+"""Reservation: the hold on the most that a request may cost. Memory decides; the commit runs while the file streams.
 
-`relay` takes an `Admission` and cannot be called without one. Before it releases the closing boundary it revises the
-hold to the length that was measured while the file passed, up or down, and awaits `durable`. So no provider can act on
-a request whose hold is not on disk, or is less than what the audio costs.
+An attempt needs an `Admission`. Before its closing boundary is released, the hold is revised to the length that was
+measured while the file passed, up or down, and `durable` is awaited. So the upstream cannot act on a request whose hold
+is not on disk, or is lower than what the audio costs.
 """
 
 from collections.abc import Awaitable
@@ -23,7 +23,7 @@ from app.units import to_ms
 
 @dataclass(slots=True)
 class Admission:
-    """Leave to send one request upstream. What is held for it now is in `reservation`."""
+    """Permission to send one request upstream. `reservation` has its current hold, `written` the commits to await."""
 
     hold: Hold
     model: Model
@@ -32,8 +32,12 @@ class Admission:
     written: list[Awaitable[None]]
 
     def revise(self, upload: Upload, now_ms: int) -> None:
-        """Hold what the complete file may cost by its measured length; APIError 429 if that is more and has no room."""
-        if upload.complete:  # held at its measured length from the first
+        """Revises the hold to what the complete file costs by its measured length.
+
+        Raises APIError 429 if that is more and a budget has no room for it. An upload that was complete at admission is
+        held at its measured length already.
+        """
+        if upload.complete:
             return
         bound = _amounts(upload, upload.meter.held_seconds())
         if bound == self.reservation.bound:
@@ -42,12 +46,12 @@ class Admission:
         self.written.append(self.ledger.revise(self.hold.id, bound, raised=raised))
 
     async def durable(self) -> None:
-        """Wait until the hold is on disk, as high as it is; LedgerUnavailable.
+        """Waits until the hold is on disk at its current height; LedgerUnavailable.
 
-        A raise that is handed in before the hold's own commit begins shares it.
+        A raise that reaches the ledger before the hold's own commit begins is part of that commit.
         """
-        for each in self.written:
-            await each
+        for commit in self.written:
+            await commit
 
 
 def admit(
@@ -60,16 +64,16 @@ def admit(
     ledger: Ledger,
     now_ms: int,
 ) -> Admission:
-    """A permit for this upload, held at the bound of what its file can cost; APIError if a budget has no room for it.
+    """Reserves the most that this upload may cost, and returns its admission; APIError if a budget has no room for it.
 
-    A file that is there to its end already is held at its measured length.
+    A file that is complete already is held at its measured length.
     """
     meter = upload.meter
     bound = _amounts(upload, meter.held_seconds() if upload.complete else meter.bound_seconds(upload.max_file_bytes))
     try:
         reservation = budgets.reserve(caller, bound, now_ms)
-    except APIError as refusal:
-        refusal.model = upload.model.id
+    except APIError as error:
+        error.model = upload.model.id
         raise
     hold = Hold(
         id=request.id,
@@ -89,6 +93,6 @@ def admit(
 
 
 def _amounts(upload: Upload, seconds: float) -> Amounts:
-    """The most that so much audio may cost."""
+    """Returns the most that this much audio may cost."""
     price, audio = upload.model.price, to_ms(seconds)
     return Amounts(cost=price.bound(audio), audio=audio, tokens=price.most_tokens(audio))

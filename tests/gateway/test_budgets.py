@@ -165,7 +165,7 @@ class BudgetsMachine(RuleBasedStateMachine):
         # A window that has passed does not take in resolutions, so requests that still count in it tell less.
         self.resolved_in_the_past |= first_day(Window.DAY, self.now_ms) > day_of(request)
         if asks:
-            self.sums(request.caller.name)
+            self.windows(request.caller.name)
         self.budgets.adjust(request.caller.name, self.ledger.resolutions, request.admitted_ms, change)
 
     @rule()
@@ -180,7 +180,7 @@ class BudgetsMachine(RuleBasedStateMachine):
     @invariant()
     def sums_are_conserved(self) -> None:
         for name in NAMES:
-            sums = self.sums(name)
+            sums = self.windows(name)
             for window in Window:
                 for unit in Unit:
                     each, (settled, held) = sums[window], self.naive(name, Budget(1, unit, window))
@@ -195,16 +195,16 @@ class BudgetsMachine(RuleBasedStateMachine):
         still = [each for each in self.ledger.requests if each.charge is None]
         assert self.budgets.held == len(still)
         if not still:
-            assert all(each.held == NOTHING for name in NAMES for each in self.sums(name).values())
+            assert all(each.held == NOTHING for name in NAMES for each in self.windows(name).values())
 
     def caller(self, name: str) -> Caller:
         return Caller(name, "key_1", self.policy[name])
 
-    def sums(self, name: str) -> Mapping[Window, WindowUsage]:
+    def windows(self, name: str) -> Mapping[Window, WindowUsage]:
         """What a request with no bound and no budget in its way finds."""
         reservation = self.budgets.reserve(Caller(name, "key_1", CallerPolicy()), NOTHING, self.now_ms)
         assert reservation.close(NOTHING, self.now_ms) == ()
-        return reservation.sums
+        return reservation.windows
 
     def naive(self, name: str, budget: Budget, at_ms: int | None = None) -> tuple[int, int]:
         """Settled and held of the window that holds this moment."""
