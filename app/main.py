@@ -212,7 +212,7 @@ def _migrate(database: Database) -> None:
             "the ledger was migrated from schema %d to %d; a copy from before is in %s",
             migration.before,
             migration.after,
-            migration.kept,
+            migration.backup,
         )
 
 

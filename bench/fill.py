@@ -5,7 +5,7 @@ from contextlib import closing
 import apsw
 
 from app.adapters.sqlite import Database
-from app.adapters.sqlite.database import immediate
+from app.adapters.sqlite.database import write_transaction
 
 CALLERS, MODELS, DAYS = 40, 4, 90
 FIRST_MS = 1_767_225_600_000
@@ -47,7 +47,7 @@ def fill(database: Database, rows: int) -> None:
             connection.pragma("journal_mode", "off")
             connection.pragma("synchronous", "off")
             connection.pragma("cache_size", -_CACHE_KIB)
-            with immediate(connection):
+            with write_transaction(connection):
                 _insert(connection, rows)
 
 

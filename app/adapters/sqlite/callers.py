@@ -1,4 +1,4 @@
-"""Callers, their keys and the audit, as rows. Every change is one short transaction with its audit entry in it."""
+"""The repository of callers, keys and the audit log. Every change and its audit entry are one short transaction."""
 
 import json
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 
 import apsw
 
-from app.adapters.sqlite.database import immediate, rows
+from app.adapters.sqlite.database import rows, write_transaction
 from app.adapters.sqlite.usage_reports import budget_statuses
 from app.clock import now_ms
 from app.gateway.caller import Key
@@ -25,17 +25,15 @@ _AUDIT = "INSERT INTO audit (at_ms, actor, action, subject, before, after) VALUE
 
 
 class LedgerCallers:
-    """The callers as they are managed, over a connection of its own."""
+    """Implements `CallerRepository`."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
 
     def transaction(self) -> AbstractContextManager[None]:
-        """One change: all of it or nothing, and nobody else's in between."""
-        return immediate(self._connection)
+        return write_transaction(self._connection)
 
     def all(self) -> list[CallerRecord]:
-        """Every caller, by name."""
         return [
             self._record(*row)
             for row in rows(self._connection, "SELECT name, terms, created_ms FROM callers ORDER BY name")
@@ -46,10 +44,9 @@ class LedgerCallers:
         return None if row is None else self._record(*row)
 
     def create(self, key: Key, last4: str, entry: AuditEntry) -> bool:
-        """A new caller with its first key; False if the name is taken."""
         self._connection.execute(
             "INSERT INTO callers (name, terms, created_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-            (key.caller, _text(key.policy.document()), entry.at_ms),
+            (key.caller, _to_json(key.policy.document()), entry.at_ms),
         )
         if not self._connection.changes():
             return False
@@ -57,11 +54,10 @@ class LedgerCallers:
         return True
 
     def change_policy(self, name: str, policy: CallerPolicy, entry: AuditEntry) -> None:
-        self._connection.execute("UPDATE callers SET terms = ? WHERE name = ?", (_text(policy.document()), name))
+        self._connection.execute("UPDATE callers SET terms = ? WHERE name = ?", (_to_json(policy.document()), name))
         self._write(entry)
 
     def add_key(self, key: Key, last4: str, old_expire_ms: int, entry: AuditEntry) -> None:
-        """A further key; the caller's others end at `old_expire_ms`, unless they end before."""
         self._connection.execute(
             "UPDATE keys SET expires_ms = min(ifnull(expires_ms, ?1), ?1) WHERE caller = ?2 AND revoked_ms IS NULL",
             (old_expire_ms, key.caller),
@@ -77,13 +73,12 @@ class LedgerCallers:
         return budget_statuses(self._connection, name, budgets, now_ms())
 
     def audit(self, limit: int) -> list[AuditEntry]:
-        """The latest changes, newest first."""
-        rows = self._connection.execute(
+        entries = self._connection.execute(
             "SELECT at_ms, actor, action, subject, before, after FROM audit ORDER BY seq DESC LIMIT ?", (limit,)
         )
         return [
-            AuditEntry(at_ms, actor, action, subject, _document(before), _document(after))
-            for at_ms, actor, action, subject, before, after in rows
+            AuditEntry(at_ms, actor, action, subject, _from_json(before), _from_json(after))
+            for at_ms, actor, action, subject, before, after in entries
         ]
 
     def _add(self, key: Key, last4: str, entry: AuditEntry) -> None:
@@ -103,15 +98,15 @@ class LedgerCallers:
 
 
 def write_audit(connection: apsw.Connection, entry: AuditEntry) -> None:
-    """Put down a change, inside of the transaction that makes it."""
+    """Writes an audit entry, inside the transaction of its change."""
     connection.execute(
-        _AUDIT, (entry.at_ms, entry.actor, entry.action, entry.subject, _text(entry.before), _text(entry.after))
+        _AUDIT, (entry.at_ms, entry.actor, entry.action, entry.subject, _to_json(entry.before), _to_json(entry.after))
     )
 
 
-def _text(document: Document | None) -> str | None:
+def _to_json(document: Document | None) -> str | None:
     return None if document is None else json.dumps(document)
 
 
-def _document(text: str | None) -> Document | None:
+def _from_json(text: str | None) -> Document | None:
     return None if text is None else json.loads(text)

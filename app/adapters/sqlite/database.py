@@ -1,4 +1,4 @@
-"""Opening the ledger's file. Nothing is ever recreated or repaired in silence."""
+"""The ledger's file: opening it, its lock, and transactions. Nothing is recreated or repaired without a message."""
 
 import fcntl
 import os
@@ -17,7 +17,7 @@ BUSY_TIMEOUT_MS = 5_000
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 
-# What is wrong with the place that is written to, and may pass. Every other error is that of what is written.
+# Errors of the storage, which may pass. Every other error is a fault of the statement that is executed.
 STORAGE_ERRORS = (
     apsw.BusyError,
     apsw.LockedError,
@@ -36,7 +36,7 @@ STORAGE_ERRORS = (
 
 
 class Database:
-    """One ledger file: where it is, and how durable a commit on it is."""
+    """One ledger file, and how durable a commit in it is (`synchronous` of SQLite)."""
 
     def __init__(self, path: Path, synchronous: str = "full") -> None:
         self.path = path
@@ -45,8 +45,8 @@ class Database:
         self._file: os.stat_result | None = None
 
     def connect(self) -> apsw.Connection:
-        """A connection to the ledger, made and given its tables if the file is not there yet; LedgerUnusable."""
-        with self.explained((apsw.Error, OSError)):
+        """Returns a connection, and creates the file and its tables if they do not exist. Raises LedgerUnusable."""
+        with self.errors_explained((apsw.Error, OSError)):
             self.check_in_place()
             self._make_private()
             connection = apsw.Connection(os.fspath(self.path))
@@ -54,41 +54,41 @@ class Database:
             self._prepare(connection)
         return connection
 
-    def hold_on(self) -> None:
-        """From now on no other file is opened under this name, and none is made."""
+    def pin_file(self) -> None:
+        """From now on refuses every other file under this name, and creates none."""
         self._file = self.path.stat()
 
     def check_in_place(self) -> None:
-        """OSError if a gateway serves from this ledger and its file is not there.
+        """Raises OSError if a gateway serves from this ledger and its file was moved or replaced.
 
-        SQLite would take the write-ahead log that still lies there for that of a new file, and throw it away.
+        SQLite would apply the remaining write-ahead log to the new file, or delete it.
         """
         if self._file is not None and not os.path.samestat(self.path.stat(), self._file):
-            raise OSError("another file has taken its place; put it back, or restart the gateway")
+            raise OSError("another file is in its place; put the ledger back, or restart the gateway")
         if self._file is None and not self._serves and not self.path.exists() and self.served:
             raise OSError("a gateway serves from it, and the file is gone; put it back, or stop the gateway")
 
-    def existing(self, oldest: int = VERSION) -> apsw.Connection:
-        """A connection to a ledger that is there, of this schema or one from `oldest` on, as it is; LedgerUnusable."""
-        with self.explained((apsw.Error, OSError)):
+    def open_existing(self, oldest: int = VERSION) -> apsw.Connection:
+        """Returns a connection to an existing ledger with a schema from `oldest` on. Raises LedgerUnusable."""
+        with self.errors_explained((apsw.Error, OSError)):
             self.check_in_place()
             if not self.path.exists():
                 raise LedgerUnusable(
-                    f"ledger {self.path}: there is no such file; `serve` and `keys create` make it. "
+                    f"ledger {self.path}: there is no such file; `serve` and `keys create` create it. "
                     "If the ledger is elsewhere, name it with path in [ledger] or AUDIO_GATEWAY_LEDGER__PATH"
                 )
             connection = apsw.Connection(os.fspath(self.path), apsw.SQLITE_OPEN_READWRITE)
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             if _is_new(connection):
                 raise LedgerUnusable(f"ledger {self.path}: the file is empty; `serve` and `keys create` fill it")
-            self._refuse_strangers(connection, oldest)
+            self._refuse_foreign_file(connection, oldest)
             self._set_up(connection)
         return connection
 
     @contextmanager
     def snapshot(self, oldest: int = VERSION) -> Iterator[apsw.Connection]:
-        """A ledger that is there, all of it at one moment, to be read only. Nobody who writes has to wait for it."""
-        with closing(self.existing(oldest)) as connection, self.explained():
+        """Opens a read-only connection that sees the ledger at one moment. It blocks no writer."""
+        with closing(self.open_existing(oldest)) as connection, self.errors_explained():
             connection.pragma("query_only", True)
             connection.execute("BEGIN")
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
@@ -96,32 +96,32 @@ class Database:
 
     @contextmanager
     def session(self, *, create: bool = False) -> Iterator[apsw.Connection]:
-        """A connection for a while; LedgerUnusable for whatever goes wrong on it. With `create` a new file is made."""
-        with closing(self.connect() if create else self.existing()) as connection, self.explained():
+        """Opens a connection whose errors become LedgerUnusable. With `create` it creates a missing file."""
+        with closing(self.connect() if create else self.open_existing()) as connection, self.errors_explained():
             yield connection
 
     @contextmanager
-    def explained(self, errors: tuple[type[Exception], ...] = (apsw.Error,)) -> Iterator[None]:
-        """Turn these errors into LedgerUnusable."""
+    def errors_explained(self, errors: tuple[type[Exception], ...] = (apsw.Error,)) -> Iterator[None]:
+        """Turns these errors into LedgerUnusable."""
         try:
             yield
         except errors as error:
-            raise LedgerUnusable(f"ledger {self.path}: {reason(error)}") from error
+            raise LedgerUnusable(f"ledger {self.path}: {describe_error(error)}") from error
 
     def lock(self) -> IO[str]:
-        """The right to serve from this ledger, until the file is closed: who has it closes what others left held.
+        """Takes the exclusive right to serve from this ledger, until the returned file is closed.
 
-        The file holds the pid of its holder, for `holder`.
+        The file contains the process id of its holder. Raises LedgerUnusable if another gateway has the lock.
         """
         try:
             self._lock_path.parent.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
             lock = os.fdopen(_private(self._lock_path, os.O_RDWR | os.O_APPEND), "a+")
         except OSError as error:
             raise LedgerUnusable(f"ledger {self.path}: {error.strerror}") from error
-        if not _locked(lock):
+        if not _try_lock(lock):
             lock.close()
             raise LedgerUnusable(f"ledger {self.path}: another gateway is serving from it")
-        with self.explained((OSError,)):
+        with self.errors_explained((OSError,)):
             lock.truncate(0)
             lock.write(f"{os.getpid()}\n")
             lock.flush()
@@ -129,41 +129,41 @@ class Database:
         return lock
 
     def holder(self) -> int:
-        """The pid of the gateway that serves from this ledger; LedgerUnusable if none does that can be signalled."""
+        """Returns the process id of the gateway that serves. Raises LedgerUnusable if this user cannot signal one."""
         if not self.served:
             raise LedgerUnusable(f"ledger {self.path}: no gateway is serving from it")
-        with self.explained((OSError,)):
-            told = self._lock_path.read_text("utf-8").strip()
-        if not (told.isdecimal() and _has_open(int(told), self._lock_path)):
+        with self.errors_explained((OSError,)):
+            pid = self._lock_path.read_text("utf-8").strip()
+        if not (pid.isdecimal() and _has_open(int(pid), self._lock_path)):
             raise LedgerUnusable(f"ledger {self.path}: its gateway runs as another user, or in another container")
-        return int(told)
+        return int(pid)
 
     def version(self) -> int | None:
-        """The schema of the file, whatever it is; None if there is none yet. LedgerUnusable."""
-        with self.explained((apsw.Error, OSError)):
+        """Returns the schema version of the file, None if it does not exist or is empty. Raises LedgerUnusable."""
+        with self.errors_explained((apsw.Error, OSError)):
             if not self.path.exists():
                 return None
             with closing(apsw.Connection(os.fspath(self.path), apsw.SQLITE_OPEN_READWRITE)) as connection:
                 return None if _is_new(connection) else connection.pragma("user_version")
 
     def check_writable(self) -> int | None:
-        """The schema of the file, None if there is none yet; LedgerUnusable if a gateway could not write it.
+        """Returns the schema version, None without a ledger, if a gateway could write it; else raises LedgerUnusable.
 
-        Nothing is made or changed.
+        It creates and changes nothing.
         """
         version = self.version()
         if version is None:
             self._check_folder()
             return None
-        with closing(self.existing(oldest=1)) as connection, self.explained():
+        with closing(self.open_existing(oldest=1)) as connection, self.errors_explained():
             connection.execute("BEGIN IMMEDIATE; ROLLBACK")
         return version
 
     def _check_folder(self) -> None:
-        """LedgerUnusable if no file could be made at this path."""
-        with self.explained((OSError,)):
-            nearest = next(each for each in (self.path, *self.path.absolute().parents) if each.exists())
-        if nearest == self.path:  # a file without a byte, which becomes the ledger
+        """Raises LedgerUnusable if a gateway could not create a file at this path."""
+        with self.errors_explained((OSError,)):
+            nearest = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
+        if nearest == self.path:  # an empty file, which becomes the ledger
             fault = None if os.access(nearest, os.W_OK) else "this user may not write to it"
         elif not nearest.is_dir():
             fault = f"{nearest} is a file, not a folder"
@@ -190,7 +190,7 @@ class Database:
 
     def _prepare(self, connection: apsw.Connection) -> None:
         if not _is_new(connection):
-            self._refuse_strangers(connection, VERSION)
+            self._refuse_foreign_file(connection, VERSION)
         mode = _write_ahead_logging(connection)
         if mode != "wal":
             raise LedgerUnusable(
@@ -199,19 +199,19 @@ class Database:
             )
         self._set_up(connection)
         if _is_new(connection):
-            _found(connection)
+            _initialize(connection)
 
     def _set_up(self, connection: apsw.Connection) -> None:
         connection.pragma("synchronous", self._synchronous)
         connection.pragma("foreign_keys", True)
 
     def _make_private(self) -> None:
-        """An empty file for this user alone where none is there; SQLite gives its other files the same mode."""
+        """Creates an empty file that only this user can read. SQLite gives its other files the same mode."""
         self.path.parent.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
-        with suppress(OSError):  # SQLite says why it cannot be opened
+        with suppress(OSError):  # SQLite reports why it cannot be opened
             os.close(_private(self.path, os.O_RDWR | os.O_EXCL))
 
-    def _refuse_strangers(self, connection: apsw.Connection, oldest: int) -> None:
+    def _refuse_foreign_file(self, connection: apsw.Connection, oldest: int) -> None:
         version, owner = connection.pragma("user_version"), connection.pragma("application_id")
         if owner != APPLICATION_ID:
             raise LedgerUnusable(f"ledger {self.path}: this is another program's database; name another path")
@@ -225,12 +225,12 @@ class Database:
 
 
 def _private(path: Path, flags: int) -> int:
-    """A descriptor of this file, which is made for this user alone if it is not there."""
+    """Returns a descriptor of this file, and creates it for this user alone if it does not exist."""
     return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
 
 
-def _locked(lock: IO[str]) -> bool:
-    """Whether the lock could be had; a command that only looks at it, as `served` does, has it for a moment."""
+def _try_lock(lock: IO[str]) -> bool:
+    """Takes the lock and returns whether it succeeded. A second try passes over a command that tests the lock."""
     for pause in (0.1, 0.0):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -242,20 +242,19 @@ def _locked(lock: IO[str]) -> bool:
 
 
 def _has_open(pid: int, file: Path) -> bool:
-    """Whether this process has the file open. A pid of another container would be a stranger's here."""
-    if not Path("/proc/self/fd").exists():  # no Linux, and no containers
+    """Whether this process has the file open. A process id of another container means another process here."""
+    if not Path("/proc/self/fd").exists():  # not Linux, so no containers
         return True
     try:
-        return any(each.samefile(file) for each in Path(f"/proc/{pid}/fd").iterdir() if each.exists())
+        return any(entry.samefile(file) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.exists())
     except OSError:
         return False
 
 
 def _write_ahead_logging(connection: apsw.Connection) -> object:
-    """The journal mode after a change to write-ahead logging.
+    """Switches to write-ahead logging, and returns the journal mode that the file has then.
 
-    SQLite does not wait for a lock here, and
-    two processes that make the same ledger at once would fail.
+    SQLite does not wait for a lock here, so two processes that create the same ledger at once would fail.
     """
     deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
     while True:
@@ -267,8 +266,8 @@ def _write_ahead_logging(connection: apsw.Connection) -> object:
             time.sleep(0.01)
 
 
-def make_tables(connection: apsw.Connection) -> None:
-    """All tables as they are now, in a database that has none."""
+def create_tables(connection: apsw.Connection) -> None:
+    """Creates the tables of the current schema in an empty database."""
     for sql in (TABLES, *STEPS):
         connection.execute(sql)
 
@@ -277,35 +276,35 @@ def _is_new(connection: apsw.Connection) -> bool:
     return not connection.pragma("schema_version")
 
 
-def _found(connection: apsw.Connection) -> None:
-    """Make a new file a ledger, unless another process has just done so."""
-    with immediate(connection):
+def _initialize(connection: apsw.Connection) -> None:
+    """Makes an empty file a ledger, unless another process has just done so."""
+    with write_transaction(connection):
         if _is_new(connection):
-            make_tables(connection)
+            create_tables(connection)
             connection.pragma("application_id", APPLICATION_ID)
             connection.pragma("user_version", VERSION)
 
 
 @contextmanager
-def immediate(connection: apsw.Connection) -> Iterator[None]:
-    """A short write transaction. IMMEDIATE waits for its turn, where a deferred one fails when it turns to writing."""
+def write_transaction(connection: apsw.Connection) -> Iterator[None]:
+    """Runs a short write transaction. IMMEDIATE waits for the lock; a deferred one fails at its first write."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        if connection.in_transaction:  # a full disk has ended it already
+        if connection.in_transaction:  # a full disk may have ended it
             connection.execute("ROLLBACK")
         raise
 
 
 def rows(connection: apsw.Connection, query: str, values: tuple[str | int | None, ...] = ()) -> list[tuple[Any, ...]]:
-    """All rows of a query; their types are the schema's."""
+    """Returns all rows of a query, with the types of the schema."""
     return connection.execute(query, values).fetchall()
 
 
-def reason(error: Exception) -> str:
-    """What is wrong with a file, in words for people."""
+def describe_error(error: Exception) -> str:
+    """Returns what is wrong with a file, in words for an operator."""
     if isinstance(error, apsw.NotADBError):
         return "this file is not a database; move it away or name another path"
     if isinstance(error, apsw.CorruptError):

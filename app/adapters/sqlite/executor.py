@@ -1,6 +1,6 @@
-"""Work on the ledger beside the requests, such as reports: on few threads of its own, with few who may wait for them.
+"""Work on the ledger beside the requests, such as reports: few threads of its own, and a bounded queue.
 
-It is kept off asyncio's own threads, which move uploads, and a connection is opened for each piece of it.
+It does not use asyncio's default threads, because these move uploads. Each piece of work has its own session.
 """
 
 import asyncio
@@ -27,27 +27,27 @@ _log = logging.getLogger("audio_gateway.ledger")
 
 
 class LedgerExecutor:
-    """Does one kind of work. `close` ends what is still being done."""
+    """Runs one kind of work. Implements the port `LedgerWork`."""
 
     def __init__(self, database: Database, name: str, threads: int = THREADS, max_waiting: int = MAX_WAITING) -> None:
         self._database = database
         self._name = name
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
-        self._places = threading.BoundedSemaphore(threads + max_waiting)
-        self._guard = threading.Lock()
-        self._open: set[apsw.Connection] = set()
+        self._slots = threading.BoundedSemaphore(threads + max_waiting)
+        self._connections_lock = threading.Lock()
+        self._connections: set[apsw.Connection] = set()
         self._closed = False
 
     async def run(self, work: Callable[[SqliteSession], T]) -> T:
-        """What this work gives; APIError 503 if too many wait already, or if the ledger cannot be used."""
-        if not self._places.acquire(blocking=False):
-            raise errors.overloaded(f"too many {self._name} are asked for at once")
+        """Returns the result of `work`. Raises APIError 503 if too much work waits or the ledger cannot be used."""
+        if not self._slots.acquire(blocking=False):
+            raise errors.overloaded(f"too many {self._name} at once")
         try:
             future = self._threads.submit(self._in_session, work)
         except RuntimeError as error:
-            self._places.release()
+            self._slots.release()
             raise errors.shutting_down() from error
-        future.add_done_callback(lambda _: self._places.release())
+        future.add_done_callback(lambda _: self._slots.release())
         try:
             return await asyncio.wrap_future(future)
         except LedgerUnusable as error:
@@ -55,11 +55,11 @@ class LedgerExecutor:
             raise errors.ledger_unavailable() from error
 
     async def close(self) -> None:
-        """Take nothing more, interrupt what is under way, and wait for its end."""
+        """Accepts no more work, interrupts the work in progress, and waits for its end."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-        with self._guard:
+        with self._connections_lock:
             self._closed = True
-            for connection in self._open:
+            for connection in self._connections:
                 connection.interrupt()
         await asyncio.to_thread(self._threads.shutdown)
 
@@ -69,12 +69,12 @@ class LedgerExecutor:
 
     @contextmanager
     def _interruptible(self, connection: apsw.Connection) -> Iterator[None]:
-        with self._guard:
+        with self._connections_lock:
             if self._closed:
                 raise LedgerUnusable("the gateway is stopping")
-            self._open.add(connection)
+            self._connections.add(connection)
         try:
             yield
         finally:
-            with self._guard:
-                self._open.discard(connection)
+            with self._connections_lock:
+                self._connections.discard(connection)

@@ -1,7 +1,7 @@
-"""Bringing a ledger of an older gateway up to date: one transaction a version, so that a kill leaves one or the next.
+"""The migration of a ledger of an older gateway: one transaction for each version, so a kill leaves a valid version.
 
-Only a gateway that is about to serve does this, for it has the lock: no older gateway is writing then, and none can
-begin. The file as it was is kept beside it, because an older gateway refuses the newer one.
+Only a gateway that is about to serve migrates. It has the lock, so no older gateway writes or can start. A backup stays
+beside the file, because an older gateway refuses the newer schema.
 """
 
 from collections.abc import Sequence
@@ -11,34 +11,34 @@ from pathlib import Path
 
 import apsw
 
-from app.adapters.sqlite.database import Database, immediate
+from app.adapters.sqlite.database import Database, write_transaction
 from app.adapters.sqlite.maintenance.backup import back_up
 from app.adapters.sqlite.schema import STEPS
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """That a ledger was brought from one version to another, and where it is as it was before."""
+    """A migration that was done: the schema before and after it, and the backup from before."""
 
     before: int
     after: int
-    kept: Path
+    backup: Path
 
 
 def migrate(database: Database, steps: Sequence[str] = STEPS) -> Migration | None:
-    """Take the steps that this ledger lacks; None if it is up to date or not there. For who has the lock alone."""
+    """Runs the steps that this ledger lacks. Returns None if it is current or missing. The lock must be held."""
     before = database.version()
     if before is None or before == 1 + len(steps):
         return None
-    with closing(database.existing(oldest=1)) as connection, database.explained():
-        kept = database.path.with_name(f"{database.path.name}.schema-{before}")
-        back_up(database, kept, replace=True)
+    with closing(database.open_existing(oldest=1)) as connection, database.errors_explained():
+        backup = database.path.with_name(f"{database.path.name}.schema-{before}")
+        back_up(database, backup, replace=True)
         for version in range(before, 1 + len(steps)):
-            _take(connection, steps[version - 1], version + 1)
-    return Migration(before, 1 + len(steps), kept)
+            _run_step(connection, steps[version - 1], version + 1)
+    return Migration(before, 1 + len(steps), backup)
 
 
-def _take(connection: apsw.Connection, step: str, version: int) -> None:
-    with immediate(connection):
+def _run_step(connection: apsw.Connection, step: str, version: int) -> None:
+    with write_transaction(connection):
         connection.execute(step)
         connection.pragma("user_version", version)

@@ -1,4 +1,4 @@
-"""The gateway's reading connection: point queries of some ten microseconds each, too short to be worth a thread."""
+"""The gateway's reading connection. Its queries take about ten microseconds each, so they run without a thread."""
 
 import json
 import logging
@@ -29,14 +29,14 @@ SELECT seq, caller, admitted_ms, cost_nano_usd, audio_ms, charged_tokens FROM re
 _LAST_RESOLUTION = "SELECT ifnull(max(seq), 0) FROM resolutions"
 
 
-_DUE_NOTICES = """
+_DUE_ALERTS = """
 SELECT id, body, attempts FROM notices WHERE delivered_ms IS NULL AND next_ms <= ? ORDER BY next_ms LIMIT ?
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """That a row which was closed as unknown has been resolved: what it is charged more (or less) than before."""
+    """A resolution of an unknown request. `change` is the difference to its charge before, which may be negative."""
 
     number: int
     caller: str
@@ -45,19 +45,19 @@ class Resolution:
 
 
 class LedgerReader:
-    """Keys and sums as the gateway needs them at a request. A change holds from the next request on."""
+    """Reads keys and spent budgets for requests. A change in the ledger applies from the next request on."""
 
     def __init__(self, database: Database) -> None:
         self._connection = database.connect()
-        with database.explained():
+        with database.errors_explained():
             self._last_resolution: int = self._connection.execute(_LAST_RESOLUTION).get
 
     def close(self) -> None:
         self._connection.close()
 
     async def find(self, sha256: str) -> Key | None:
-        """The key with this SHA-256; APIError 503 if the ledger cannot be read."""
-        with _readable():
+        """Returns the key with this SHA-256. Raises APIError 503 if the ledger cannot be read."""
+        with _errors_as_503():
             row = self._connection.execute(_FIND, (sha256,)).get
         if row is None:
             return None
@@ -65,24 +65,22 @@ class LedgerReader:
         return Key(key_id, caller, stored, _policy(policy), expires_ms, bool(revoked))
 
     def spent(self, caller: str, periods: Sequence[Days]) -> ClosedUsage:
-        """What a caller's closed rows come to in each of these periods."""
-        with _readable(), self._connection:
+        """Returns the charges of a caller's closed rows in each period. Raises APIError 503 if it cannot read them."""
+        with _errors_as_503(), self._connection:
             amounts = tuple(closed_amounts(self._connection, caller, *period) for period in periods)
             resolution = self._connection.execute(_LAST_RESOLUTION).get
         return ClosedUsage(amounts, resolution)
 
     def due_alerts(self, now_ms: int, limit: int) -> list[tuple[str, str, int]]:
-        """Id, body and number of tries of the notices that are to be delivered by now."""
-        return rows(self._connection, _DUE_NOTICES, (now_ms, limit))
+        """Returns the id, the body and the number of attempts of each alert that is due."""
+        return rows(self._connection, _DUE_ALERTS, (now_ms, limit))
 
     def new_resolutions(self) -> list[Resolution]:
-        """Those since the last call."""
-        found = rows(self._connection, _RESOLUTIONS, (self._last_resolution,))
-        if found:
-            self._last_resolution = found[-1][0]
-        return [
-            Resolution(number, caller, admitted_ms, Amounts(*change)) for number, caller, admitted_ms, *change in found
-        ]
+        """Returns the resolutions since the last call."""
+        resolutions = rows(self._connection, _RESOLUTIONS, (self._last_resolution,))
+        if resolutions:
+            self._last_resolution = resolutions[-1][0]
+        return [Resolution(number, caller, ms, Amounts(*change)) for number, caller, ms, *change in resolutions]
 
 
 @lru_cache
@@ -91,8 +89,8 @@ def _policy(text: str) -> CallerPolicy:
 
 
 @contextmanager
-def _readable() -> Iterator[None]:
-    """A request that needs what cannot be read is refused, not failed."""
+def _errors_as_503() -> Iterator[None]:
+    """Turns errors of the database into APIError 503."""
     try:
         yield
     except apsw.Error as error:

@@ -1,11 +1,10 @@
-"""The tables. `daily` holds the sums of `requests`, kept by triggers in the same transactions. Times are
-milliseconds since the epoch (UTC), audio milliseconds, money integer nano-dollars.
+"""The tables. Triggers keep the totals of `requests` in `daily`, in the same transactions.
 
-A ledger has the tables of version 1, and then what each later version changes. So a new file and an old one that was
-brought up to date are the same.
+Times are milliseconds since the epoch (UTC), audio is in milliseconds, money in integer nano-dollars. A new file gets
+the tables of version 1 and then every migration step, so it equals an old file that was migrated.
 """
 
-# Marks a file as this ledger's, so that no other SQLite database is ever taken for it ("agwl").
+# Marks a file as a ledger ("agwl"), so that the gateway uses no other SQLite database.
 APPLICATION_ID = 0x6167776C
 
 TABLES = """
@@ -159,7 +158,7 @@ CREATE TABLE notices (
 CREATE INDEX notices_waiting ON notices (next_ms) WHERE delivered_ms IS NULL;
 """
 
-# `pruned` holds the sums of rows that were pruned, tags included: each sum in `daily` is that of its rows and of these.
+# `pruned` has the totals of pruned rows, by tags too. Each total in `daily` equals its rows plus these.
 _PRUNED = """
 CREATE TABLE pruned (
     caller TEXT NOT NULL,
@@ -182,9 +181,9 @@ CREATE TABLE pruned (
 ) STRICT, WITHOUT ROWID;
 """
 
-# What a provider reported where it was not believed, as JSON. The sums are kept at changes of what they count only, so
-# that a revision of a hold costs no look at them.
-_REVISIONS = """
+# `implausible_usage` is usage that a provider reported and that is not believed, as JSON. The new trigger runs only for
+# columns that it counts, so a revision of a hold does not run it.
+_IMPLAUSIBLE_USAGE = """
 ALTER TABLE requests ADD COLUMN implausible_usage TEXT;
 DROP TRIGGER daily_sums_usage;
 CREATE TRIGGER daily_sums_usage AFTER UPDATE OF state, input_tokens, audio_tokens, text_tokens, output_tokens,
@@ -205,6 +204,6 @@ CREATE TRIGGER daily_sums_usage AFTER UPDATE OF state, input_tokens, audio_token
 END;
 """
 
-# From each version to the next, beginning with 1. A step that has been released is never changed.
-STEPS: tuple[str, ...] = (_PRUNED, _REVISIONS)
+# The steps from version 1 to each next version. A released step never changes.
+STEPS: tuple[str, ...] = (_PRUNED, _IMPLAUSIBLE_USAGE)
 VERSION = 1 + len(STEPS)

@@ -1,4 +1,4 @@
-"""The sums of usage reports: read from `daily`, and from the rows where a report asks for tags."""
+"""The totals of usage reports, from `daily`, or from the rows for a report by tags; and the statuses of budgets."""
 
 from datetime import date
 
@@ -12,7 +12,7 @@ from app.services.usage import BudgetStatus, Grouping, Period, UsageTotals
 _PATHS = " ".join(f"WHEN '{task}' THEN '{operation.path}'" for task, operation in OPERATIONS.items())
 _ENDPOINT = f"CASE task {_PATHS} END"
 
-# A grouping's expression; refusals have none for tags, and an empty model where they came before any was known.
+# The SQL expression of each grouping. Refusals have no tags, and an empty model if none was known yet.
 _GROUPS = {
     Grouping.CALLER: "caller",
     Grouping.KEY: "key_id",
@@ -21,7 +21,7 @@ _GROUPS = {
     Grouping.DAY: "day",
 }
 
-_SUMS = """
+_TOTALS = """
 SELECT name, sum(requests), sum(settled), sum(unknown), sum(refused), sum(input_tokens), sum(audio_tokens),
        sum(text_tokens), sum(output_tokens), sum(total_tokens), sum(audio_ms), sum(cost_nano_usd)
 FROM (
@@ -37,7 +37,7 @@ FROM (
 GROUP BY name ORDER BY name
 """
 
-# What is counted in a period, as `daily` counts it, but with its tags: each row as one, and the sums of pruned rows.
+# What a period counts, as `daily` counts it but with tags: each row, and the totals of pruned rows.
 COUNTED = """
 SELECT caller, date(admitted_ms / 1000, 'unixepoch') AS day, key_id, task, model, tags, 1 AS requests,
        state = 'settled' AS settled, state = 'unknown' AS unknown, ifnull(input_tokens, 0) AS input_tokens,
@@ -51,7 +51,7 @@ SELECT caller, day, key_id, task, model, tags, requests, settled, 0, input_token
 FROM pruned WHERE day >= :first AND day <= :last{caller}
 """
 
-_SUMS_OF_TAGGED = """
+_TOTALS_BY_TAGS = """
 SELECT {group} AS name, sum(requests), sum(settled), sum(unknown), 0, sum(input_tokens), sum(audio_tokens),
        sum(text_tokens), sum(output_tokens), sum(total_tokens), sum(audio_ms), sum(cost_nano_usd)
 FROM ({counted}){tags} WHERE {where} GROUP BY name ORDER BY name
@@ -75,14 +75,14 @@ FROM requests WHERE state = 'held' AND caller = ? AND date(admitted_ms / 1000, '
 def usage_totals(
     connection: apsw.Connection, grouping: Grouping, period: Period, caller: str | None = None, tags: Tags = ()
 ) -> list[UsageTotals]:
-    """One sum a group, in the groups' order; with tags, of the requests that carry all of them."""
+    """Returns the totals of each group, in the order of the groups; with tags, of the requests that carry all."""
     parameters = {**bounds(period), "caller": caller, **_tag_parameters(tags)}
-    found = connection.execute(usage_query(grouping, caller is not None, tags), parameters)
-    return [UsageTotals(name, *(number or 0 for number in numbers)) for name, *numbers in found]
+    groups = connection.execute(usage_query(grouping, caller is not None, tags), parameters)
+    return [UsageTotals(name, *(number or 0 for number in numbers)) for name, *numbers in groups]
 
 
 def bounds(period: Period) -> dict[str, str | int | None]:
-    """A period as the parameters of a query: of rows by the time of admission, of sums by the day."""
+    """Returns the query parameters of a period: times of admission for rows, days for totals."""
     return {
         "begin": period.begin_ms,
         "end": period.end_ms,
@@ -91,50 +91,50 @@ def bounds(period: Period) -> dict[str, str | int | None]:
     }
 
 
-def usage_query(grouping: Grouping, of_one_caller: bool, tags: Tags) -> str:
-    """The SQL of a report; that of one caller is such that SQLite reads no other caller's rows."""
-    caller = " AND caller = :caller" if of_one_caller else ""
+def usage_query(grouping: Grouping, one_caller: bool, tags: Tags) -> str:
+    """Returns the SQL of a report. For one caller it reads no rows of other callers."""
+    caller = " AND caller = :caller" if one_caller else ""
     if tags or grouping is Grouping.TAG:
-        return _tagged(grouping, caller, tags)
-    return _SUMS.format(group=_GROUPS[grouping], caller=caller)
+        return _tagged_query(grouping, caller, tags)
+    return _TOTALS.format(group=_GROUPS[grouping], caller=caller)
 
 
 def budget_statuses(
     connection: apsw.Connection, caller: str, budgets: tuple[Budget, ...], now_ms: int
 ) -> list[BudgetStatus]:
-    """How a caller's budgets stand, all at one moment."""
-    found = []
+    """Returns the status of each of a caller's budgets, all at one moment."""
+    statuses = []
     with connection:
         for budget in budgets:
-            begun, ends = first_day(budget.window, now_ms), next_day(budget.window, now_ms)
-            spent = closed_amounts(connection, caller, begun, ends)
-            held = _amounts(connection, _HELD, caller, begun, ends)
-            found.append(BudgetStatus(budget, spent.of(budget.unit), held.of(budget.unit), ends))
-    return found
+            first, end = first_day(budget.window, now_ms), next_day(budget.window, now_ms)
+            spent = closed_amounts(connection, caller, first, end)
+            held = _amounts(connection, _HELD, caller, first, end)
+            statuses.append(BudgetStatus(budget, spent.of(budget.unit), held.of(budget.unit), end))
+    return statuses
 
 
 def has_usage(connection: apsw.Connection, caller: str) -> bool:
-    """Whether a request of a caller of this name was ever counted; it may have left the settings since."""
+    """Whether the ledger ever counted a request of this name, even if the caller no longer exists."""
     return bool(connection.execute(_HAS_USAGE, (caller,)).get)
 
 
-def closed_amounts(connection: apsw.Connection, caller: str, begun: date, ends: date | None) -> Amounts:
-    """What a caller's closed rows come to from this day on, and before the other."""
-    return _amounts(connection, _SPENT, caller, begun, ends)
+def closed_amounts(connection: apsw.Connection, caller: str, first: date, end: date | None) -> Amounts:
+    """Returns the charges of a caller's closed rows from the first day on, before the end day (None: no end)."""
+    return _amounts(connection, _SPENT, caller, first, end)
 
 
-def _amounts(connection: apsw.Connection, query: str, caller: str, begun: date, ends: date | None) -> Amounts:
-    """`ends` is the first day that does not count; None for a period without an end."""
-    return Amounts(*connection.execute(query, (caller, begun.isoformat(), ends.isoformat() if ends else "9999")).get)
+def _amounts(connection: apsw.Connection, query: str, caller: str, first: date, end: date | None) -> Amounts:
+    """Returns what a query sums up. `end` is the first day that does not count, None for a period without end."""
+    return Amounts(*connection.execute(query, (caller, first.isoformat(), end.isoformat() if end else "9999")).get)
 
 
-def _tagged(grouping: Grouping, caller: str, tags: Tags) -> str:
+def _tagged_query(grouping: Grouping, caller: str, tags: Tags) -> str:
     by_tag = grouping is Grouping.TAG
     where = [f"json_extract(tags, '$.\"' || :key{n} || '\"') = :value{n}" for n in range(len(tags))]
-    return _SUMS_OF_TAGGED.format(
-        group="each.key || '=' || each.value" if by_tag else _GROUPS[grouping],
+    return _TOTALS_BY_TAGS.format(
+        group="tag.key || '=' || tag.value" if by_tag else _GROUPS[grouping],
         counted=COUNTED.format(caller=caller),
-        tags=", json_each(tags) AS each" if by_tag else "",
+        tags=", json_each(tags) AS tag" if by_tag else "",
         where=" AND ".join(where) or "1",
     )
 

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from typing import Final, NamedTuple
 
-from app.adapters.sqlite.database import STORAGE_ERRORS, Database, immediate
+from app.adapters.sqlite.database import STORAGE_ERRORS, Database, write_transaction
 from app.adapters.sqlite.statements import (
     CLOSE_ORPHANS,
     TOUCH,
@@ -106,8 +106,8 @@ class LedgerWriter:
     def open(self) -> int:
         """Connects, and returns how many held rows of a killed process became `unknown`. Raises LedgerUnusable."""
         self._connection = self._database.connect()
-        self._database.hold_on()
-        with self._database.explained(), immediate(self._connection):
+        self._database.pin_file()
+        with self._database.errors_explained(), write_transaction(self._connection):
             self._connection.execute(CLOSE_ORPHANS, (now_ms(), self._next_seq()))
             return self._connection.changes()
 
@@ -255,7 +255,7 @@ class LedgerWriter:
         if self._connection.in_transaction:  # a rollback failed before
             self._connection.execute("ROLLBACK")
         began = time.monotonic()
-        with immediate(self._connection):
+        with write_transaction(self._connection):
             for sql, values in _statements(writes):
                 self._connection.execute(sql, values)
             if not self.writable:  # a settlement without a row changes nothing, so it proves nothing

@@ -15,7 +15,7 @@ import apsw
 import pytest
 
 from app.adapters.sqlite import Database, LedgerReader, LedgerWriter
-from app.adapters.sqlite.database import immediate
+from app.adapters.sqlite.database import write_transaction
 from app.adapters.sqlite.maintenance.reconciliation import _UNKNOWN
 from app.adapters.sqlite.schema import APPLICATION_ID, VERSION
 from app.adapters.sqlite.statements import CLOSE_ORPHANS
@@ -219,7 +219,7 @@ def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 def test_a_failed_transaction_leaves_nothing_behind(database: Database) -> None:
     def fail() -> None:
-        with immediate(connection):
+        with write_transaction(connection):
             connection.execute("INSERT INTO callers VALUES ('alice', '{}', 1)")
             raise LookupError
 
@@ -233,10 +233,10 @@ def test_a_failed_transaction_leaves_nothing_behind(database: Database) -> None:
 def test_a_full_disk_is_told_as_one(database: Database) -> None:
     with closing(database.connect()) as connection:
         connection.pragma("max_page_count", connection.pragma("page_count"))
-        with pytest.raises(apsw.FullError), immediate(connection):
+        with pytest.raises(apsw.FullError), write_transaction(connection):
             connection.execute("INSERT INTO callers VALUES (?, ?, 1)", ("alice", "x" * 100_000))
         connection.pragma("max_page_count", 1_000)
-        with immediate(connection):
+        with write_transaction(connection):
             connection.execute("INSERT INTO callers VALUES (?, ?, 1)", ("alice", "x" * 100_000))
 
 

@@ -67,10 +67,10 @@ def test_the_ledger_as_it_was_is_kept(tmp_path: Path, version: int) -> None:
     before = content(database.path)
     done = migrate(database)
     assert done is not None
-    assert done.kept == tmp_path / f"ledger.db.schema-{version}"
-    assert content(done.kept) == before
-    assert Database(done.kept).version() == version
-    assert done.kept.stat().st_mode & 0o777 == 0o600
+    assert done.backup == tmp_path / f"ledger.db.schema-{version}"
+    assert content(done.backup) == before
+    assert Database(done.backup).version() == version
+    assert done.backup.stat().st_mode & 0o777 == 0o600
 
 
 @every_older

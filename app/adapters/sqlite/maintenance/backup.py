@@ -13,7 +13,7 @@ from pathlib import Path
 
 import apsw
 
-from app.adapters.sqlite.database import Database, reason
+from app.adapters.sqlite.database import Database, describe_error
 from app.services.maintenance import Progress, no_progress
 from app.services.ports import LedgerUnusable
 
@@ -90,4 +90,4 @@ def _explained(target: Path) -> Iterator[None]:
     try:
         yield
     except (apsw.Error, OSError) as error:
-        raise LedgerUnusable(f"backup {target}: {reason(error)}") from error
+        raise LedgerUnusable(f"backup {target}: {describe_error(error)}") from error

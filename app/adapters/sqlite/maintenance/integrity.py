@@ -9,7 +9,7 @@ from contextlib import closing
 
 import apsw
 
-from app.adapters.sqlite.database import make_tables, rows
+from app.adapters.sqlite.database import create_tables, rows
 from app.adapters.sqlite.maintenance.export import wrong_sums
 from app.policy.caller_policy import CallerPolicy
 from app.services.maintenance import IntegrityFinding, Progress
@@ -96,7 +96,7 @@ def _wrong_pages(connection: apsw.Connection, quick: bool) -> Iterator[str]:
 def _tables(connection: apsw.Connection) -> IntegrityFinding:
     """Whether the tables, indexes and triggers are those that this version makes."""
     with closing(apsw.Connection(":memory:")) as new:
-        make_tables(new)
+        create_tables(new)
         wanted, found = dict(rows(new, _MADE)), dict(rows(connection, _MADE))
     missing = [f"the {name} is missing" for name in wanted if name not in found]
     changed = [f"the {name} has been changed" for name in wanted if found.get(name, wanted[name]) != wanted[name]]

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import apsw
 
 from app.adapters.sqlite.callers import write_audit
-from app.adapters.sqlite.database import immediate, rows
+from app.adapters.sqlite.database import rows, write_transaction
 from app.services.administration import AuditEntry
 from app.services.maintenance import Progress, Prunable, no_progress
 
@@ -64,7 +64,7 @@ def prune(connection: apsw.Connection, before_ms: int, entry: AuditEntry, progre
 
 def _prune_some(connection: apsw.Connection, before_ms: int, entry: AuditEntry | None) -> int:
     begun = time.monotonic()
-    with immediate(connection):
+    with write_transaction(connection):
         ids = [row[0] for row in rows(connection, _NEXT, (before_ms, ROWS_AT_ONCE))]
         if ids:
             if entry is not None:

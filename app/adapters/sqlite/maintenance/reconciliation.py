@@ -3,7 +3,7 @@
 import apsw
 
 from app.adapters.sqlite.callers import write_audit
-from app.adapters.sqlite.database import immediate
+from app.adapters.sqlite.database import write_transaction
 from app.policy.budget import NOTHING, Amounts
 from app.services.administration import AuditEntry
 from app.services.reconciliation import UnknownRequest
@@ -48,7 +48,7 @@ def resolve(connection: apsw.Connection, row: UnknownRequest, charge: Amounts | 
     A running gateway takes the change into its budgets within a second.
     """
     now = charge or NOTHING
-    with immediate(connection):
+    with write_transaction(connection):
         state = "released" if charge is None else "settled"
         connection.execute(_RESOLVE, (state, now.cost, now.audio, now.tokens, row.id))
         if not connection.changes():
