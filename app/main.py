@@ -22,7 +22,7 @@ from app.adapters.server.uvicorn_server import ServerStatus
 from app.adapters.spool import SpoolFolder
 from app.adapters.sqlite import Database, LedgerExecutor, LedgerReader, LedgerWriter, SqliteLedgerStore
 from app.adapters.sqlite.migration import migrate
-from app.adapters.telemetry import LineWriter, build_observers
+from app.adapters.telemetry import LogQueue, build_observers
 from app.adapters.webhook import WebhookDelivery
 from app.api.swappable_app import SwappableApp
 from app.config import Config, InvalidConfig
@@ -61,7 +61,7 @@ class Source:
 def create_app(
     settings: Config,
     source: Source,
-    lines: LineWriter,
+    log_queue: LogQueue,
     server_status: ServerStatus,
     server_certificate: ServerCertificate | None = None,
 ) -> ASGIApp:
@@ -69,7 +69,7 @@ def create_app(
 
     Raises InvalidConfig if the settings are not usable, LedgerUnusable if the ledger is not.
     """
-    return _Gateway(settings, source, lines, server_status, server_certificate).app
+    return _Gateway(settings, source, log_queue, server_status, server_certificate).app
 
 
 class _Gateway:
@@ -79,7 +79,7 @@ class _Gateway:
         self,
         settings: Config,
         source: Source,
-        lines: LineWriter,
+        log_queue: LogQueue,
         server_status: ServerStatus,
         server_certificate: ServerCertificate | None,
     ) -> None:
@@ -89,7 +89,7 @@ class _Gateway:
         _migrate(database)
         self._source = source
         self._server_certificate = server_certificate
-        self._state = _build_process_state(settings, database, lines, server_status)
+        self._state = _build_process_state(settings, database, log_queue, server_status)
         self._snapshot = build_snapshot(settings, source.environ, self._state)
         self._retiring: set[asyncio.Task[None]] = set()
         self._delivery = WebhookDelivery(self._state.reader, self._state.ledger, self._snapshot.webhook)
@@ -173,10 +173,10 @@ class _Gateway:
 
 
 def _build_process_state(
-    settings: Config, database: Database, lines: LineWriter, server_status: ServerStatus
+    settings: Config, database: Database, log_queue: LogQueue, server_status: ServerStatus
 ) -> ProcessState:
     """Returns the parts that every snapshot uses. Marks requests as unknown that a stopped gateway left held."""
-    observers = build_observers(settings, lines)
+    observers = build_observers(settings, log_queue)
     reader, ledger = LedgerReader(database), LedgerWriter(database, observers.commits.committed)
     if orphans := ledger.open():
         _log.warning("a stopped gateway left %d requests held; they are unknown now", orphans)
@@ -201,7 +201,7 @@ def _build_process_state(
         ),
         response_memory=Quota(buffer_bytes, "the memory for answers"),
         observers=observers,
-        lines=lines,
+        log_queue=log_queue,
         server_status=server_status,
     )
 

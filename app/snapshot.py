@@ -19,7 +19,7 @@ from app import __version__
 from app.adapters.server.uvicorn_server import ServerStatus
 from app.adapters.spool import SpoolFolder
 from app.adapters.sqlite import LedgerReader, LedgerWriter
-from app.adapters.telemetry import Gauges, LineWriter, Observers, scrape
+from app.adapters.telemetry import Gauges, LogQueue, Observers, scrape
 from app.adapters.upstream import HttpUpstreamClient
 from app.adapters.webhook import Webhook
 from app.api import error_handlers, openapi
@@ -75,7 +75,7 @@ class ProcessState:
     spools: SpoolFolder
     response_memory: Quota
     observers: Observers
-    lines: LineWriter
+    log_queue: LogQueue
     server_status: ServerStatus
 
 
@@ -115,7 +115,7 @@ def build_snapshot(settings: Config, environ: Mapping[str, str], state: ProcessS
         _add_browser_middleware(api, settings),
         {path: _add_browser_middleware(endpoint, settings) for path, endpoint in audio_endpoints.items()},
         new_request_id,
-        state.lines.request_id.set,
+        state.log_queue.request_id.set,
     )
     return ConfigSnapshot(settings, upstream_client, build_webhook(settings, environ), InFlightTracker(application))
 
@@ -213,7 +213,7 @@ def _build_gauges(settings: Config, state: ProcessState) -> Gauges:
     return Gauges(
         ready=partial(_ready, state),
         server_status=state.server_status,
-        lines=state.lines,
+        log_queue=state.log_queue,
         admission_control=state.admission_control,
         budgets=state.budgets,
         spools=state.spools,

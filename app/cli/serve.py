@@ -12,7 +12,7 @@ import typer
 from app import __version__
 from app.adapters.server import certificate, process, reload, uvicorn_server
 from app.adapters.server.certificate import ServerCertificate
-from app.adapters.telemetry import LineWriter, LogHandler, chosen
+from app.adapters.telemetry import LogQueue, LogWriter, select_format
 from app.cli.exit_codes import MISUSED, stop
 from app.cli.settings import ConfigFile, explained, loaded
 from app.config import Config
@@ -37,14 +37,15 @@ def serve(
     reload.ignore_sighup()
     process.forbid_core_dumps()
     process.raise_open_file_limit()
-    lines, serving = LineWriter(sys.stdout, chosen(settings.logs.format, sys.stdout)), uvicorn_server.ServerStatus()
-    logging.basicConfig(level=settings.logs.number, handlers=[LogHandler(lines)])
+    log_queue, server_status = LogQueue(), uvicorn_server.ServerStatus()
+    log_writer = LogWriter(log_queue, sys.stdout, select_format(settings.logs.format, sys.stdout))
+    logging.basicConfig(level=settings.logs.number, handlers=[log_queue])
     logging.captureWarnings(True)
     with explained():
         shown = _certificate(settings)
-        application = create_app(settings, Source(config, os.environ), lines, serving, shown)
+        application = create_app(settings, Source(config, os.environ), log_queue, server_status, shown)
     _refuse_taken_address(settings)
-    lines.start()
+    log_writer.start()
     upstream = settings.upstream
     logging.getLogger("audio_gateway").info(
         "audio-gateway %s in front of %s (%s), ledger %s",
@@ -55,9 +56,9 @@ def serve(
     )
     tls = None if shown is None else shown.context
     try:
-        uvicorn_server.serve(application, settings.server, settings.timeouts, new_request_id, serving, tls)
+        uvicorn_server.serve(application, settings.server, settings.timeouts, new_request_id, server_status, tls)
     finally:
-        lines.stop()
+        log_writer.stop()
 
 
 def _certificate(settings: Config) -> ServerCertificate | None:

@@ -18,7 +18,7 @@ import pytest
 from app import config
 from app.adapters.spool import SpoolFolder
 from app.adapters.sqlite import Database, LedgerReader, LedgerWriter
-from app.adapters.telemetry import LineWriter
+from app.adapters.telemetry import LogQueue, LogWriter
 from app.adapters.telemetry.request_log import RequestLog
 from app.adapters.upstream import HttpUpstreamClient
 from app.errors import APIError
@@ -257,11 +257,12 @@ def test_durations_do_not_follow_a_wall_clock_that_steps(tmp_path: Path, receive
 
     async def answered(gateway: GatewayProcess, log: io.StringIO) -> None:
         headers = Headers([(b"authorization", gateway.key.encode()), (b"content-type", FORM[1].encode())])
-        lines = LineWriter(log)
-        lines.start()
-        async with running_pipeline(gateway, RequestLog(lines)) as pipeline:
+        log_queue = LogQueue()
+        log_writer = LogWriter(log_queue, log)
+        log_writer.start()
+        async with running_pipeline(gateway, RequestLog(log_queue)) as pipeline:
             await pipeline.handle(InboundRequest("req_1", TRANSCRIPTION, headers, body(), received_ms), deliver)
-        lines.stop()
+        log_writer.stop()
 
     with ScriptedUpstream() as upstream:
         log = io.StringIO()

@@ -1,11 +1,11 @@
-"""Where the time of a request went. Its parts follow each other, so that none is measured twice.
+"""Divides the time of a request into parts that follow each other, so that no moment counts twice.
 
-    upload      the caller sent, a connection was opened, the provider took the bytes in
-    wait        the provider had the whole form, and had not begun to answer
-    download    the answer came
-    overhead    all the rest until the answer was handed on: what the caller waits longer for having a gateway
+    upload      the caller sends, a connection opens, the upstream takes the bytes
+    wait        from the complete form to the start of the response
+    download    the response
+    overhead    everything else until the response is delivered: the time that the gateway adds
 
-Without an answer there is no overhead: what held it up is somebody else's doing, or an error.
+Without a response there is no overhead: the delay comes from the caller, the upstream or an error.
 """
 
 from typing import NamedTuple
@@ -23,7 +23,7 @@ class Durations(NamedTuple):
 
 
 def durations(record: RequestRecord, attempt: AttemptRecord, now: float) -> Durations:
-    """Returns those of a request that was admitted and ended `now`, in seconds of the monotonic clock."""
+    """Returns the durations of an admitted request that ends at `now`, in seconds of the monotonic clock."""
     settled = record.settled or now
     waited = record.request.progress.waited
     upload = waited + _between(attempt.requested, attempt.connected or settled) + attempt.sending
@@ -35,5 +35,5 @@ def durations(record: RequestRecord, attempt: AttemptRecord, now: float) -> Dura
     return Durations(overhead, upload, wait, _between(attempt.responded, settled))
 
 
-def _between(begin: float | None, end: float | None) -> float:
-    return max(0.0, end - begin) if begin is not None and end is not None else 0.0
+def _between(start: float | None, end: float | None) -> float:
+    return max(0.0, end - start) if start is not None and end is not None else 0.0

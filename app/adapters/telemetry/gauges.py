@@ -13,7 +13,7 @@ from app import __version__
 from app.adapters.server.uvicorn_server import ServerStatus
 from app.adapters.spool import SpoolFolder
 from app.adapters.sqlite import LedgerWriter
-from app.adapters.telemetry.log_writer import LineWriter
+from app.adapters.telemetry.log_writer import LogQueue
 from app.adapters.telemetry.metrics import NAMESPACE, RequestMetrics
 from app.gateway.admission_control import AdmissionControl
 from app.gateway.budgets import Budgets
@@ -26,7 +26,7 @@ class Gauges(Collector):
 
     ready: Callable[[], bool]
     server_status: ServerStatus
-    lines: LineWriter
+    log_queue: LogQueue
     admission_control: AdmissionControl
     budgets: Budgets
     spools: SpoolFolder
@@ -44,7 +44,7 @@ class Gauges(Collector):
         yield _gauges("buffer_bytes", "Memory that buffers use of max_buffer_bytes", ("kind",), self._buffers())
         yield _gauge("ledger_writable", "0 after a transaction of the ledger failed", self.ledger.writable)
         yield _gauge("ledger_late_outcomes", "Settlements that are not written yet", self.ledger.unwritten)
-        yield _counter("log_lines_dropped", "Lines that the log could not write", self.lines.dropped)
+        yield _counter("log_lines_dropped", "Lines that the log could not write", self.log_queue.dropped)
         yield _gauges("build_info", "Always 1", ("version",), {(__version__,): 1})
         yield self._budgets()
         yield from self._disk()

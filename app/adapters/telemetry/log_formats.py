@@ -1,6 +1,6 @@
-"""A line of the log as text: JSON for programs, words for people.
+"""Formats a line of the log as text: JSON for programs, words for people.
 
-`time` is seconds since the epoch. Both are made on the log's own thread, not where the line comes from.
+A line's `time` is in seconds since the epoch. Lines are formatted on the log writer's thread.
 """
 
 import json
@@ -15,33 +15,33 @@ Format = Callable[[Line], str]
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
-# Told first, in this order and without their names; what follows is `name=value`.
+# Fields that `as_words` writes first and without their names. The others follow as `name=value`.
 _HEAD = ("time", "level", "event", "logger", "message", "exception")
 
 
 def as_json(line: Line) -> str:
-    """One JSON object, its time in ISO 8601, UTC."""
+    """Returns one JSON object. Its time is in ISO 8601, UTC."""
     return _ENCODER.encode({**line, "time": _utc(line["time"])})
 
 
 def as_words(line: Line) -> str:
-    """`15:46:25.123 WARNING the ledger cannot be written: disk full`; a request as `request_in_words` has it.
+    """Returns `15:46:25.123 WARNING the ledger cannot be written: disk full`, or `request_in_words` for a request.
 
-    No value begins a line of its own but an exception, so that none can pass for a line of the log.
+    Only an exception has more than one line. Any other value stays in one, so that none looks like a line of the log.
     """
     if line.get("event") == "request":
         return request_in_words(line)
-    told = line.get("message") or line.get("event")
-    head = f"{_utc(line['time'])[11:23]} {str(line.get('level', '')).upper():7} {_one_line(told)}"
+    message = line.get("message") or line.get("event")
+    head = f"{_utc(line['time'])[11:23]} {str(line.get('level', '')).upper():7} {_one_line(message)}"
     rest = [f"{name}={_one_line(value)}" for name, value in line.items() if name not in _HEAD and value is not None]
     text = " ".join([head, *rest])
     return f"{text}\n{line['exception']}".rstrip() if "exception" in line else text
 
 
 def request_in_words(line: Line) -> str:
-    """`15:46:25.123 200 transcriptions search-team whisper-1 31.5s 812ms $0.00315`, short enough for 80 columns.
+    """Returns `15:46:25.123 200 transcriptions search-team whisper-1 31.5s 812ms $0.00315`: it fits in 80 columns.
 
-    A failure has its error and the request's id, by which JSON lines, the ledger and `usage export` have the rest.
+    A failure has its error and the request's id. The ledger, `usage export` and JSON logs have more under that id.
     """
     endpoint = str(line.get("endpoint", "")).rpartition("/")[2]
     failed = line.get("error") is not None or line.get("level") != "info"
@@ -62,13 +62,13 @@ def request_in_words(line: Line) -> str:
     return " ".join(_one_line(part) for part in parts if part not in (None, ""))
 
 
-def chosen(format: LogFormat, sink: TextIO) -> Format:
-    """The format of these settings for this sink: `auto` is words on a terminal, JSON elsewhere."""
-    return as_words if format == "console" or (format == "auto" and sink.isatty()) else as_json
+def select_format(format: LogFormat, output: TextIO) -> Format:
+    """Returns the format that the setting selects for this output: `auto` is words on a terminal, JSON elsewhere."""
+    return as_words if format == "console" or (format == "auto" and output.isatty()) else as_json
 
 
 def _one_line(value: object) -> str:
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in str(value))
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in str(value))
 
 
 def _utc(seconds: object) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.adapters.telemetry.log_writer import LineWriter
+from app.adapters.telemetry.log_writer import LogQueue
 from app.adapters.telemetry.metrics import LedgerMetrics, RequestMetrics
 from app.adapters.telemetry.request_log import RequestLog, RequestObservers
 from app.config import Config, InvalidConfig
@@ -33,10 +33,10 @@ class Observers:
             await self.traces.close()
 
 
-def build_observers(settings: Config, lines: LineWriter) -> Observers:
+def build_observers(settings: Config, log_queue: LogQueue) -> Observers:
     """Returns the observers. Raises InvalidConfig if the settings need an extra that is not installed."""
     requests, traces = RequestMetrics(settings.upstream.name), _build_traces(settings)
-    observers: list[RequestObserver] = [RequestLog(lines, settings.logs.number)]
+    observers: list[RequestObserver] = [RequestLog(log_queue, settings.logs.number)]
     if settings.metrics.enabled:
         observers.append(requests)
     if traces is not None:

@@ -1,4 +1,4 @@
-"""One line in the log for every request, however it ended, and whoever else is told of it.
+"""One line in the log for every request, however it ended, and the observers of requests as one.
 
 No line holds audio, a transcript, a prompt or a key.
 """
@@ -7,7 +7,7 @@ import logging
 import time
 
 from app.adapters.telemetry.log_formats import Line
-from app.adapters.telemetry.log_writer import LineWriter
+from app.adapters.telemetry.log_writer import LogQueue
 from app.gateway.ledger_rows import Hold, SettlementResult, State
 from app.gateway.ports import RequestObserver
 from app.gateway.request_record import AttemptRecord, RequestRecord
@@ -33,9 +33,9 @@ class RequestObservers:
 class RequestLog:
     """One line for every request, however it ended."""
 
-    def __init__(self, lines: LineWriter, level: int = logging.INFO) -> None:
-        """`level` is the lowest that is written, as `logging` numbers them."""
-        self._lines = lines
+    def __init__(self, log_queue: LogQueue, level: int = logging.INFO) -> None:
+        """`level` is the lowest level that is written, as `logging` numbers them."""
+        self._log_queue = log_queue
         self._level = level
 
     def observe(self, record: RequestRecord) -> None:
@@ -60,7 +60,7 @@ class RequestLog:
         if result is not None and record.attempt is not None:
             line.update(_ended(result, record.attempt))
         line["total_ms"] = _ms(record.request.began, time.monotonic())
-        self._lines.write(line)
+        self._log_queue.write(line)
 
 
 def _admitted(hold: Hold, record: RequestRecord) -> Line:
@@ -96,5 +96,5 @@ def _ended(result: SettlementResult, attempt: AttemptRecord) -> Line:
 
 
 def _ms(begin: float | None, end: float | None) -> int | None:
-    """Milliseconds between two moments of the monotonic clock."""
+    """Returns the milliseconds between two moments of the monotonic clock, None if one is missing."""
     return None if begin is None or end is None else round((end - begin) * 1000)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.telemetry.log_formats import as_json, as_words, chosen
+from app.adapters.telemetry.log_formats import as_json, as_words, select_format
 from app.config import LogFormat
 
 NOON = 1_795_348_800.25  # 2026-11-22T12:00:00.250Z
@@ -102,6 +102,6 @@ def test_an_exception_stands_below_its_line() -> None:
 def test_what_a_sink_gets(format: LogFormat, on_terminal: object, in_file: object, tmp_path: Path) -> None:
     controller, terminal = pty.openpty()
     with os.fdopen(terminal, "w") as screen, (tmp_path / "log").open("w") as file:
-        assert chosen(format, screen) is on_terminal
-        assert chosen(format, file) is in_file
+        assert select_format(format, screen) is on_terminal
+        assert select_format(format, file) is in_file
     os.close(controller)
