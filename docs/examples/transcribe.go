@@ -1,6 +1,6 @@
 // Speech to text through the gateway with the standard library: go run transcribe.go transcribe|stream|translate FILE
 //
-// OPENAI_BASE_URL is the gateway's address with /v1, OPENAI_API_KEY a key of the gateway.
+// Set OPENAI_BASE_URL to the gateway's address with /v1, and OPENAI_API_KEY to a key of the gateway.
 package main
 
 import (
@@ -31,8 +31,8 @@ var fields = map[string][][2]string{
 	"translate":  {{"model", "whisper-1"}},
 }
 
-// Refused is the gateway's envelope around an error. RequestID finds the request in its log and ledger.
-type Refused struct {
+// APIError is an error response of the gateway. RequestID identifies the request in its log and ledger.
+type APIError struct {
 	Status    int
 	RequestID string
 	Retry     bool
@@ -40,24 +40,24 @@ type Refused struct {
 	Message   string `json:"message"`
 }
 
-func (r *Refused) Error() string {
-	return fmt.Sprintf("%d %s (%s): %s", r.Status, r.Code, r.RequestID, r.Message)
+func (e *APIError) Error() string {
+	return fmt.Sprintf("%d %s (%s): %s", e.Status, e.Code, e.RequestID, e.Message)
 }
 
-// refused reads the envelope. A repeat helps with 408, 429 and 5xx, unless x-should-retry says that it does not: the
-// first try may have been paid for.
-func refused(answer *http.Response) error {
-	told := &Refused{Status: answer.StatusCode, RequestID: answer.Header.Get("x-request-id")}
-	transient := told.Status == 408 || told.Status == 429 || told.Status >= 500
-	told.Retry = transient && answer.Header.Get("x-should-retry") != "false"
-	if err := json.NewDecoder(answer.Body).Decode(&struct{ Error *Refused }{told}); err != nil {
-		return fmt.Errorf("%s, not from the gateway: %w", answer.Status, err)
+// parseError reads an error response. A retry can help after 408, 429 and 5xx, unless x-should-retry is false: the first
+// attempt may have been billed.
+func parseError(response *http.Response) error {
+	apiError := &APIError{Status: response.StatusCode, RequestID: response.Header.Get("x-request-id")}
+	transient := apiError.Status == 408 || apiError.Status == 429 || apiError.Status >= 500
+	apiError.Retry = transient && response.Header.Get("x-should-retry") != "false"
+	if err := json.NewDecoder(response.Body).Decode(&struct{ Error *APIError }{apiError}); err != nil {
+		return fmt.Errorf("%s, not from the gateway: %w", response.Status, err)
 	}
-	return told
+	return apiError
 }
 
-// form writes the fields and then the file, which is read from the disk while it is sent: a large one takes no memory.
-func form(to *multipart.Writer, task, name string) error {
+// writeForm writes the fields, then the file. It reads the file while it sends it, so a large file needs no memory.
+func writeForm(to *multipart.Writer, task, name string) error {
 	file, err := os.Open(name)
 	if err != nil {
 		return err
@@ -78,43 +78,43 @@ func form(to *multipart.Writer, task, name string) error {
 	return to.Close()
 }
 
-// ask sends one form. Ending ctx ends the request, and the gateway then ends it at the provider.
-func ask(ctx context.Context, task, name string) (*http.Response, error) {
+// send sends one form. Canceling ctx ends the request.
+func send(ctx context.Context, task, name string) (*http.Response, error) {
 	reader, writer := io.Pipe()
 	body := multipart.NewWriter(writer)
-	go func() { writer.CloseWithError(form(body, task, name)) }()
+	go func() { writer.CloseWithError(writeForm(body, task, name)) }()
 	request, err := http.NewRequestWithContext(ctx, "POST", os.Getenv("OPENAI_BASE_URL")+paths[task], reader)
 	if err != nil {
 		return nil, err
 	}
 	request.Header.Set("Authorization", "Bearer "+os.Getenv("OPENAI_API_KEY"))
 	request.Header.Set("Content-Type", body.FormDataContentType())
-	request.Header.Set("Expect", "100-continue") // a refused caller sends no file
-	answer, err := http.DefaultClient.Do(request)
+	request.Header.Set("Expect", "100-continue") // wait for an early error before sending the file
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return nil, err
 	}
-	if answer.StatusCode != http.StatusOK {
-		defer answer.Body.Close()
-		return nil, refused(answer)
+	if response.StatusCode != http.StatusOK {
+		defer response.Body.Close()
+		return nil, parseError(response)
 	}
-	return answer, nil
+	return response, nil
 }
 
-// event is one of a stream. An error that comes when the answer has begun is an event too.
+// event is an event of a stream. An error after the response has begun is an event too.
 type event struct {
 	Type  string
 	Delta string
-	Error *Refused
+	Error *APIError
 }
 
-// show prints the transcript as it comes. Only `done` says that it is whole.
-func show(answer *http.Response) error {
-	lines := bufio.NewReader(answer.Body)
+// printStream prints the transcript as it arrives. Only `done` means that it is complete.
+func printStream(response *http.Response) error {
+	lines := bufio.NewReader(response.Body)
 	for {
 		line, err := lines.ReadString('\n')
 		if err != nil {
-			return fmt.Errorf("the stream was cut; what came of it is not the whole transcript: %w", err)
+			return fmt.Errorf("the stream was cut; the transcript is incomplete: %w", err)
 		}
 		var next event
 		if !strings.HasPrefix(line, "data: ") || json.Unmarshal([]byte(line[len("data: "):]), &next) != nil {
@@ -122,7 +122,7 @@ func show(answer *http.Response) error {
 		}
 		switch {
 		case next.Error != nil:
-			next.Error.Status, next.Error.RequestID = answer.StatusCode, answer.Header.Get("x-request-id")
+			next.Error.Status, next.Error.RequestID = response.StatusCode, response.Header.Get("x-request-id")
 			return next.Error
 		case next.Type == "transcript.text.delta":
 			fmt.Print(next.Delta)
@@ -134,16 +134,16 @@ func show(answer *http.Response) error {
 }
 
 func run(ctx context.Context, task, name string) error {
-	answer, err := ask(ctx, task, name)
+	response, err := send(ctx, task, name)
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
+	defer response.Body.Close()
 	if task == "stream" {
-		return show(answer)
+		return printStream(response)
 	}
 	var transcript struct{ Text string }
-	if err := json.NewDecoder(answer.Body).Decode(&transcript); err != nil {
+	if err := json.NewDecoder(response.Body).Decode(&transcript); err != nil {
 		return err
 	}
 	fmt.Println(transcript.Text)
@@ -156,9 +156,9 @@ func main() {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
 	defer cancel()
 	err := run(ctx, os.Args[1], os.Args[2])
-	var told *Refused
-	if errors.As(err, &told) && told.Retry {
-		fmt.Fprintln(os.Stderr, "a repeat may help")
+	var apiError *APIError
+	if errors.As(err, &apiError) && apiError.Retry {
+		fmt.Fprintln(os.Stderr, "a retry may help")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
