@@ -13,7 +13,7 @@ from app.adapters.sqlite.migration import migrate
 from app.cli.tables import Format, rendered
 from tests.adapters.sqlite.older import old_ledger
 from tests.cli.test_keys import run
-from tests.stubs.terminal import Ended, on_terminal
+from tests.stubs.terminal import CommandResult, on_terminal
 
 LONG = "a-very-long-name-of-a-team-in-the-office-at-the-other-end"
 LISTINGS = ("usage", "usage --by key", "keys list", "keys show alice", "ledger unknown", "audit", "ledger check")
@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def shown(folder: Path, line: str, columns: int, **environment: str) -> Ended:
+def shown(folder: Path, line: str, columns: int, **environment: str) -> CommandResult:
     path = str(folder / "ledger.db")
     ended = on_terminal(line.split(), {"AUDIO_GATEWAY_LEDGER__PATH": path, **environment}, columns)
     assert (ended.status, ended.errors) == (0, "")

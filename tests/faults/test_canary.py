@@ -27,7 +27,7 @@ from tests.stubs.upstream import TOKENS, Reply, ScriptedUpstream, error_answer, 
 LOUD = Path(__file__).parents[1] / "stubs" / "loud"
 PATHS = ("/v1/models", "/v1/usage", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/admin/v1/callers")
 
-ECHOES = {name: text.decode() for name, text in canary.DRESSES.items()}
+ECHOES = {name: text.decode() for name, text in canary.ENCODINGS.items()}
 STATUSES = (400, 401, 402, 403, 404, 408, 413, 429, 500, 503, 504, 600)
 
 
@@ -169,7 +169,7 @@ def test_the_logs_are_at_debug(gateway: GatewayProcess) -> None:
 
 
 def test_the_echoes_would_be_found() -> None:
-    for dress in canary.DRESSES.values():
+    for dress in canary.ENCODINGS.values():
         with pytest.raises(AssertionError, match="provider's key is in"):
             canary.check("an answer", b"a" + dress + b"b")
     with pytest.raises(AssertionError):

@@ -21,7 +21,7 @@ from tests.behaviour.test_kill import SILENCE
 from tests.behaviour.test_limits import FORM, FORM_TYPE, PATH, head_only
 from tests.faults.asking import Asking
 from tests.stubs.gateway import ADMIN_KEY, NO_TLS, GatewayProcess
-from tests.stubs.invariants import most_over
+from tests.stubs.invariants import max_overrun
 from tests.stubs.raw import RawConnection, RawResponse, chunked, multipart, request
 from tests.stubs.upstream import (
     ScriptedUpstream,
@@ -110,7 +110,7 @@ def test_I137_ten_of_a_hundred_at_once_pass_a_budget_for_ten(
         rows = gateway.rows(f"caller = '{name}'")
         assert len(rows) == 10
         assert {row["state"] for row in rows} == {"settled"}
-        assert most_over(rows, 10 * bound) <= 0
+        assert max_overrun(rows, 10 * bound) <= 0
 
 
 def test_I137_a_budget_is_spent_to_its_end_one_at_a_time(
@@ -124,7 +124,7 @@ def test_I137_a_budget_is_spent_to_its_end_one_at_a_time(
     rows = gateway.rows("caller = 'to-the-end'")
     spent = sum(row["cost_nano_usd"] for row in rows)
     assert limit <= spent < limit + bound
-    assert most_over(rows, limit) <= bound
+    assert max_overrun(rows, limit) <= bound
 
 
 # -- a cost that is not known -----------------------------------------------------------------------------------------

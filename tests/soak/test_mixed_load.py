@@ -18,7 +18,7 @@ from tests.faults.test_limits import at_once
 from tests.soak.acts import MAX_FILE_BYTES, Caller
 from tests.soak.weather import MoodyProvider
 from tests.stubs.gateway import ADMIN_KEY, GatewayProcess
-from tests.stubs.invariants import check_ledger, most_over
+from tests.stubs.invariants import check_ledger, max_overrun
 from tests.stubs.upstream import FormError, ScriptedUpstream, json_answer
 from tests.stubs.vitals import Vitals, vitals, wait_for
 
@@ -141,7 +141,7 @@ def test_nothing_is_left_behind(gateway: GatewayProcess, upstream: MoodyProvider
     assert done.returncode == 0, done.stderr
     rows = gateway.rows("caller = 'steady'")
     assert sum(row["cost_nano_usd"] for row in rows) > 0
-    assert most_over(rows, BUDGET_NANO_USD) <= max(row["bound_nano_usd"] for row in rows)
+    assert max_overrun(rows, BUDGET_NANO_USD) <= max(row["bound_nano_usd"] for row in rows)
     check_slots_free(gateway, upstream)
 
 

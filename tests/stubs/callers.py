@@ -1,4 +1,4 @@
-"""Callers that keep a gateway busy while a test does something to it, and remember every answer that they saw whole."""
+"""Callers that keep a gateway busy during a test and record every complete response."""
 
 import threading
 from types import TracebackType
@@ -10,10 +10,10 @@ from tests.stubs.gateway import NO_TLS, GatewayProcess
 
 
 class BusyCallers:
-    """Threads that transcribe one after the other, each request with the `key` of its moment.
+    """Threads that transcribe in a loop. Each request uses the current `key`.
 
-    `seen` is the id and the document of every complete answer, `refused` the status of every other, and `lost` counts
-    the requests whose connection ended before an answer.
+    `seen` has the id and the document of every success, `refused` the status of every error, and `lost` counts the
+    requests whose connection ended before a response.
     """
 
     def __init__(
@@ -49,13 +49,13 @@ class BusyCallers:
                     self._stopped.wait(0.05)
 
     def _one(self, client: httpx.Client) -> None:
-        answer = client.post(
+        response = client.post(
             f"{self._gateway.base_url}/audio/transcriptions",
             headers={"authorization": f"Bearer {self.key}"},
             data={"model": self._model},
             files={"file": ("a.wav", self._audio)},
         )
-        if answer.status_code == 200:
-            self.seen.append((answer.headers["x-request-id"], answer.json()))
+        if response.status_code == 200:
+            self.seen.append((response.headers["x-request-id"], response.json()))
         else:
-            self.refused.append(answer.status_code)
+            self.refused.append(response.status_code)

@@ -1,4 +1,4 @@
-"""A certificate for 127.0.0.1 that vouches for itself, for a scripted upstream behind TLS."""
+"""A self-signed certificate for 127.0.0.1, for a scripted upstream behind TLS."""
 
 import ssl
 import subprocess
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def certificate(folder: Path, address: str = "127.0.0.1") -> Path:
-    """The file with the certificate and its key, as PEM. Needs openssl (apt-get install openssl)."""
+    """Creates a PEM file with a certificate and its key; returns its path. Needs openssl (apt-get install openssl)."""
     file, key = folder / "certificate.pem", folder / "key.pem"
     names = ["-addext", f"subjectAltName=IP:{address}", "-addext", "basicConstraints=critical,CA:FALSE"]
     new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", str(key), "-days", "2"]
@@ -17,7 +17,7 @@ def certificate(folder: Path, address: str = "127.0.0.1") -> Path:
 
 
 def serving(file: Path) -> ssl.SSLContext:
-    """TLS for a server with this certificate."""
+    """Returns the TLS context of a server with this certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
     return context

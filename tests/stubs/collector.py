@@ -1,9 +1,9 @@
-"""An OpenTelemetry collector: a real OTLP/HTTP receiver on 127.0.0.1 that keeps the spans it is sent."""
+"""An OpenTelemetry collector: an OTLP/HTTP receiver on 127.0.0.1 that keeps the spans that it receives."""
 
 import gzip
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +17,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 class Collector:
-    """`endpoint` is where a gateway sends its spans to."""
+    """A gateway sends its spans to `endpoint`."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
@@ -36,7 +36,7 @@ class Collector:
         self._server.server_close()
 
     def wait_for(self, fits: Callable[[list[Span]], bool]) -> list[Span]:
-        """The spans, once they fit; the SDK sends them every few seconds."""
+        """Waits until `fits` holds for the spans and returns them. The SDK sends every few seconds."""
         deadline = time.monotonic() + 30
         while not fits(list(self.spans)):
             assert time.monotonic() < deadline, self.spans
@@ -44,11 +44,11 @@ class Collector:
         return list(self.spans)
 
     def take(self, body: bytes) -> None:
-        told = ExportTraceServiceRequest.FromString(body)
+        request = ExportTraceServiceRequest.FromString(body)
         self.bodies.append(body)
-        for each in told.resource_spans:
-            self.resource = attributes(each.resource.attributes)
-            self.spans += [span for scope in each.scope_spans for span in scope.spans]
+        for resource_spans in request.resource_spans:
+            self.resource = attributes(resource_spans.resource.attributes)
+            self.spans += [span for scope in resource_spans.scope_spans for span in scope.spans]
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         collector = self
@@ -57,20 +57,19 @@ class Collector:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 collector.take(gzip.decompress(body) if self.headers.get("content-encoding") == "gzip" else body)
-                answer = ExportTraceServiceResponse().SerializeToString()
+                response = ExportTraceServiceResponse().SerializeToString()
                 self.send_response(200)
                 self.send_header("content-type", "application/x-protobuf")
-                self.send_header("content-length", str(len(answer)))
+                self.send_header("content-length", str(len(response)))
                 self.end_headers()
-                self.wfile.write(answer)
+                self.wfile.write(response)
 
             def log_message(self, format: str, *arguments: Any) -> None:
-                """Nothing."""
+                """Logs nothing."""
 
         return Handler
 
 
-def attributes(told: Any) -> dict[str, Any]:
-    """Attributes by name, as Python's values."""
-    pairs: list[KeyValue] = list(told)
+def attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
+    """Returns attributes by name, as Python values."""
     return {pair.key: getattr(pair.value, pair.value.WhichOneof("value") or "string_value") for pair in pairs}

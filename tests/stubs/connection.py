@@ -1,4 +1,4 @@
-"""One connection of the scripted upstream: HTTP/1.1 by hand, because frameworks do not let faults through."""
+"""One connection of the scripted upstream: HTTP/1.1 by hand, because frameworks prevent faults."""
 
 import asyncio
 import contextlib
@@ -22,59 +22,58 @@ _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+): *([^\x00-\x1f\x7f]*)")
 _RESET = struct.pack("ii", 1, 0)
 
 
-class Desk(Protocol):
-    """What a connection needs from the upstream that it belongs to."""
+class ConnectionOwner(Protocol):
+    """What a connection needs from its scripted upstream."""
 
     failures: list[Exception]
 
     def connected(self, transport: asyncio.BaseTransport) -> int: ...
     def disconnected(self, number: int) -> None: ...
-    def take_in(self, connection: int, method: str, path: str, headers: list[tuple[str, str]]) -> Exchange: ...
+    def add_exchange(self, connection: int, method: str, path: str, headers: list[tuple[str, str]]) -> Exchange: ...
     def next_script(self) -> Script: ...
     async def pass_gate(self, gate: Event) -> None: ...
 
 
 def _is_established(port: int, peer_port: int) -> bool:
-    """Whether the socket at 127.0.0.1:port still is open to that peer (proc(5), /proc/net/tcp; 01 is ESTABLISHED).
-
-    The only way to see a caller leave while nobody reads: its FIN waits in its own kernel, behind what it has sent.
+    """Returns whether the socket at 127.0.0.1:port is still connected to that peer (proc(5), /proc/net/tcp; 01 is
+    ESTABLISHED). Nothing else shows that a caller has left while its bytes are unread: its FIN waits behind them.
     """
     ends = f" 0100007F:{port:04X} 0100007F:{peer_port:04X} 01 "
     return ends in Path("/proc/net/tcp").read_text()
 
 
 class Connection:
-    """Reads requests and plays their scripts until either side ends it."""
+    """Reads requests and plays their scripts until either side ends the connection."""
 
     def __init__(
         self,
         number: int,
-        executor: Desk,
+        owner: ConnectionOwner,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         gone: asyncio.Event,
     ) -> None:
         self._number = number
-        self._desk = executor
+        self._owner = owner
         self._reader = reader
         self._writer = writer
         self._gone = gone
         self._transport = cast(asyncio.Transport, writer.transport)
-        # asyncio leaves Nagle's algorithm on for sockets that were accepted from a listener made elsewhere.
+        # asyncio leaves Nagle's algorithm on for sockets from a listener that it has not created.
         self._socket = cast(socket.socket, self._transport.get_extra_info("socket"))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # drain() then means that the kernel has it all, so that a reset right after it cannot overtake the answer. Over
-        # TLS it would never end: asyncio pauses there at the limit itself.
+        # drain() then waits until the kernel has all bytes, so that a reset cannot overtake the response. Over TLS it
+        # would never end: asyncio pauses there at the limit itself.
         if self._transport.get_extra_info("sslcontext") is None:
             self._transport.set_write_buffer_limits(high=0)
 
     async def serve(self) -> None:
-        """Until the connection ends. Raises Malformed for a head that is not HTTP/1.1."""
+        """Serves until the connection ends. Raises Malformed for a head that is not HTTP/1.1."""
         with contextlib.suppress(Gone, OSError):
             while (exchange := await self._read_head()) is not None:
                 try:
                     await self._play(exchange)
-                except Malformed:  # told by exchange.fault
+                except Malformed:  # exchange.fault has the reason
                     return
                 finally:
                     exchange.finish(aborted=True)
@@ -91,15 +90,15 @@ class Connection:
         if request is None or None in headers:
             raise Malformed(f"not a request head: {head[:400]!r}")
         pairs = [(header[1], header[2]) for header in headers if header]
-        return self._desk.take_in(self._number, request[1], request[2], pairs)
+        return self._owner.add_exchange(self._number, request[1], request[2], pairs)
 
     async def _play(self, exchange: Exchange) -> None:
-        upload, script = Upload(self._reader, exchange), self._desk.next_script()
+        upload, script = Upload(self._reader, exchange), self._owner.next_script()
         if not isinstance(script, Reply) or script.when == "after_body":
             self._continue(exchange)
             if isinstance(script, Reply) and script.read_gate is not None:
                 await upload.read(script.after)
-                await self._unless_gone(self._desk.pass_gate(script.read_gate))
+                await self._unless_gone(self._owner.pass_gate(script.read_gate))
             await upload.read()
             reply = script if isinstance(script, Reply) else script(exchange)
             await self._answer(exchange, reply)
@@ -131,7 +130,7 @@ class Connection:
             raise Gone
         for gate, delay, data in reply.steps():
             if gate is not None:
-                await self._unless_gone(self._desk.pass_gate(gate))
+                await self._unless_gone(self._owner.pass_gate(gate))
             if delay:
                 await self._unless_gone(asyncio.sleep(delay))
             self._writer.write(data)
@@ -167,15 +166,15 @@ class Connection:
 
 
 class Peer(asyncio.StreamReaderProtocol):
-    """Tells at once when the other side has left, also while nobody reads."""
+    """Notices at once that the other side has left, even while nothing reads."""
 
-    def __init__(self, executor: Desk, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, owner: ConnectionOwner, loop: asyncio.AbstractEventLoop) -> None:
         self.gone = asyncio.Event()
-        self._desk = executor
+        self._owner = owner
         super().__init__(asyncio.StreamReader(READ_SIZE, loop), self._serve, loop)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._number = self._desk.connected(transport)
+        self._number = self._owner.connected(transport)
         super().connection_made(transport)
 
     def eof_received(self) -> bool | None:
@@ -185,12 +184,12 @@ class Peer(asyncio.StreamReaderProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.gone.set()
         super().connection_lost(exc)
-        self._desk.disconnected(self._number)
+        self._owner.disconnected(self._number)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await Connection(self._number, self._desk, reader, writer, self.gone).serve()
+            await Connection(self._number, self._owner, reader, writer, self.gone).serve()
         except Exception as error:
-            self._desk.failures.append(error)
+            self._owner.failures.append(error)
         finally:
             writer.close()

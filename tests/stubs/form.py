@@ -1,4 +1,4 @@
-"""multipart/form-data both ways: a builder that can write any fault, and a strict reader of complete bodies."""
+"""multipart/form-data: a builder that can write any fault, and a strict reader of complete bodies."""
 
 import re
 from collections.abc import Iterable
@@ -13,10 +13,9 @@ class FormError(ValueError):
 
 
 class Part(NamedTuple):
-    """One part. Names and filenames stay as they are written between the quotes, escapes included.
+    """One part. Names and filenames stay as they are between the quotes, including escapes.
 
-    `headers`, when given to the builder, are all the headers of the part: name, filename and content_type are then
-    not written.
+    If the builder gets `headers`, it writes them alone and ignores name, filename and content_type.
     """
 
     name: str
@@ -27,7 +26,7 @@ class Part(NamedTuple):
 
 
 def multipart(parts: Iterable[Part], boundary: str = "test-boundary", closing: bool = True) -> bytes:
-    """The body of a form, optionally without its closing boundary."""
+    """Returns the body of a form, optionally without its closing boundary."""
     pieces: list[bytes] = []
     for part in parts:
         head = "".join(f"{name}: {value}\r\n" for name, value in part.headers or _headers_of(part))
@@ -48,7 +47,7 @@ def _headers_of(part: Part) -> list[tuple[str, str]]:
 
 
 def parse_form(content_type: str | None, body: bytes) -> list[Part]:
-    """The parts of a complete body, in their order. Raises FormError for a preamble, an epilogue or a missing end."""
+    """Returns the parts of a complete body, in their order. Raises FormError for preamble, epilogue or missing end."""
     match = _BOUNDARY.fullmatch(content_type or "")
     if match is None:
         raise FormError(f"not a form: {content_type!r}")

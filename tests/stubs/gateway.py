@@ -1,4 +1,4 @@
-"""The gateway as its users have it: a real process on a port, a ledger of its own, in front of a scripted upstream."""
+"""The gateway as a real process on its own port, with its own ledger, in front of a scripted upstream."""
 
 import contextlib
 import json
@@ -36,12 +36,12 @@ __all__ = [
 
 ADMIN_KEY = "admin-0123456789abcdef"
 METRICS_KEY = "metrics-0123456789abcdef"
-NO_TLS: dict[str, Any] = {"verify": False}  # spares each client of these tests the reading of all CAs: 50 ms
+NO_TLS: dict[str, Any] = {"verify": False}  # a client that loads no CAs starts 50 ms faster
 COMMAND = (sys.executable, "-m", "app")
 
 
 def free_port() -> int:
-    """A port that nobody has, below those that systems give to clients: one of them could take it before its server."""
+    """Returns a free port below the range for clients, from which a client could take it before the server does."""
     while True:
         port = 10_000 + secrets.randbelow(20_000)
         with contextlib.suppress(OSError), contextlib.closing(socket.create_server(("127.0.0.1", port))):
@@ -49,17 +49,17 @@ def free_port() -> int:
 
 
 def clean_environment(**more: str) -> dict[str, str]:
-    """This process's environment without any setting of a gateway; hundreds of processes compile the app once."""
+    """Returns this environment without settings of a gateway. It allows bytecode files: hundreds of processes start."""
     foreign = ("AUDIO_GATEWAY_", "PYTHONDONTWRITEBYTECODE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return {**kept, **more}
 
 
 class GatewayProcess:
-    """`audio-gateway serve` in `folder`. The caller `team` stands in its settings; `key` is that caller's.
+    """`audio-gateway serve` in `folder`. Its settings have the caller `team`, whose key is `key`.
 
-    With an `admin_key` its admin API is on. `more` are further environment variables. `program` may be changed
-    before the start, to run it under another program.
+    An `admin_key` enables the admin API. `more` has further environment variables. Before the start a test may change
+    `program` to run the gateway under another program.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ key_sha256 = "{apikey.digest(self.key)}"
         )
 
     def start(self) -> None:
-        """Start it and wait until it is ready."""
+        """Starts the process and waits until it is ready."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*self.program, "serve", "--config", str(self.config)], env=self.environment, stdout=log, stderr=log
@@ -127,7 +127,7 @@ key_sha256 = "{apikey.digest(self.key)}"
             time.sleep(0.02)
 
     def stop(self) -> int:
-        """Stop it as an operator does; its exit status. The provider's key must be in nothing that it wrote."""
+        """Stops it with SIGTERM and returns the exit status. Checks that no file contains the provider's key."""
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -137,7 +137,7 @@ key_sha256 = "{apikey.digest(self.key)}"
 
     @property
     def proc(self) -> Path:
-        """What its kernel tells of it (proc(5))."""
+        """Its folder under /proc (proc(5))."""
         assert self.process is not None
         return Path(f"/proc/{self.process.pid}")
 
@@ -151,8 +151,8 @@ key_sha256 = "{apikey.digest(self.key)}"
         self.process.wait()
 
     def command(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run `audio-gateway ARGUMENTS` beside it, with its settings."""
-        done = subprocess.run(
+        """Runs `audio-gateway ARGUMENTS` with its settings, in a new process."""
+        completed = subprocess.run(
             [*COMMAND, *arguments, "--config", str(self.config)],
             env={**self.environment, **environment},
             capture_output=True,
@@ -160,71 +160,71 @@ key_sha256 = "{apikey.digest(self.key)}"
             timeout=60,
             check=False,
         )
-        canary.check("the output of a command", done.stdout + done.stderr)
-        return done
+        canary.check("the output of a command", completed.stdout + completed.stderr)
+        return completed
 
     def invoke(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """The same without a process of its own, which costs forty times as much as the command itself."""
+        """Runs the command in this process: a new process takes forty times as long as the command itself."""
         line = [*arguments, "--config", str(self.config)]
-        done = CliRunner().invoke(app, line, env=self.environment, catch_exceptions=False)
-        canary.check("the output of a command", done.stdout + done.stderr)
-        return subprocess.CompletedProcess(line, done.exit_code, done.stdout, done.stderr)
+        completed = CliRunner().invoke(app, line, env=self.environment, catch_exceptions=False)
+        canary.check("the output of a command", completed.stdout + completed.stderr)
+        return subprocess.CompletedProcess(line, completed.exit_code, completed.stdout, completed.stderr)
 
     def admin(self, method: str, path: str, body: object = None) -> httpx.Response:
-        """A request to the admin API with the admin key; `path` begins after `/admin/v1`."""
+        """Sends a request to the admin API. `path` begins after `/admin/v1`."""
         headers = {"authorization": f"Bearer {self.admin_key}"}
         return httpx.request(method, f"{self.host}/admin/v1{path}", headers=headers, json=body, timeout=30, **NO_TLS)
 
     def create_caller(self, name: str, **policy: Any) -> str:
-        """A new caller on these terms, made over HTTP; the key."""
+        """Creates a caller through the admin API and returns its key."""
         created = self.admin("POST", "/callers", {"caller": name, **policy})
         assert created.status_code == 201, created.text
         return str(created.json()["key"])
 
     def transcribe(self, key: str, audio: bytes, model: str = "whisper-1", **headers: str) -> httpx.Response:
-        """One transcription with this key."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        answer = httpx.post(
+        """Sends one transcription request with this key."""
+        extra = {name.replace("_", "-"): value for name, value in headers.items()}
+        response = httpx.post(
             f"{self.base_url}/audio/transcriptions",
-            headers={"authorization": f"Bearer {key}", **named},
+            headers={"authorization": f"Bearer {key}", **extra},
             data={"model": model},
             files={"file": ("a.wav", audio)},
             timeout=30,
             **NO_TLS,
         )
-        canary.check("an answer", repr(answer.headers).encode() + answer.content)
-        return answer
+        canary.check("a response", repr(response.headers).encode() + response.content)
+        return response
 
     def usage(self, *arguments: str) -> list[dict[str, Any]]:
-        done = self.invoke("usage", "--format", "json", *arguments)
-        assert done.returncode == 0, done.stderr
-        return list(json.loads(done.stdout))
+        completed = self.invoke("usage", "--format", "json", *arguments)
+        assert completed.returncode == 0, completed.stderr
+        return list(json.loads(completed.stdout))
 
     def rows(self, where: str = "1") -> list[dict[str, Any]]:
-        """The ledger's requests, oldest first."""
+        """Returns the ledger's requests, oldest first."""
         with contextlib.closing(sqlite3.connect(f"file:{self.ledger}?mode=ro", uri=True)) as connection:
             connection.row_factory = sqlite3.Row
-            found = connection.execute(f"SELECT * FROM requests WHERE {where} ORDER BY id")
-            return [dict(row) for row in found]
+            cursor = connection.execute(f"SELECT * FROM requests WHERE {where} ORDER BY id")
+            return [dict(row) for row in cursor]
 
     def row(self, request_id: str) -> dict[str, Any]:
         (row,) = self.rows(f"id = '{request_id}'")
         return row
 
     def wait_for_row(self, request_id: str, state: str, timeout: float = 10) -> dict[str, Any]:
-        """The row of this request, once it is in this state."""
+        """Waits until the row of this request has this state and returns it."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            found = self.rows(f"id = '{request_id}'")
-            if found and found[0]["state"] == state:
-                return found[0]
+            rows = self.rows(f"id = '{request_id}'")
+            if rows and rows[0]["state"] == state:
+                return rows[0]
             time.sleep(0.01)
         raise AssertionError(f"no row {request_id} became {state}: {self.rows()}")
 
     def log_lines(self, event: str = "request") -> list[dict[str, Any]]:
-        """The JSON lines of its log with this event."""
-        whole, _, _ = self.log.read_text().rpartition("\n")  # the last line may still be under way
-        lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
+        """Returns the JSON lines of its log with this event."""
+        complete, _, _ = self.log.read_text().rpartition("\n")  # the last line may be incomplete
+        lines = [json.loads(line) for line in complete.splitlines() if line.startswith("{")]
         return [line for line in lines if line["event"] == event]
 
     def wait_for_log(self, request_id: str, timeout: float = 5) -> dict[str, Any]:
@@ -238,7 +238,7 @@ key_sha256 = "{apikey.digest(self.key)}"
 
     def _ready(self) -> bool:
         try:
-            socket.create_connection(("127.0.0.1", self.port), 2).close()  # far cheaper than a client in vain
+            socket.create_connection(("127.0.0.1", self.port), 2).close()  # far cheaper than an HTTP client
             return httpx.get(f"{self.host}/readyz", timeout=2, **NO_TLS).status_code == 200
         except (OSError, httpx.TransportError):
             return False

@@ -1,4 +1,4 @@
-"""What must be true of every ledger, whatever was done to its gateway. Read by SQL of its own, also while it runs."""
+"""The invariants of every ledger, checked with separate SQL, also while the gateway runs."""
 
 import contextlib
 import sqlite3
@@ -18,8 +18,8 @@ SELECT * FROM (SELECT * FROM summed EXCEPT SELECT * FROM kept)
 UNION ALL SELECT * FROM (SELECT * FROM kept EXCEPT SELECT * FROM summed)
 """
 
-# Each gives no row, whatever happens.
-LAWS = {
+# Each query must return no row.
+INVARIANTS = {
     "the daily sums are those of the rows": _ROWS_AND_SUMS,
     "a held or released row costs nothing": (
         "SELECT id FROM requests WHERE state IN ('held', 'released') AND (cost_nano_usd, audio_ms) <> (0, 0)"
@@ -35,25 +35,25 @@ LAWS = {
 
 
 def check_ledger(ledger: Path, alive_since_ms: int | None = None) -> None:
-    """AssertionError for a law that is broken, or a row that is held: since before this moment, or at all."""
+    """Raises AssertionError for a broken invariant, or a row held since before `alive_since_ms` (default: any held row)."""
     with contextlib.closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as connection:
         connection.execute("BEGIN")
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        for law, query in LAWS.items():
-            assert connection.execute(query).fetchall() == [], law
+        for name, query in INVARIANTS.items():
+            assert connection.execute(query).fetchall() == [], name
         held = "SELECT id FROM requests WHERE state = 'held' AND admitted_ms < ?"
         assert connection.execute(held, (alive_since_ms or 1 << 62,)).fetchall() == []
 
 
-def most_over(rows: Sequence[dict[str, Any]], limit: int) -> int:
-    """The most by which settled + held passed the limit at any prefix of the writes, in the order of their commits."""
+def max_overrun(rows: Sequence[dict[str, Any]], limit: int) -> int:
+    """Returns the most by which settled + held passed the limit after any of the writes, in their commit order."""
     writes: list[tuple[int, int, int]] = []
     for row in rows:
         writes.append((row["held_seq"], 0, row["bound_nano_usd"]))
         if row["closed_seq"]:
             writes.append((row["closed_seq"], row["cost_nano_usd"], -row["bound_nano_usd"]))
-    settled = held = most = 0
+    settled = held = overrun = 0
     for _, spent, holding in sorted(writes):
         settled, held = settled + spent, held + holding
-        most = max(most, settled + held - limit)
-    return most
+        overrun = max(overrun, settled + held - limit)
+    return overrun

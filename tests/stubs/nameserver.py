@@ -1,4 +1,4 @@
-"""A DNS server on an address of its own that answers every name with 127.0.0.1, or nothing at all (RFC 1035, 4)."""
+"""A DNS server that resolves every name to 127.0.0.1, or does not respond (RFC 1035, 4)."""
 
 import socket
 import struct
@@ -11,16 +11,16 @@ _A = 1
 
 
 class Nameserver:
-    """Needs the right to bind port 53, which is where the system's resolver asks.
+    """Needs the right to bind port 53, the port of the system's resolver.
 
-    answering  whether it answers; cleared, it takes questions and is silent
-    asked      how many questions have come
+    answering  set: it responds; cleared: it is silent
+    queries    the number of queries so far
     """
 
     def __init__(self, address: str) -> None:
         self.address = address
         self.answering = threading.Event()
-        self.asked = 0
+        self.queries = 0
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._thread = threading.Thread(target=self._serve, name="nameserver", daemon=True)
 
@@ -35,19 +35,19 @@ class Nameserver:
     def _serve(self) -> None:
         while True:
             try:
-                question, asker = self._socket.recvfrom(512)
+                query, client = self._socket.recvfrom(512)
             except OSError:
                 return
-            self.asked += 1
+            self.queries += 1
             if self.answering.is_set():
-                self._socket.sendto(_answer(question), asker)
+                self._socket.sendto(_response(query), client)
 
 
-def _answer(question: bytes) -> bytes:
-    """One address for a question of type A, none for another."""
-    end = question.index(b"\0", _QUESTION_AT) + 5
-    kind = struct.unpack("!H", question[end - 4 : end - 2])[0]
+def _response(query: bytes) -> bytes:
+    """Returns one address for a query of type A, none for another."""
+    end = query.index(b"\0", _QUESTION_AT) + 5
+    kind = struct.unpack("!H", query[end - 4 : end - 2])[0]
     count = int(kind == _A)
-    head = question[:2] + struct.pack("!HHHHH", 0x8180, 1, count, 0, 0)
+    head = query[:2] + struct.pack("!HHHHH", 0x8180, 1, count, 0, 0)
     address = b"\xc0\x0c" + struct.pack("!HHIH", _A, 1, 0, 4) + bytes([127, 0, 0, 1])
-    return head + question[_QUESTION_AT:end] + address * count
+    return head + query[_QUESTION_AT:end] + address * count

@@ -1,4 +1,4 @@
-"""A caller that writes exact bytes: for requests that no HTTP library would send, and to see an answer as it is."""
+"""A caller that writes exact bytes: it sends requests that no HTTP library would, and shows a response as it is."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ Headers = Iterable[tuple[str, str]]
 
 
 def request(method: str, path: str, headers: Headers = (), body: bytes = b"") -> bytes:
-    """A request with exactly these headers. Without a framing header among them a body gets its Content-Length."""
+    """Returns a request with exactly these headers. A body without a framing header gets its Content-Length."""
     lines = [f"{name}: {value}" for name, value in headers]
     names = {line.partition(":")[0].lower() for line in lines}
     if "host" not in names:
@@ -28,13 +28,13 @@ def request(method: str, path: str, headers: Headers = (), body: bytes = b"") ->
 
 
 def chunked(pieces: Iterable[bytes], last: bytes = b"0\r\n\r\n") -> bytes:
-    """The pieces as chunks. `last` may carry trailers, or be empty for a body that does not end."""
+    """Returns the pieces as chunks. `last` may have trailers, or be empty for a body that does not end."""
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + last
 
 
 @dataclass(frozen=True)
 class RawResponse:
-    """One answer. `complete` is False if the connection ended before the answer did; status is 0 without a head."""
+    """One response. `complete` is False if the connection ended first; `status` is 0 without a head."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -43,7 +43,7 @@ class RawResponse:
     interim: list[int]
 
     def header(self, name: str) -> str | None:
-        """The one value of a header. Raises ValueError if it came more than once."""
+        """Returns the value of a header; None if it is missing. Raises ValueError for duplicates."""
         values = [value for key, value in self.headers if key.lower() == name.lower()]
         if len(values) > 1:
             raise ValueError(f"{name} came {len(values)} times: {values}")
@@ -54,11 +54,11 @@ class RawResponse:
 
 
 class Ended(Exception):
-    """The connection ended before what was to be read."""
+    """The connection ended before the expected bytes."""
 
 
 class RawConnection:
-    """One TCP connection, from a port of `source`; bytes that came beyond an answer stay for the next one."""
+    """One TCP connection, from a port of `source`. Bytes beyond a response are kept for the next one."""
 
     def __init__(self, host: str, port: int, timeout: float = 10, source: str = "") -> None:
         self.socket = socket.create_connection((host, port), timeout, (source, 0))
@@ -78,12 +78,12 @@ class RawConnection:
         self.socket.close()
 
     def reset(self) -> None:
-        """End the connection with RST."""
+        """Ends the connection with RST."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.socket.close()
 
     def closed(self, timeout: float = 5) -> bool:
-        """Whether the other side ends the connection within so many seconds, with nothing more to read."""
+        """Returns whether the other side closes within `timeout` seconds without sending another byte."""
         if self._buffer:
             return False
         usual = self.socket.gettimeout()
@@ -99,7 +99,7 @@ class RawConnection:
         return not self._buffer
 
     def read_response(self, method: str = "POST") -> RawResponse:
-        """The next final answer, interim ones counted. A HEAD request must be named: its answer has no body."""
+        """Returns the next final response, with the statuses of interim ones. A response to HEAD has no body."""
         interim: list[int] = []
         try:
             status, headers = self._read_head()
@@ -110,17 +110,17 @@ class RawConnection:
             return RawResponse(0, [], bytes(self._buffer), False, interim)
         body = bytearray()
         complete = method == "HEAD" or status in (204, 304) or self._read_body(headers, body)
-        canary.check("an answer", repr(headers).encode() + body)
+        canary.check("a response", repr(headers).encode() + body)
         return RawResponse(status, headers, bytes(body), complete, interim)
 
     def read_until(self, end: bytes) -> bytes:
-        """The bytes up to this end, which is dropped: for answers that are watched as they come. Raises Ended."""
+        """Returns the bytes up to `end` and drops `end`. Raises Ended."""
         while (at := self._buffer.find(end)) < 0:
             if not self._fill():
                 raise Ended
-        found = bytes(self._buffer[:at])
+        data = bytes(self._buffer[:at])
         del self._buffer[: at + len(end)]
-        return found
+        return data
 
     def _read_head(self) -> tuple[int, list[tuple[str, str]]]:
         first, *lines = self.read_until(b"\r\n\r\n").decode("latin-1").split("\r\n")

@@ -1,4 +1,4 @@
-"""What the scripted upstream answers, as a value; and the answers of a real provider, ready made."""
+"""The scripted upstream's responses as values, and ready-made responses of a real provider."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -20,12 +20,12 @@ TOKENS: Usage = {
 
 
 def duration_usage(seconds: float) -> Usage:
-    """The other shape of usage."""
+    """Returns usage in seconds, the other shape."""
     return {"type": "duration", "seconds": seconds}
 
 
 class Step(NamedTuple):
-    """Wait for the gate, then for the delay (seconds), then write."""
+    """Waits for the gate, then for the delay in seconds, then writes."""
 
     gate: Event | None
     delay: float
@@ -34,22 +34,22 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Reply:
-    """One scripted answer.
+    """One scripted response.
 
-    body        bytes, or pieces of (seconds to wait before it, bytes)
+    body        bytes, or chunks of (seconds to wait before it, bytes)
     framing     the header that it needs is added unless `headers` has one of that name, so a wrong one can be sent;
                 "close" ends the body with the connection; "raw" writes the bytes of `raw` in place of head and body
     delay       seconds before the head
     gate        awaited before the head; `tail_gate` before the last piece of the body
     when        "after_body"; or early: "after_head", or "after_bytes" once `after` bytes of the body have come
-    then        after an early answer: "read_on"; "close" (with bytes unread, so the kernel resets); "hold": neither
+    then        after an early response: "read_on"; "close" (with bytes unread, so the kernel resets); "hold": neither
                 read nor close
     read_gate   no more of the body is read once `after` bytes of it have come, until this gate; with "after_body"
-    cut_after   end the connection in the way of `cut` after so many bytes of the body (or of `raw`), without a
+    cut_after   ends the connection, as `cut` says, after so many bytes of the body (or of `raw`), without a
                 terminating chunk
-    hang        never answer; wait until the other side has gone
+    hang        sends no response and waits until the other side leaves
     keep_alive_close_after  "said" (with Connection: close), "silent", "never"; by default "said" for framing "close",
-                "silent" for "raw", "never" for the rest. A caller's own Connection: close is honoured
+                "silent" for "raw", "never" for the rest. It obeys a caller's own Connection: close
     """
 
     status: int = 200
@@ -70,7 +70,7 @@ class Reply:
     keep_alive_close_after: Literal["said", "silent", "never"] | None = None
 
     def but(self, **changes: Any) -> "Reply":
-        """The same answer with other fields."""
+        """Returns a copy with these changes."""
         return replace(self, **changes)
 
     @property
@@ -79,7 +79,7 @@ class Reply:
         return self.keep_alive_close_after or by_framing.get(self.framing, "never")
 
     def steps(self) -> Iterator[Step]:
-        """Everything to write, in order, up to the cut if there is one."""
+        """Yields everything to write, in order, up to the cut if there is one."""
         if self.framing == "raw":
             yield Step(self.gate, self.delay, self.raw[: self.cut_after])
             return
@@ -87,18 +87,18 @@ class Reply:
         if self.framing == "chunked" and self.cut_after is None:
             steps.append(Step(None, 0, b"0\r\n\r\n"))
         if isinstance(self.body, bytes) and self.tail_gate is None:
-            # One write, as a plain server does it; pieces stay writes of their own.
+            # One write, as in a plain server. The chunks of a list stay separate writes.
             steps = [Step(self.gate, self.delay, b"".join(step.data for step in steps))]
         yield from steps
 
-    def _pieces(self) -> Sequence[tuple[float, bytes]]:
+    def _chunks(self) -> Sequence[tuple[float, bytes]]:
         return [(0.0, self.body)] if isinstance(self.body, bytes) else self.body
 
     def _body_steps(self) -> Iterator[Step]:
-        pieces = self._pieces()
+        chunks = self._chunks()
         left = self.cut_after
-        for number, (delay, data) in enumerate(pieces, start=1):
-            gate = self.tail_gate if number == len(pieces) else None
+        for number, (delay, data) in enumerate(chunks, start=1):
+            gate = self.tail_gate if number == len(chunks) else None
             yield Step(gate, delay, self._framed(data, left))
             if left is not None:
                 left -= min(left, len(data))
@@ -110,7 +110,7 @@ class Reply:
             return data[:cut]
         if not data or cut == 0:
             return b""
-        # A cut inside a piece leaves a chunk that is shorter than it said.
+        # A cut inside a chunk leaves fewer bytes than its size line says.
         size = b"%x\r\n" % len(data)
         return size + (data + b"\r\n" if cut is None or cut >= len(data) else data[:cut])
 
@@ -123,7 +123,7 @@ class Reply:
     def _framing_headers(self) -> Iterator[tuple[str, str]]:
         given = {name.lower() for name, _ in self.headers}
         if self.framing == "length" and "content-length" not in given:
-            yield "Content-Length", str(sum(len(data) for _, data in self._pieces()))
+            yield "Content-Length", str(sum(len(data) for _, data in self._chunks()))
         if self.framing == "chunked" and "transfer-encoding" not in given:
             yield "Transfer-Encoding", "chunked"
         if self.closes == "said" and "connection" not in given:
@@ -136,19 +136,19 @@ def _json_reply(status: int, document: dict[str, Any], headers: Headers = ()) ->
 
 
 def json_answer(text: str, usage: Usage | None = None, **more: Any) -> Reply:
-    """response_format=json; `more` are further keys."""
+    """A response for response_format=json; `more` has further keys."""
     return _json_reply(200, {"text": text, **more, **({"usage": usage} if usage else {})})
 
 
 def verbose_answer(
     text: str, duration: float = 1.0, language: str = "english", usage: Usage | None = None, **more: Any
 ) -> Reply:
-    """response_format=verbose_json."""
+    """A response for response_format=verbose_json."""
     return json_answer(text, usage, task="transcribe", language=language, duration=duration, **more)
 
 
 def text_answer(body: str, content_type: str = "text/plain; charset=utf-8") -> Reply:
-    """response_format=text, srt or vtt."""
+    """A response for response_format=text, srt or vtt."""
     return Reply(headers=[("Content-Type", content_type)], body=body.encode())
 
 
@@ -160,9 +160,9 @@ def sse_frame(event: dict[str, Any]) -> bytes:
 def sse_answer(
     deltas: Sequence[str], usage: Usage | None = None, *, done: bool = True, end_mark: bool = False, delay: float = 0.0
 ) -> Reply:
-    """stream=true: each delta a chunk of its own, then transcript.text.done (`done`) and `[DONE]` (`end_mark`).
+    """A response for stream=true: one chunk for each delta, then transcript.text.done (`done`) and `[DONE]` (`end_mark`).
 
-    `delay` is the pause before each chunk but the first; tail_gate holds back the last one.
+    `delay` is the pause before each chunk but the first; `tail_gate` delays the last one.
     """
     frames = [sse_frame({"type": "transcript.text.delta", "delta": delta}) for delta in deltas]
     if done:
@@ -170,9 +170,9 @@ def sse_answer(
         frames.append(sse_frame({**closing, "usage": usage} if usage else closing))
     if end_mark:
         frames.append(b"data: [DONE]\n\n")
-    pieces = [(delay if number else 0.0, frame) for number, frame in enumerate(frames)]
+    chunks = [(delay if number else 0.0, frame) for number, frame in enumerate(frames)]
     headers = [("Content-Type", "text/event-stream; charset=utf-8")]
-    return Reply(headers=headers, body=pieces, framing="chunked")
+    return Reply(headers=headers, body=chunks, framing="chunked")
 
 
 def error_answer(
@@ -190,5 +190,5 @@ def error_answer(
 
 
 def no_answer(cut: Literal["reset", "close"] = "reset") -> Reply:
-    """The connection ends without one byte of an answer."""
+    """Ends the connection without a byte of a response."""
     return Reply(framing="raw", cut_after=0, cut=cut)

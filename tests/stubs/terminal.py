@@ -1,4 +1,4 @@
-"""A command of the gateway as a person runs it: with its output, its errors or both on a terminal of some width."""
+"""Runs a command with its output, its errors or both on a terminal of a given width."""
 
 import fcntl
 import os
@@ -16,8 +16,8 @@ ROWS = 40
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a command ended; the text of a terminal has the plain line ends of a file."""
+class CommandResult:
+    """The result of a command. A terminal's text has LF line ends."""
 
     status: int
     output: str
@@ -31,8 +31,8 @@ def on_terminal(
     *,
     output: bool = True,
     errors: bool = False,
-) -> Ended:
-    """Run `audio-gateway ARGUMENTS` with its standard output, its standard error or both on a terminal."""
+) -> CommandResult:
+    """Runs `audio-gateway ARGUMENTS` with its standard output, its standard error or both on a terminal."""
     reading, writing = pty.openpty()
     fcntl.ioctl(writing, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
     kept = {name: value for name, value in clean_environment().items() if name not in ("COLUMNS", "NO_COLOR")}
@@ -49,18 +49,18 @@ def on_terminal(
         status = process.wait(timeout=60)
         for file in (plain_output, plain_errors):
             file.seek(0)
-        return Ended(status, seen if output else plain_output.read(), seen if errors else plain_errors.read())
+        return CommandResult(status, seen if output else plain_output.read(), seen if errors else plain_errors.read())
 
 
 def _read(terminal: int) -> str:
-    """All that is written to a terminal until the last who has it open closes it."""
-    told = bytearray()
+    """Returns all that is written to a terminal until every process has closed it."""
+    output = bytearray()
     while True:
         try:
-            more = os.read(terminal, 65536)
-        except OSError:  # EIO: nobody has it open any more
-            more = b""
-        if not more:
+            data = os.read(terminal, 65536)
+        except OSError:  # EIO: no process has it open any more
+            data = b""
+        if not data:
             os.close(terminal)
-            return told.decode().replace("\r\n", "\n")
-        told += more
+            return output.decode().replace("\r\n", "\n")
+        output += data

@@ -1,4 +1,4 @@
-"""The body of a request, read strictly and in portions, as HTTP/1.1 frames it (RFC 9112, 6 and 7)."""
+"""Reads the body of a request strictly and in chunks, as HTTP/1.1 frames it (RFC 9112, 6 and 7)."""
 
 import asyncio
 import math
@@ -25,18 +25,18 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
 
 async def _sized(reader: asyncio.StreamReader, size: int) -> AsyncIterator[bytes]:
     while size:
-        piece = await reader.read(min(size, READ_SIZE))
-        if not piece:
+        chunk = await reader.read(min(size, READ_SIZE))
+        if not chunk:
             raise EOFError
-        size -= len(piece)
-        yield piece
+        size -= len(chunk)
+        yield chunk
 
 
 async def _body(reader: asyncio.StreamReader, exchange: Exchange) -> AsyncIterator[bytes]:
     length, coding = exchange.header("content-length"), exchange.header("transfer-encoding")
     if coding is None:
-        async for piece in _sized(reader, int(length or 0)):
-            yield piece
+        async for chunk in _sized(reader, int(length or 0)):
+            yield chunk
         return
     if coding.lower() != "chunked" or length is not None:
         raise Malformed(f"Transfer-Encoding {coding!r}, Content-Length {length!r}")
@@ -45,8 +45,8 @@ async def _body(reader: asyncio.StreamReader, exchange: Exchange) -> AsyncIterat
             raise Malformed(f"chunk size {size[:40]!r}")
         if int(size, 16) == 0:
             break
-        async for piece in _sized(reader, int(size, 16)):
-            yield piece
+        async for chunk in _sized(reader, int(size, 16)):
+            yield chunk
         if await reader.readexactly(2) != b"\r\n":
             raise Malformed("a chunk longer than it said")
     while trailer := await _line(reader):
@@ -54,22 +54,22 @@ async def _body(reader: asyncio.StreamReader, exchange: Exchange) -> AsyncIterat
 
 
 class Upload:
-    """The body of one exchange: reading can stop anywhere for an answer, and go on after it."""
+    """The body of one exchange. Reading can stop anywhere for a response and go on after it."""
 
     def __init__(self, reader: asyncio.StreamReader, exchange: Exchange) -> None:
-        self._pieces = _body(reader, exchange)
+        self._chunks = _body(reader, exchange)
         self._exchange = exchange
 
     async def read(self, upto: float = math.inf) -> None:
-        """Read until so many bytes have come or the body has ended. Raises Gone or Malformed if it ends badly."""
+        """Reads until so many bytes have arrived or the body ends. Raises Gone or Malformed."""
         exchange = self._exchange
         try:
             while exchange.finished_at is None and exchange.size < upto:
-                piece = await anext(self._pieces, None)
-                if piece is None:
+                chunk = await anext(self._chunks, None)
+                if chunk is None:
                     exchange.finish(complete=True)
                 else:
-                    exchange.take(piece)
+                    exchange.take(chunk)
         except (EOFError, OSError) as error:
             exchange.finish(aborted=True)
             raise Gone from error

@@ -1,4 +1,4 @@
-"""The scripted upstream: a real HTTP/1.1 server on 127.0.0.1, in a thread of its own, that does what a test tells it.
+"""The scripted upstream: a real HTTP/1.1 server on 127.0.0.1, in a thread of its own, that follows a test's script.
 
     from tests.stubs.upstream import TOKENS, Reply, ScriptedUpstream, error_answer, json_answer, no_answer, sse_answer
 
@@ -10,14 +10,14 @@
         assert [part.name for part in exchange.form()] == ["model", "file"]
         assert exchange.file.filename == "audio.wav" and exchange.complete
 
-        gate = threading.Event()                                    # time is the test's: no sleeps
+        gate = threading.Event()                                    # the test controls time: no sleeps
         upstream.reply(json_answer("late").but(gate=gate), no_answer("reset"))
         upstream.reply(error_answer(413, None, "too large").but(when="after_bytes", after=65536, then="hold"))
         upstream.reply(sse_answer(["a", "b"], TOKENS).but(cut_after=70))
-        upstream.default = lambda exchange: json_answer(exchange.file.filename or "")  # called when the body has ended
+        upstream.default = lambda exchange: json_answer(exchange.file.filename or "")  # called after the body
         upstream.wait_until(lambda: upstream.journal[-1].aborted and upstream.connections_open == 0)
 
-A caller that writes malformed HTTP is a failure of the test: leaving the `with` raises, unless `failures` was emptied.
+If a caller writes malformed HTTP, the end of the `with` block raises, unless the test has emptied `failures`.
 """
 
 import asyncio
@@ -69,10 +69,10 @@ __all__ = [
 
 
 class ScriptedUpstream:
-    """Answers requests from a queue of scripts and keeps a journal of them. All of it may be used from any thread.
+    """Responds to requests from a queue of scripts and keeps a journal of them. All methods are thread-safe.
 
     keep_bodies  False keeps only size and SHA-256 of bodies: for big uploads and long runs (`journal.clear()` helps)
-    port         to come back at an address that was used before
+    port         reuses the address of an earlier upstream
     tls          serves HTTPS with this context
     """
 
@@ -104,7 +104,7 @@ class ScriptedUpstream:
             raise AssertionError(f"at the scripted upstream: {self.failures}") from self.failures[0]
 
     def close(self) -> None:
-        """End every connection and free the port."""
+        """Ends every connection and frees the port."""
         if self._thread.is_alive():
             asyncio.run_coroutine_threadsafe(self._end_all(), self._loop).result(5)
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -113,11 +113,11 @@ class ScriptedUpstream:
         self._loop.close()
 
     def reply(self, *scripts: Script) -> None:
-        """Queue answers for the next requests, one each, in the order in which their heads arrive."""
+        """Queues responses for the next requests, one each, in the order in which their heads arrive."""
         self._queue.extend(scripts)
 
     def reset(self, default: Script) -> None:
-        """Forget what was queued and seen; answer with this from now on."""
+        """Clears the queue and the journal, and sets the default response."""
         self._queue.clear()
         self.journal.clear()
         self.failures.clear()
@@ -128,19 +128,19 @@ class ScriptedUpstream:
         return len(self._open)
 
     def wait_for(self, count: int, timeout: float = 30) -> Exchange:
-        """The count-th request, as soon as its head has been read."""
+        """Returns the count-th request as soon as its head has been read."""
         self.wait_until(lambda: len(self.journal) >= count, timeout)
         return self.journal[count - 1]
 
     def wait_until(self, predicate: Callable[[], object], timeout: float = 30) -> None:
-        """Look again whenever anything has happened here. Raises TimeoutError."""
+        """Waits until the predicate holds; checks it after every event. Raises TimeoutError."""
         with self._changed:
             if not self._changed.wait_for(predicate, timeout):
                 raise TimeoutError(f"{self.connections_open} connections open, journal: {self.journal}")
 
-    # What connections ask for, in the thread of the loop.
+    # For the connections, in the thread of the event loop.
 
-    def take_in(self, connection: int, method: str, path: str, headers: list[tuple[str, str]]) -> Exchange:
+    def add_exchange(self, connection: int, method: str, path: str, headers: list[tuple[str, str]]) -> Exchange:
         exchange = Exchange(connection, method, path, headers, self._keep_bodies, self._notify)
         self.journal.append(exchange)
         self._notify()

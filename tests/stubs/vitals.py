@@ -1,4 +1,4 @@
-"""What a process holds, as its kernel tells (proc(5))."""
+"""The memory, open files and threads of a process (proc(5))."""
 
 import contextlib
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Vitals:
-    """Resident memory in bytes; how many files of which name are open, `socket` and the like among them; threads."""
+    """Resident memory in bytes; open files by name, including `socket` and other kinds; threads."""
 
     resident: int
     names: Counter[str]
@@ -23,7 +23,7 @@ class Vitals:
 
 
 def vitals(process: Path) -> Vitals:
-    """Of the process with this folder under /proc."""
+    """Returns the vitals of the process with this folder under /proc."""
     status = (process / "status").read_text()
     kilobytes = re.search(r"VmRSS:\s+(\d+) kB", status)
     threads = re.search(r"Threads:\s+(\d+)", status)
@@ -34,13 +34,14 @@ def vitals(process: Path) -> Vitals:
 
 
 def unlinked_files(process: Path, folder: Path) -> list[str]:
-    """The files of this folder that the process has open and that have no name any more."""
-    found = _open_files(process)
-    return [target for target in found if target.startswith(str(folder)) and target.endswith("(deleted)")]
+    """Returns the files of this folder that the process has open and that are unlinked."""
+    return [
+        target for target in _open_files(process) if target.startswith(str(folder)) and target.endswith("(deleted)")
+    ]
 
 
 def _open_files(process: Path) -> list[str]:
-    """Their paths, or what they are, as in `socket:[4711]`."""
+    """Returns their paths, or their kinds, as in `socket:[4711]`."""
     targets = []
     for file in (process / "fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # closed by now
@@ -49,7 +50,7 @@ def _open_files(process: Path) -> list[str]:
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> bool:
-    """Whether this comes true in time."""
+    """Returns whether the condition holds within so many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Found on the path of a gateway, this sets every library's log to DEBUG before anything else is imported."""
+"""Sets every library's log to DEBUG before any other import, if its folder is on the gateway's path."""
 
 import logging
 
