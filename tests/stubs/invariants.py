@@ -35,7 +35,7 @@ INVARIANTS = {
 
 
 def check_ledger(ledger: Path, alive_since_ms: int | None = None) -> None:
-    """Raises AssertionError for a broken invariant, or a row held since before `alive_since_ms` (default: any held row)."""
+    """Raises AssertionError for a broken invariant, or a row held since before `alive_since_ms` (default: ever)."""
     with contextlib.closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as connection:
         connection.execute("BEGIN")
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

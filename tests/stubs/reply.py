@@ -160,7 +160,7 @@ def sse_frame(event: dict[str, Any]) -> bytes:
 def sse_answer(
     deltas: Sequence[str], usage: Usage | None = None, *, done: bool = True, end_mark: bool = False, delay: float = 0.0
 ) -> Reply:
-    """A response for stream=true: one chunk for each delta, then transcript.text.done (`done`) and `[DONE]` (`end_mark`).
+    """A response for stream=true: a chunk for each delta, transcript.text.done (`done`) and `[DONE]` (`end_mark`).
 
     `delay` is the pause before each chunk but the first; `tail_gate` delays the last one.
     """
