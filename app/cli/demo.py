@@ -10,10 +10,10 @@ from app.cli.exit_codes import stop
 
 def demo(
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="An audio file; the bundled clip, if none is named.")
+        Path | None, typer.Argument(metavar="FILE", help="An audio file; default: the bundled clip.")
     ] = None,
     serve: Annotated[
-        bool, typer.Option("--serve", help="Leave engine and gateway running, to be tried by hand.")
+        bool, typer.Option("--serve", help="Leave engine and gateway running for you to try.")
     ] = False,
 ) -> None:
     """Show the gateway at work, with no provider key.

@@ -1,4 +1,4 @@
-"""The bundled sample, as a file of each container that the API takes."""
+"""The bundled sample as a file in each container that the API accepts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECONDS = 5.25
 
 @dataclass(frozen=True)
 class Encoding:
-    """How PyAV writes a container: FFmpeg's names of muxer and encoder; bits a second where the encoder takes them."""
+    """How PyAV writes a container: FFmpeg's names of muxer and encoder, and the bit rate for lossy encoders."""
 
     muxer: str
     encoder: str
@@ -39,11 +39,11 @@ ENCODINGS = {
 
 
 def clip(extension: str) -> bytes:
-    """The sample's sound in the container that `extension` stands for."""
+    """The sample in the container that `extension` names."""
     encoding = ENCODINGS[extension]
     file = io.BytesIO()
     with av.open(str(SAMPLE)) as source, av.open(file, mode="w", format=encoding.muxer) as target:
-        # FFmpeg's own Vorbis encoder counts as experimental.
+        # FFmpeg marks its own Vorbis encoder as experimental.
         stream = target.add_stream(encoding.encoder, 16_000, {"strict": "experimental"}, layout=encoding.layout)
         assert isinstance(stream, av.AudioStream)
         if not encoding.encoder.startswith("pcm"):

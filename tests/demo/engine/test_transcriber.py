@@ -3,22 +3,22 @@ import io
 import threading
 import wave
 
-from app.demo.decoding import BYTES_PER_SECOND, SAMPLE_RATE, Audio
-from app.demo.listener import Listener
+from app.demo.engine.decoding import BYTES_PER_SECOND, SAMPLE_RATE, Audio
+from app.demo.engine.transcriber import Transcriber
 from tests.demo.clips import WORDS, clip
 
 
-class HeldBack(io.BytesIO):
-    """A file whose second half is not to be had before `gate` is open."""
+class HalfFile(io.BytesIO):
+    """A file whose second half cannot be read before `gate` is set."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
         self.gate = threading.Event()
 
     def read(self, size: int | None = -1) -> bytes:
-        asked = len(self.getbuffer()) if size is None or size < 0 else size
-        if self.tell() + asked > len(self.getbuffer()) // 2:
-            assert self.gate.wait(60), "nothing was heard of the first half"
+        wanted = len(self.getbuffer()) if size is None or size < 0 else size
+        if self.tell() + wanted > len(self.getbuffer()) // 2:
+            assert self.gate.wait(60), "no words of the first half"
         return super().read(size)
 
 
@@ -33,12 +33,12 @@ def spoken_twice() -> bytes:
     return file.getvalue()
 
 
-def test_words_are_told_before_the_rest_of_the_file_is_there() -> None:
+def test_words_arrive_before_the_rest_of_the_file() -> None:
     async def scenario() -> None:
-        file = HeldBack(spoken_twice())
+        file = HalfFile(spoken_twice())
         words: list[str] = []
-        async for heard in Listener().hear(file):
-            words += [word.text for word in heard.words]
+        async for part in Transcriber().stream(file):
+            words += [word.text for word in part.words]
             if " ".join(words) == WORDS:
                 file.gate.set()
         assert " ".join(words) == f"{WORDS} {WORDS}"

@@ -1,4 +1,4 @@
-"""The form of a request, checked. Knows Starlette's form, `formats` and `refusal`."""
+"""Reads and validates the form of a request."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from typing import BinaryIO
 
 from starlette.datastructures import FormData, UploadFile
 
-from app.demo.errors import invalid, missing
-from app.demo.formats import FORMATS, Task, Wanted
+from app.demo.engine.errors import invalid, missing
+from app.demo.engine.formats import FORMATS, OutputFormat, Task
 
 GRANULARITIES = ("word", "segment")
 
 
 @dataclass(frozen=True, slots=True)
 class TranscriptionForm:
-    """One request: the file, still to be read and closed, and what to answer with."""
+    """The file, which the receiver reads and closes, and the requested output."""
 
     file: BinaryIO
-    wanted: Wanted
+    output: OutputFormat
     stream: bool
 
 
 def read_form(form: FormData, task: Task) -> TranscriptionForm:
-    """Raises APIError. Any model name will do; fields that mean nothing here are passed over."""
+    """The validated form; raises APIError. Any model name is valid; unknown fields are ignored."""
     if not _field(form, "model"):
         raise missing("model")
     file = form.get("file")
     if not isinstance(file, UploadFile):
         raise missing("file")
-    wanted = Wanted(task, _response_format(form), _granularities(form))
-    return TranscriptionForm(file.file, wanted, stream=task == "transcribe" and _stream(form))
+    output = OutputFormat(task, _response_format(form), _granularities(form))
+    return TranscriptionForm(file.file, output, stream=task == "transcribe" and _stream(form))
 
 
 def _field(form: FormData, name: str) -> str:

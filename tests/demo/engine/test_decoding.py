@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from app.demo.decoding import Audio, UnreadableAudio
+from app.demo.engine.decoding import Audio, UnreadableAudio
 from tests.demo.clips import ENCODINGS, SECONDS, clip, silence
 
 
@@ -14,13 +14,13 @@ def decoded(file: bytes) -> tuple[int, float]:
 
 
 @pytest.mark.parametrize("extension", ENCODINGS)
-def test_each_container_is_decoded_in_its_whole_length(extension: str) -> None:
+def test_each_container_is_decoded_in_full(extension: str) -> None:
     length, seconds = decoded(clip(extension))
     assert seconds == pytest.approx(SECONDS, abs=0.1)
     assert length == seconds * 32_000
 
 
-def test_silence_is_audio_too() -> None:
+def test_silence_is_audio() -> None:
     assert decoded(silence(1.5)) == (48_000, 1.5)
 
 
@@ -35,7 +35,7 @@ def test_silence_is_audio_too() -> None:
     ],
     ids=["empty", "text", "noise", "image", "no samples"],
 )
-def test_what_holds_no_audio_is_unreadable(file: bytes) -> None:
+def test_a_file_without_audio_is_unreadable(file: bytes) -> None:
     with pytest.raises(UnreadableAudio):
         Audio(io.BytesIO(file))
 
@@ -48,11 +48,11 @@ def test_a_playlist_does_not_open_the_files_that_it_names(tmp_path_factory: pyte
             Audio(io.BytesIO(playlist.encode()))
 
 
-def test_damage_in_the_middle_costs_only_what_it_hits() -> None:
+def test_damage_costs_only_the_damaged_samples() -> None:
     file = bytearray(clip("mp3"))
     file[9000:9600] = random.Random(2).randbytes(600)
     assert decoded(bytes(file))[1] == pytest.approx(SECONDS, abs=0.5)
 
 
-def test_files_of_different_shapes_joined_end_to_end_are_read_through() -> None:
+def test_joined_files_of_different_formats_are_decoded_in_full() -> None:
     assert decoded(clip("mp3") + clip("mpga"))[1] == pytest.approx(2 * SECONDS, abs=0.3)

@@ -1,4 +1,4 @@
-"""A file of any of the nine containers in, PCM out, as it is decoded. Owns PyAV; knows no other module."""
+"""Decodes a file in any of the listed containers to PCM with PyAV."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from av.audio.frame import AudioFrame
 SAMPLE_RATE = 16_000
 BYTES_PER_SECOND = 2 * SAMPLE_RATE
 
-# FFmpeg's names of the nine containers, and of MPEG audio without one. Not having playlists and the like in this list
-# keeps an upload from making FFmpeg open other files and addresses.
+# FFmpeg's names of the accepted containers, and of MPEG audio without one. Playlists are not listed: they would let
+# an upload make FFmpeg open other files and addresses.
 CONTAINERS = "flac,mp3,mov,mp4,m4a,mpeg,mpegvideo,ogg,wav,w64,matroska,webm,aac"
 
 
 class UnreadableAudio(Exception):
-    """The file is no audio that this engine can decode."""
+    """The engine cannot decode audio from the file."""
 
 
 class Audio:
-    """The sound of a file, 16 kHz mono, signed 16-bit in the machine's order, in chunks of bytes.
+    """The audio of a file: 16 kHz mono, signed 16-bit samples in the machine's byte order, in chunks of bytes.
 
-    `seconds` is the length of what was handed out so far. Raises UnreadableAudio: at once when not one sample can be
-    decoded, later never (damage in the middle of a file costs only what it hits).
+    Raises UnreadableAudio on creation if the first sample cannot be decoded, and never later: damage in the middle of a
+    file costs only the damaged samples.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -34,13 +34,13 @@ class Audio:
         try:
             self._container = av.open(file, mode="r", options={"format_whitelist": CONTAINERS})
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise UnreadableAudio("the file is in no format that can be decoded") from error
-        self._chunks = self._decoded()
+            raise UnreadableAudio("the engine cannot decode the file's format") from error
+        self._chunks = self._decode()
         try:
             self._first = next(self._chunks)
         except StopIteration:
             self._container.close()
-            raise UnreadableAudio("the file holds no audio that can be decoded") from None
+            raise UnreadableAudio("the file has no audio that the engine can decode") from None
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in chain([self._first], self._chunks):
@@ -49,6 +49,7 @@ class Audio:
 
     @property
     def seconds(self) -> float:
+        """The length of the chunks that have been read so far."""
         return self._bytes / BYTES_PER_SECOND
 
     def __enter__(self) -> Self:
@@ -58,9 +59,9 @@ class Audio:
         self._chunks.close()
         self._container.close()
 
-    def _decoded(self) -> Generator[bytes, None, None]:
-        # A resampler takes frames of one shape, and files joined end to end have several.
-        for _, frames in groupby(self._frames(), _shape):
+    def _decode(self) -> Generator[bytes, None, None]:
+        # A resampler takes frames of one format; files that were joined end to end have several.
+        for _, frames in groupby(self._frames(), _frame_format):
             resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
             for frame in chain(frames, [None]):
                 yield from (_samples(resampled) for resampled in resampler.resample(frame) if resampled.samples)
@@ -78,10 +79,10 @@ class Audio:
                 continue
 
 
-def _shape(frame: AudioFrame) -> tuple[str, str, int]:
+def _frame_format(frame: AudioFrame) -> tuple[str, str, int]:
     return frame.format.name, frame.layout.name, frame.sample_rate
 
 
 def _samples(frame: AudioFrame) -> bytes:
-    # A plane is padded beyond its samples.
+    # FFmpeg pads a plane beyond its samples.
     return bytes(frame.planes[0])[: 2 * frame.samples]

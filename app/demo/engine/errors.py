@@ -1,4 +1,4 @@
-"""What a client gets instead of a transcript: OpenAI's error envelope. Pure; knows no other module."""
+"""The engine's errors, in OpenAI's error envelope."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 
 class APIError(Exception):
-    """An answer other than 200; `param` names the form's field at fault."""
+    """A response with an error status; `param` names the invalid field of the form."""
 
     def __init__(self, message: str, *, status: int = 400, code: str | None = None, param: str | None = None) -> None:
         super().__init__(message)
@@ -23,7 +23,7 @@ def missing(param: str) -> APIError:
 
 
 def invalid(param: str, value: str, allowed: str) -> APIError:
-    return APIError(f"Invalid value {value!r} for {param}: it takes {allowed}.", param=param, code="invalid_value")
+    return APIError(f"Invalid value {value!r} for {param}: use one of {allowed}.", param=param, code="invalid_value")
 
 
 def unreadable_file(reason: str) -> APIError:

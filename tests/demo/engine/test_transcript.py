@@ -1,7 +1,7 @@
-from app.demo.transcript import PAUSE_SECONDS, SEGMENT_SECONDS, Transcript, Word
+from app.demo.engine.transcript import PAUSE_SECONDS, SEGMENT_SECONDS, Transcript, Word
 
 
-def test_nothing_heard_is_an_empty_text_with_no_segment() -> None:
+def test_a_transcript_without_words_has_an_empty_text_and_no_segment() -> None:
     silence = Transcript((), 3.0)
     assert silence.text == ""
     assert list(silence.segments()) == []

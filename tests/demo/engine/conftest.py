@@ -1,16 +1,16 @@
-"""Fixtures: one engine process for all tests of the engine, and the SDK pointed at it."""
+"""One engine process for all tests of the engine, and an SDK client for it."""
 
 from collections.abc import Iterator
 
 import pytest
 from openai import OpenAI
 
-from tests.demo.process import KEY, EngineProcess
+from tests.demo.engine.process import KEY, EngineProcess
 
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[str]:
-    """The base URL of an engine that asks for KEY."""
+    """The base URL of an engine that requires KEY."""
     with EngineProcess("--api-key", KEY) as process:
         yield process.base_url
 

@@ -12,7 +12,7 @@ KEY = "engine-key"
 
 
 class EngineProcess:
-    """Listening by the time that it is made; stopped at the end of its `with`."""
+    """A running engine; leaving the context stops it."""
 
     def __init__(self, *arguments: str) -> None:
         command = [sys.executable, "-m", "app.demo.engine", "--port", "0", *arguments]

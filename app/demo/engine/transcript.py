@@ -1,11 +1,11 @@
-"""What was heard: words with their times, and the segments that they form. Pure; knows no other module."""
+"""A transcript: words with their times, and the segments that they form. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# A silence as long as this ends a segment, and so does a segment as long as that: what fits on a line of subtitles.
+# A pause of PAUSE_SECONDS ends a segment. A segment of SEGMENT_SECONDS fits on a line of subtitles.
 PAUSE_SECONDS = 0.5
 SEGMENT_SECONDS = 8.0
 
@@ -21,7 +21,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Words that are shown together; never empty."""
+    """Words that are displayed together; never empty."""
 
     words: tuple[Word, ...]
 
@@ -37,13 +37,13 @@ class Segment:
     def text(self) -> str:
         return joined(self.words)
 
-    def takes(self, word: Word) -> bool:
+    def accepts(self, word: Word) -> bool:
         return word.start - self.end < PAUSE_SECONDS and word.end - self.start <= SEGMENT_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """All that was heard in a file that lasts `seconds`."""
+    """All words of a file of `seconds`."""
 
     words: tuple[Word, ...]
     seconds: float
@@ -53,9 +53,10 @@ class Transcript:
         return joined(self.words)
 
     def segments(self) -> Iterator[Segment]:
+        """The words in segments, in order."""
         current: Segment | None = None
         for word in self.words:
-            if current is not None and current.takes(word):
+            if current is not None and current.accepts(word):
                 current = Segment((*current.words, word))
                 continue
             if current is not None:

@@ -1,10 +1,10 @@
 import pytest
 
 from app.demo import SAMPLE
-from app.demo.decoding import SAMPLE_RATE, Audio
-from app.demo.recognition import Recogniser
-from app.demo.transcript import joined
-from app.demo.utterances import Utterance, utterances
+from app.demo.engine.decoding import SAMPLE_RATE, Audio
+from app.demo.engine.recognition import Recogniser
+from app.demo.engine.transcript import joined
+from app.demo.engine.utterances import Utterance, utterances
 from tests.demo.clips import WORDS
 
 
@@ -20,7 +20,7 @@ def utterance() -> Utterance:
     return only
 
 
-def test_the_sample_gives_its_very_words_with_their_times(recogniser: Recogniser, utterance: Utterance) -> None:
+def test_the_sample_gives_its_exact_words_with_times(recogniser: Recogniser, utterance: Utterance) -> None:
     *_, (now, words) = recogniser.hypotheses(utterance)
     assert joined(words) == WORDS
     assert now == pytest.approx(len(utterance.pcm) / 2 / SAMPLE_RATE)
@@ -28,17 +28,19 @@ def test_the_sample_gives_its_very_words_with_their_times(recogniser: Recogniser
     assert all(word.start < word.end <= now for word in words)
 
 
-def test_hypotheses_grow_and_an_abandoned_one_leaves_no_trace(recogniser: Recogniser, utterance: Utterance) -> None:
+def test_hypotheses_grow_and_an_abandoned_run_does_not_affect_the_next(
+    recogniser: Recogniser, utterance: Utterance
+) -> None:
     abandoned = recogniser.hypotheses(utterance)
-    grown = [len(next(abandoned)[1]) for _ in range(8)]
+    lengths = [len(next(abandoned)[1]) for _ in range(8)]
     abandoned.close()
-    assert grown[0] < grown[-1] < len(WORDS.split())
+    assert lengths[0] < lengths[-1] < len(WORDS.split())
     *_, (_, words) = recogniser.hypotheses(Utterance(10.0, utterance.pcm))
     assert joined(words) == WORDS
     assert words[0].start > 10.0
 
 
 @pytest.mark.parametrize("samples", [1, 100, 1600])
-def test_a_sound_too_short_for_a_word_is_no_word(recogniser: Recogniser, utterance: Utterance, samples: int) -> None:
+def test_audio_too_short_for_a_word_gives_no_word(recogniser: Recogniser, utterance: Utterance, samples: int) -> None:
     *_, (_, words) = recogniser.hypotheses(Utterance(0.0, utterance.pcm[20_000 : 20_000 + 2 * samples]))
     assert words == ()

@@ -1,7 +1,7 @@
-"""A transcript in the shapes that OpenAI's API answers with. Pure; knows `transcript` alone.
+"""Writes a transcript in the response formats of OpenAI's API. Pure.
 
-Shapes: json `{text, usage}`; verbose_json `{task, language, duration, text, segments?, words?, usage}`; text, srt and
-vtt are plain text and tell no usage; neither does any translation. Usage is `{"type": "duration", "seconds": float}`.
+json is `{text, usage}`; verbose_json is `{task, language, duration, text, segments?, words?, usage}`; text, srt and vtt
+are plain text. `usage` is `{"type": "duration", "seconds": float}`; plain text and translations have none.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from app.demo.transcript import Segment, Transcript, Word, joined
+from app.demo.engine.transcript import Segment, Transcript, Word, joined
 
 Task = Literal["transcribe", "translate"]
 LANGUAGE = "english"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the caller asked for: `response_format` is a key of `FORMATS`, `granularities` of `word` and `segment`."""
+class OutputFormat:
+    """The requested output: `response_format` is a key of `FORMATS`; `granularities` are of `word` and `segment`."""
 
     task: Task = "transcribe"
     response_format: str = "json"
@@ -28,14 +28,14 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A body and its content type."""
+    """A response body and its content type."""
 
     body: str
     media_type: str
 
 
-def render(transcript: Transcript, wanted: Wanted) -> Rendered:
-    return FORMATS[wanted.response_format](transcript, wanted)
+def render(transcript: Transcript, output: OutputFormat) -> Rendered:
+    return FORMATS[output.response_format](transcript, output)
 
 
 def usage(seconds: float) -> dict[str, object]:
@@ -43,7 +43,7 @@ def usage(seconds: float) -> dict[str, object]:
 
 
 def delta_frame(words: tuple[Word, ...], *, first: bool) -> str:
-    """An SSE frame with new words; the deltas of an answer, put together, are the text of its `done`."""
+    """An SSE frame with new words. All deltas of a response joined are the text of its `done` frame."""
     delta = joined(words) if first else " " + joined(words)
     return sse_frame({"type": "transcript.text.delta", "delta": delta})
 
@@ -57,26 +57,26 @@ def sse_frame(event: Mapping[str, object]) -> str:
     return f"data: {json.dumps(event)}\n\n"
 
 
-def _json(transcript: Transcript, wanted: Wanted) -> Rendered:
-    return _as_json({"text": transcript.text}, transcript, wanted)
+def _json(transcript: Transcript, output: OutputFormat) -> Rendered:
+    return _as_json({"text": transcript.text}, transcript, output)
 
 
-def _verbose_json(transcript: Transcript, wanted: Wanted) -> Rendered:
+def _verbose_json(transcript: Transcript, output: OutputFormat) -> Rendered:
     body: dict[str, Any] = {
-        "task": wanted.task,
+        "task": output.task,
         "language": LANGUAGE,
         "duration": round(transcript.seconds, 3),
         "text": transcript.text,
     }
-    if "segment" in wanted.granularities or not wanted.granularities:
+    if "segment" in output.granularities or not output.granularities:
         body["segments"] = [_segment(number, segment) for number, segment in enumerate(transcript.segments())]
-    if "word" in wanted.granularities:
+    if "word" in output.granularities:
         body["words"] = [{"word": word.text, "start": word.start, "end": word.end} for word in transcript.words]
-    return _as_json(body, transcript, wanted)
+    return _as_json(body, transcript, output)
 
 
 def _segment(number: int, segment: Segment) -> dict[str, object]:
-    # Clients require the last six fields; what PocketSphinx has no counterpart of stays at a neutral value.
+    # Clients require the last six fields; PocketSphinx has no counterpart, so they have neutral values.
     return {
         "id": number,
         "start": segment.start,
@@ -91,22 +91,22 @@ def _segment(number: int, segment: Segment) -> dict[str, object]:
     }
 
 
-def _as_json(body: dict[str, Any], transcript: Transcript, wanted: Wanted) -> Rendered:
-    if wanted.task == "transcribe":
+def _as_json(body: dict[str, Any], transcript: Transcript, output: OutputFormat) -> Rendered:
+    if output.task == "transcribe":
         body["usage"] = usage(transcript.seconds)
     return Rendered(json.dumps(body), "application/json")
 
 
-def _text(transcript: Transcript, wanted: Wanted) -> Rendered:
+def _text(transcript: Transcript, output: OutputFormat) -> Rendered:
     return Rendered(transcript.text + "\n", "text/plain")
 
 
-def _srt(transcript: Transcript, wanted: Wanted) -> Rendered:
+def _srt(transcript: Transcript, output: OutputFormat) -> Rendered:
     cues = [f"{number}\n{_span(cue, ',')}\n{cue.text}\n\n" for number, cue in enumerate(transcript.segments(), start=1)]
     return Rendered("".join(cues), "text/plain")
 
 
-def _vtt(transcript: Transcript, wanted: Wanted) -> Rendered:
+def _vtt(transcript: Transcript, output: OutputFormat) -> Rendered:
     cues = [f"{_span(cue, '.')}\n{cue.text}\n\n" for cue in transcript.segments()]
     return Rendered("WEBVTT\n\n" + "".join(cues), "text/vtt")
 
@@ -116,13 +116,13 @@ def _span(segment: Segment, mark: str) -> str:
 
 
 def timestamp(seconds: float, mark: str) -> str:
-    """`HH:MM:SS,mmm`, with `mark` before the milliseconds: a comma in SubRip, a point in WebVTT."""
+    """`HH:MM:SS,mmm`, with `mark` before the milliseconds: a comma in SubRip, a full stop in WebVTT."""
     minutes, milliseconds = divmod(round(seconds * 1000), 60_000)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02}:{minutes:02}:{milliseconds // 1000:02}{mark}{milliseconds % 1000:03}"
 
 
-FORMATS: Mapping[str, Callable[[Transcript, Wanted], Rendered]] = {
+FORMATS: Mapping[str, Callable[[Transcript, OutputFormat], Rendered]] = {
     "json": _json,
     "text": _text,
     "srt": _srt,

@@ -1,6 +1,6 @@
-"""PCM in, stretches of speech out. Owns PocketSphinx's voice activity detection; knows `decoding`'s rate alone.
+"""Splits PCM into stretches of speech with PocketSphinx's voice activity detection.
 
-A stretch is what is recognised in one go: short enough for the recogniser's memory, whole enough to be levelled.
+The recogniser takes one stretch at a time: short enough for its memory, long enough to normalise its level.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from pocketsphinx import Endpointer
 
-from app.demo.decoding import BYTES_PER_SECOND, SAMPLE_RATE
+from app.demo.engine.decoding import BYTES_PER_SECOND, SAMPLE_RATE
 
-LONGEST_SECONDS = 30.0
-# Of 32767. The model hears the same speech differently at another level; of those tried, 8000 to 16000 did best.
+MAX_SECONDS = 30.0
+# Of 32767. The level changes what the model recognises; of the levels tried, 8000 to 16000 gave the best results.
 PEAK = 12_000
 
 
@@ -27,25 +27,25 @@ class Utterance:
 
 
 def utterances(chunks: Iterable[bytes]) -> Iterator[Utterance]:
-    """Each stretch of speech, cut at pauses, or after LONGEST_SECONDS where there is none."""
+    """Each stretch of speech, split at pauses, or after MAX_SECONDS without one."""
     endpointer = Endpointer(sample_rate=SAMPLE_RATE)
     speech = bytearray()
     start = 0.0
     for frame, last in _frames(chunks, endpointer.frame_bytes):
-        heard = endpointer.end_stream(frame) if last else endpointer.process(frame)
-        if heard is None:
+        speech_part = endpointer.end_stream(frame) if last else endpointer.process(frame)
+        if speech_part is None:
             continue
         if not speech:
             start = max(start, endpointer.speech_start)
-        speech += heard
-        if not endpointer.in_speech or len(speech) >= LONGEST_SECONDS * BYTES_PER_SECOND:
-            yield Utterance(start, levelled(bytes(speech)))
+        speech += speech_part
+        if not endpointer.in_speech or len(speech) >= MAX_SECONDS * BYTES_PER_SECOND:
+            yield Utterance(start, normalise(bytes(speech)))
             start += len(speech) / BYTES_PER_SECOND
             speech.clear()
 
 
-def levelled(pcm: bytes) -> bytes:
-    """The same sound, its loudest sample at PEAK."""
+def normalise(pcm: bytes) -> bytes:
+    """The same audio with its loudest sample at PEAK."""
     samples = array("h", pcm)
     loudest = max(max(samples), -min(samples))
     if loudest == 0:
@@ -54,7 +54,7 @@ def levelled(pcm: bytes) -> bytes:
 
 
 def _frames(chunks: Iterable[bytes], size: int) -> Iterator[tuple[bytes, bool]]:
-    """Frames of `size` bytes, and whether it is the last one; only that may be shorter, and it is never empty."""
+    """Frames of `size` bytes, each with whether it is the last. The last may be shorter and is never empty."""
     pending = bytearray()
     for chunk in chunks:
         pending += chunk

@@ -1,7 +1,7 @@
-"""A stretch of speech in, hypotheses out. Owns PocketSphinx's decoder; knows `transcript`, `utterances`, PCM's rate.
+"""Recognises words in a stretch of speech with PocketSphinx.
 
-The settings are those that gave the bundled sample's very words in the most encodings of it. One pass alone (no second,
-flat one, no search of the lattice): faster, and the final words are seldom others than those heard on the way.
+These settings gave the exact words of the bundled sample in the most encodings of it. One pass (no flat second pass, no
+search of the lattice) is faster, and its final words seldom differ from the earlier ones.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from collections.abc import Generator
 
 from pocketsphinx import Decoder
 
-from app.demo.decoding import BYTES_PER_SECOND
-from app.demo.transcript import Word
-from app.demo.utterances import Utterance
+from app.demo.engine.decoding import BYTES_PER_SECOND
+from app.demo.engine.transcript import Word
+from app.demo.engine.utterances import Utterance
 
 LANGUAGE_WEIGHT = 8.0
-# Followed at once: a fifth less work than with the default of 30000; 3000 begins to cost words.
-MOST_STATES = 5000
+# Active states per frame: a fifth less work than with the default of 30000; 3000 begins to lose words.
+MAX_STATES = 5000
 FRAMES_PER_SECOND = 100
 STEP_BYTES = BYTES_PER_SECOND // 5
 
-# A search that costs nothing, active while only the sound's features are wanted.
+# A search that costs nothing, active while only the features of the audio are computed.
 _FEATURES = "features"
 _TINY_GRAMMAR = "#JSGF V1.0; grammar features; public <features> = a;"
 
@@ -30,19 +30,19 @@ _VARIANT = re.compile(r"\(\d+\)$")
 
 
 class Recogniser:
-    """One decoder; for one thread at a time. Making one takes half a second and some 100 MB."""
+    """A PocketSphinx decoder, for one thread at a time. Creating it takes half a second and about 100 MB."""
 
     def __init__(self) -> None:
         self._decoder = Decoder(
-            lw=LANGUAGE_WEIGHT, maxhmmpf=MOST_STATES, fwdflat=False, bestpath=False, loglevel="FATAL"
+            lw=LANGUAGE_WEIGHT, maxhmmpf=MAX_STATES, fwdflat=False, bestpath=False, loglevel="FATAL"
         )
         self._speech = self._decoder.current_search()
         self._decoder.add_jsgf_string(_FEATURES, _TINY_GRAMMAR)
 
     def hypotheses(self, utterance: Utterance) -> Generator[tuple[float, tuple[Word, ...]], None, None]:
-        """After each step of a fifth of a second: up to which second it heard, and all words as it takes them by then.
+        """Yields, for each fifth of a second of audio, the position in seconds and all words recognised up to there.
 
-        A later hypothesis may contradict an earlier one; the last is final.
+        A later hypothesis may contradict an earlier one. The last one is final.
         """
         pcm, length = utterance.pcm, len(utterance.pcm)
         self._tune(pcm)
@@ -57,7 +57,7 @@ class Recogniser:
         yield utterance.start + length / BYTES_PER_SECOND, self._words(utterance.start)
 
     def _tune(self, pcm: bytes) -> None:
-        """Sets the mean of the sound's features, which the decoder would otherwise only learn in the course of it."""
+        """Sets the mean of the audio's features, which the decoder would otherwise learn only as it decodes."""
         self._decoder.activate_search(_FEATURES)
         self._decoder.start_utt()
         self._decoder.process_raw(pcm, no_search=True, full_utt=True)
