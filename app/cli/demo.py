@@ -12,9 +12,7 @@ def demo(
     file: Annotated[
         Path | None, typer.Argument(metavar="FILE", help="An audio file; default: the bundled clip.")
     ] = None,
-    serve: Annotated[
-        bool, typer.Option("--serve", help="Leave engine and gateway running for you to try.")
-    ] = False,
+    serve: Annotated[bool, typer.Option("--serve", help="Leave engine and gateway running for you to try.")] = False,
 ) -> None:
     """Show the gateway at work, with no provider key.
 
