@@ -100,7 +100,7 @@ async def read_file_head(items: FormItems, open_spool: Callable[[], Spool]) -> F
     try:
         container, following = await _recognise(items, kept)
         if isinstance(container, Unrecognised):
-            raise errors.invalid_file_format(FORMATS, container.kind, container.headless)
+            raise errors.invalid_file_format(FORMATS, container.kind, container.header_missing)
         meter = UploadMeter(container)
         await kept.measure(meter)
     except BaseException:

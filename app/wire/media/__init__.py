@@ -1,6 +1,6 @@
-"""Audio containers, recognised by their bytes: which one a file is in, and how long its audio is.
+"""Recognises audio containers by their bytes, and measures how long the audio is.
 
-| container | recognised by | claims of a length | a decoder plays | bit rates |
+| container | recognised by | claims about the length | a decoder plays | bit rates |
 | --- | --- | --- | --- | --- |
 | wav | `RIFF`, `RF64` or `BW64` with `WAVE` | byte rate | `data`, by its codec | 5 kbit/s to 49 Mbit/s |
 | flac | `fLaC` and STREAMINFO | STREAMINFO | frames | 1 kbit/s to 37 Mbit/s |
@@ -10,17 +10,22 @@
 | webm | EBML with DocType `webm` | block times, `Duration` | packets | 5 kbit/s to 9.2 Mbit/s |
 | mpeg | pack header 00 00 01 BA | | frames | 8 to 640 kbit/s |
 
-What a decoder plays bounds a claim from below, and so do the bytes at the highest bit rate, which is that of the codec
-where the file says which one: 512 kbit/s for Opus in stereo, 6,144 bits a channel and frame for AAC, the uncompressed
-rate for FLAC and PCM, 320 kbit/s for layer III. `formats` gives the sources, `packets` and `sample_entry` say what a
-packet lasts.
+A claim is limited from below by what a decoder plays, and by the bytes at the highest bit rate. That is the rate of the
+codec if the file names it: 512 kbit/s for Opus in stereo, 6,144 bits a channel and frame for AAC, the uncompressed rate
+for FLAC and PCM, 320 kbit/s for layer III. `formats` gives the sources.
 
-`Sniffer` is fed the head of a file until it has a verdict; `AudioMeter` is fed all of it. Both give the same for every
-split of the same bytes, raise for no bytes whatever, and keep a few KiB. Neither decodes anything.
+    formats     the accepted containers and their bit rates
+    sniff       recognition: which container a file is in, by its head
+    meter       measurement: how long the audio is, and which claims count
+    evidence    what a reader reports to the meter
+    cursor      how readers are written and driven: start here
+    containers  one module or package for each container
 
-Why both are written here: libraries that read such headers seek to and fro in a file, and an upload that streams
-through has no place to seek in. See `cursor` for how the readers are driven, `evidence` for what they hand on, `meter`
-for what of it is believed.
+`Sniffer` takes the head of a file until it has a verdict; `AudioMeter` takes the whole file. Both give the same result
+however the bytes are split, raise for no input, keep a few KiB, and decode nothing.
+
+Libraries that read such headers seek in the file, which an upload that streams through does not allow. So these readers
+are written here.
 """
 
 from app.wire.media.formats import FORMATS, Container

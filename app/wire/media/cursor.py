@@ -1,27 +1,30 @@
-"""A cursor over bytes that are pushed: a reader is written as though it pulled, and sleeps where the bytes end.
+"""Readers that pull, over bytes that are pushed.
 
-A reader is a generator. It yields how many bytes it wants to see next and is sent them, without passing them; fewer
-only at the end of the file. It passes over bytes (`skip`), asks how many of them there were (`skipped`), or looks for a
-pattern (`find`):
+An upload arrives in chunks, and a parser of a container is simplest when it can ask for bytes. So each reader here is a
+generator, of type `Reading`. It yields how many bytes it wants to see next and receives them without passing them; it
+receives fewer only at the end of the file. It passes bytes with `Cursor.skip`, counts them with `skipped`, or looks for
+a pattern with `find`:
 
     def read(self, cursor: Cursor) -> Reading[None]:
         head = yield 8
         if len(head) < 8:
             return                       # the file ends here
-        cursor.skip(8 + size_of(head))   # arithmetic: bytes passed over are never looked at
+        cursor.skip(8 + size_of(head))   # arithmetic: nothing looks at the bytes that are passed
 
-What a reader sees depends on the bytes alone, never on how they were split: it cannot tell "not yet" from "there", and
-it learns of the end by fewer bytes than it wanted. Nothing raises on a short file.
+`Cursor.feed` takes a chunk, and resumes the reader as soon as the bytes that it wants are there. So what a reader sees
+depends on the bytes alone, never on how they are split into chunks. Nothing raises on a short file.
 
-Three things bound the cost. The window holds what was fed last and what a reader has not yet passed. `confine` makes
-the file end early for the reader, which is how a look at its head is confined. And the work of a reader is counted in
-bytes: each step costs `STEP` bytes, each byte passed pays for one, and what was not used is kept up to `SAVED_WORK`,
-which is also the balance at the start. A reader that has used up its balance finds the file at its end. Without that,
-25 MiB of elements of two bytes would be 13 million turns in the event loop.
+Three things limit the cost:
 
-Work is counted by what stands in the file, never by how often the reader had to wait for bytes, so that it does not
-depend on the split either. A loop on the bare window, which takes many short things at a time, takes only those that
-pay for themselves and leaves all others to steps that are counted one by one.
+- The window holds only the last chunk and the bytes that the reader has not passed yet.
+- `confine` makes the file end early for the reader, so that recognition looks at the head of a file only.
+- The work of a reader is counted in bytes. Each step costs `STEP` bytes, and each byte that passes pays for one byte of
+  work. Unused pay is saved up to `SAVED_WORK`, which is also the balance at the start. For a reader that has used up
+  its balance, the file ends. Without that limit, 25 MiB of two-byte elements would take 13 million steps.
+
+Work depends on the contents of the file, never on how often the reader waits, so it does not depend on the chunks
+either. A loop over the bare window, which passes many short items at once, takes only items that pay for themselves,
+and leaves all others to single steps.
 """
 
 import re
@@ -30,61 +33,64 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 Reading = Generator[int, bytes, T]
+"""A reader, or a part of one that returns T: yields how many bytes it wants, and receives them."""
 
 STEP: Final = 20
-"""The work of one step, in bytes that pay for it: one turn of a reader that looks at little takes 0.5 us."""
+"""The work of one step, in bytes that pay for it: one step of a simple reader takes 0.5 us."""
 
 SAVED_WORK: Final = 65_536
-"""The most work that bytes pay for in advance: short elements stand together, at the beginning of most files."""
+"""The most work that bytes pay for in advance: most files begin with many short elements."""
 
-_NO_LIMIT: Final = 1 << 62
+TO_THE_END: Final = 1 << 62
+"""A number of bytes beyond the end of any file."""
 
 
 class Cursor:
-    """A place in a file of which the bytes arrive by and by, and the reader that waits there.
+    """A reader's position in a file that arrives in chunks.
 
-    `at` is the place in the window, or behind it as long as bytes that the reader passes over are still to come.
+    window: the bytes in memory. at: the position in the window, or beyond it while the reader passes bytes that have
+    not arrived. size: the bytes fed so far. exhausted: the reader used up its work, so the file ended early for it.
     """
 
     def __init__(self, read: Callable[["Cursor"], Reading[object]]) -> None:
         self.window = b""
         self.at = 0
         self.size = 0
-        self.exhausted = False  # the reader did more work than the bytes pay for, and was cut short
-        self._before = 0  # bytes of the file that the window is behind
-        self._limit = _NO_LIMIT
+        self.exhausted = False
+        self._window_start = 0  # the offset of the window in the file
+        self._limit = TO_THE_END
         self._work = -SAVED_WORK
         self._ended = False
         self._reading = read(self)
-        self._wanted = next(self._reading, None)  # None when the reader has returned
+        self._wanted = next(self._reading, None)  # None once the reader has returned
 
     @property
     def position(self) -> int:
         """The offset in the file of the next byte that the reader will see."""
-        return self._before + self.at
+        return self._window_start + self.at
 
     def feed(self, data: bytes) -> None:
-        """Hand on more bytes of the file."""
+        """Takes the next bytes of the file."""
         self.size += len(data)
         if self._wanted is None:
             return
         if not self.window and self.at >= len(data) and self.size < self._limit:
             self.at -= len(data)
-            self._before += len(data)
+            self._window_start += len(data)
             return
         self.window = self.window + data if self.window else data
         if self.size >= self._limit:
             self._end_at_limit()
-        self._advance(self._wanted)
+        self._resume(self._wanted)
 
     def finish(self) -> None:
-        """Say that the file has ended."""
+        """Marks the end of the file."""
         self._ended = True
         if self._wanted is not None:
-            self._advance(self._wanted)
+            self._resume(self._wanted)
 
-    def _advance(self, wanted: int) -> None:
-        """Let the reader go on as far as the bytes reach."""
+    def _resume(self, wanted: int) -> None:
+        """Runs the reader as far as the bytes in the window reach."""
         try:
             while self._ended or wanted <= len(self.window) - self.at:
                 wanted = self._reading.send(self.window[self.at : self.at + wanted])
@@ -96,13 +102,13 @@ class Cursor:
         passed = min(self.at, len(self.window))
         self.window = self.window[passed:]
         self.at -= passed
-        self._before += passed
+        self._window_start += passed
 
     def skip(self, count: int, work: int = STEP) -> None:
-        """Pass `count` bytes, at the cost of a step."""
+        """Passes `count` bytes, at the cost of a step."""
         self.at += count
         self._work += work
-        passed = self._before + self.at
+        passed = self._window_start + self.at
         if self._work > passed:
             self.exhausted = True
             self.confine(0)
@@ -110,53 +116,53 @@ class Cursor:
             self._work = passed - SAVED_WORK
 
     def spend(self, work: int) -> None:
-        """Count work beyond that of the steps."""
+        """Counts work in addition to the steps."""
         self.skip(0, work)
 
     def skipped(self, count: int, work: int = STEP) -> Reading[int]:
-        """As `skip`, but returns how many bytes there were."""
-        began = self._before + self.at
+        """As `skip`, but returns how many of the bytes are present."""
+        start = self._window_start + self.at
         self.skip(count, work)
         yield 0
-        return max(0, min(count, self._before + len(self.window) - began))
+        return max(0, min(count, self._window_start + len(self.window) - start))
 
     def find(self, pattern: re.Pattern[bytes], width: int) -> Reading[bool]:
-        """Pass the bytes before the next match of `pattern`, all matches of which are `width` bytes long.
+        """Passes the bytes before the next match of `pattern`; every match must be `width` bytes long.
 
-        The bytes passed pay for the search; what the reader does with a match is a step of its own.
+        Returns whether there is a match. The bytes that pass pay for the search; handling a match is a separate step.
         """
-        while (found := pattern.search(self.window, self.at)) is None:
+        while (match := pattern.search(self.window, self.at)) is None:
             self.at = max(self.at, len(self.window) - width + 1)
             if self._ended:
                 return False
             yield len(self.window) - self.at + 1
-        self.at = found.start()
+        self.at = match.start()
         return True
 
     def pass_until(self, mark: bytes, count: int) -> Reading[bool]:
-        """Pass `count` bytes, or those before `mark` where it begins among them; returns whether it does.
+        """Passes `count` bytes, or those before `mark` if it begins among them; returns whether it does.
 
-        The bytes passed pay for the search.
+        The bytes that pass pay for the search.
         """
-        left, more = count, len(mark) - 1
+        left, overlap = count, len(mark) - 1
         while left > 0:
-            size = min(left, max(1, len(self.window) - self.at - more))
-            data = yield size + more
+            size = min(left, max(1, len(self.window) - self.at - overlap))
+            data = yield size + overlap
             found = data.find(mark)
             if 0 <= found < size:
                 self.at += found
                 return True
-            size = left if len(data) < size + more else size
+            size = left if len(data) < size + overlap else size
             self.at += size
             left -= size
         return False
 
     def confine(self, count: int) -> None:
-        """Let the file end for the reader behind the next `count` bytes."""
-        self._limit = min(self._limit, self._before + self.at + count)
+        """Ends the file for the reader after the next `count` bytes."""
+        self._limit = min(self._limit, self._window_start + self.at + count)
         if self.size >= self._limit:
             self._end_at_limit()
 
     def _end_at_limit(self) -> None:
-        self.window = self.window[: max(0, self._limit - self._before)]
+        self.window = self.window[: max(0, self._limit - self._window_start)]
         self._ended = True

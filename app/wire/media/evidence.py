@@ -1,4 +1,4 @@
-"""What a container's reader finds out about the length of the audio, and the shape of such a reader."""
+"""What a container's reader finds about the length of the audio, and the protocol of such a reader."""
 
 from typing import NamedTuple, Protocol
 
@@ -6,17 +6,17 @@ from app.wire.media.cursor import Cursor, Reading
 
 
 class Evidence(NamedTuple):
-    """What the bytes so far show. Claims first, then what bounds them.
+    """What the bytes so far show: claims first, then what limits them.
 
     stated: seconds that a header claims; known early, but anyone can write a header.
     counted: seconds by time stamps, frames or bytes of audio. A time stamp is a claim too.
-    needed: seconds that a decoder plays from the packets, whatever the claims; None where packets do not show it.
-    audio_bytes: bytes of audio that are there; None where the reader does not know them.
-    highest_bit_rate: the most bits a second that the codec can take as its own configuration says, where it is known.
-    share: how much is there of the bytes of audio that the headers announce.
-    packets: packets of audio that are there, as far as they are counted.
-    bit_rate: the rate of all the audio in bits a second, where the container fixes it.
-    exact: False where the headers contradict each other, so that any length is an estimate.
+    needed: seconds that a decoder plays from the packets, whatever the claims; None if packets do not show it.
+    audio_bytes: bytes of audio that are present; None if the reader does not count them.
+    highest_bit_rate: the codec's highest bit rate by its own configuration, in bits a second; None if unknown.
+    share: the present share of the audio bytes that the headers announce, from 0 to 1.
+    packets: packets of audio that are present, if the reader counts them.
+    bit_rate: the bit rate of all audio in bits a second, if the container fixes it.
+    exact: False if the headers contradict each other, so that any length is an estimate.
     """
 
     stated: float | None = None

@@ -1,20 +1,19 @@
-"""The containers that a transcription endpoint takes, and the figures that a reader of theirs needs.
+"""The containers that transcription endpoints accept, and their bit rates.
 
-A container is named by the extension of the file name that the gateway sends upstream, because OpenAI and the providers
-that follow it choose their demuxer by that extension. `mpga` and `oga` are names of MP3 and Ogg, not containers of
-their own.
+A container is named by the extension of the file name that the gateway sends upstream, because OpenAI and compatible
+providers choose their demuxer by it. `mpga` and `oga` are other names of MP3 and Ogg.
 
-The bit rates are bounds and guesses, not facts of a file:
+The bit rates are limits and guesses, not facts about a file:
 
-- `lowest_bit_rate`: the lowest rate at which speech is still sent, so that bytes over it bound the length from above.
-  Opus is asked for at 6 kbit/s and above (RFC 6716, 2.1.1), and its variable rate then goes down to some 5.6; frames
-  of MPEG-2 have 8 kbit/s, G.723.1 in a WAV 5.3 kbit/s. FLAC has no floor, digital silence costs it next to nothing;
-  1 kbit/s is 4,096 silent samples at 44.1 kHz.
-- `highest_bit_rate`: the most that audio in this container takes, so that bytes over it bound the length from below. It
-  holds as long as the reader does not know the codec's own bound: PCM in 8 channels of 32 bits at 192 kHz (WAV), of 24
-  bits (FLAC, RFC 9639 streamable subset up to 192 kHz), stereo of 24 bits at 192 kHz (ALAC in M4A, FLAC in Ogg and
-  WebM); 448 kbit/s of layer I (ISO/IEC 11172-3, 2.4.2.3; MPEG program streams carry 640 kbit/s of AC-3).
-- `nominal_bit_rate`: what a file of this container usually has, for an estimate where nothing could be measured.
+- `lowest_bit_rate`: the lowest rate at which speech is sent, so bytes at this rate are the longest audio. Opus starts
+  at 6 kbit/s (RFC 6716, 2.1.1), and its variable rate then goes down to about 5.6; frames of MPEG-2 have 8 kbit/s,
+  G.723.1 in a WAV 5.3 kbit/s. FLAC has no minimum, as digital silence costs it next to nothing; 1 kbit/s is 4,096
+  silent samples at 44.1 kHz.
+- `highest_bit_rate`: the highest rate of audio in this container, so bytes at this rate are the shortest audio. It
+  applies unless the reader knows the codec's own limit: PCM in 8 channels of 32 bits at 192 kHz (WAV), of 24 bits
+  (FLAC, RFC 9639 streamable subset up to 192 kHz), stereo of 24 bits at 192 kHz (ALAC in M4A, FLAC in Ogg and WebM);
+  448 kbit/s of layer I (ISO/IEC 11172-3, 2.4.2.3; MPEG program streams carry 640 kbit/s of AC-3).
+- `nominal_bit_rate`: the usual rate in this container, for an estimate if nothing could be measured.
 """
 
 from dataclasses import dataclass
@@ -23,12 +22,12 @@ from typing import Final, Self
 
 
 class Container(StrEnum):
-    """A container by the extension under which it goes upstream.
+    """A container, by the extension of the file name that is sent upstream.
 
-    media_type: for the part's Content-Type.
-    lowest_bit_rate: bits a second; bytes over it are an upper bound of the length.
-    highest_bit_rate: bits a second; bytes of audio over it are a lower bound of the length.
-    nominal_bit_rate: bits a second; bytes over it are an estimate of the length.
+    media_type: the Content-Type of the part.
+    lowest_bit_rate: in bits a second, for an upper bound of the length.
+    highest_bit_rate: in bits a second, for a lower bound of the length.
+    nominal_bit_rate: in bits a second, for an estimate of the length.
     """
 
     media_type: str
@@ -56,14 +55,14 @@ class Container(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Headless:
-    """What a file is that lacks its beginning, without which no decoder plays it: a part of a recording or a stream."""
+class HeaderMissing:
+    """A part of a recording or stream in this format, without the header that decoders need."""
 
     format: str
 
 
-Recognised = Container | Headless | str
-"""What a file is: a container, a part of one, or the name of another kind, empty where it has none."""
+Recognised = Container | HeaderMissing | str
+"""What a file is: an accepted container, a part of one, or the name of another format (empty if unknown)."""
 
 FORMATS: Final[tuple[str, ...]] = ("flac", "mp3", "mp4", "mpeg", "mpga", "m4a", "oga", "ogg", "wav", "webm")
-"""The extensions of what a caller may send, in the order in which the OpenAI API names them."""
+"""The file extensions that callers may send, in the order of the OpenAI API."""

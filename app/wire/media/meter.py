@@ -1,45 +1,45 @@
-"""How long the audio in a file is, measured while its bytes pass by.
+"""Measures how long the audio in a file is, while its bytes pass.
 
-A meter is fed every byte of the file once, in order, and looks at few of them: headers are read, payloads are hopped
-over by their length. Nothing is kept but the numbers. It answers two questions: for how much the caller's budget is to
-be held, when the head of the file has come (`bound`), and how long the audio is, when all of it has (`finish`).
+A meter takes every byte of the file once, in order, and looks at few of them: it reads headers, and passes payloads by
+their length. It keeps numbers only. It answers two questions: how much to reserve of the caller's budget once the head
+of the file is there (`bound`), and how long the audio is once the whole file has passed (`finish`).
 
-A header that states a length is a claim by its writer, and so is a time stamp. A claim is believed between two bounds:
+A length in a header is a claim by its writer, and so is a time stamp. The meter believes a claim between two limits:
 
-- *Not more than the file can bear*: what its bytes last for at the container's lowest bit rate, or what as many packets
-  can last. Silence takes packets of a byte or two (Opus DTX, AAC), far below any rate at which speech is sent.
-- *Not less than the packets need*: the samples that a decoder takes out of them where the reader counts those, and
-  never less than the bytes of audio over the highest bit rate that the codec can have. Encoders cut off the silence
-  that they add at both ends, which is why a claim may be a tenth and a quarter of a second shorter.
+- *Not more than the file can hold*: its bytes at the container's lowest bit rate, or the longest time that its packets
+  can last. Silence takes packets of one or two bytes (Opus DTX, AAC), far below any bit rate of speech.
+- *Not less than a decoder plays*: the samples that a decoder takes from the packets, if the reader counts them, and in
+  any case the bytes of audio at the codec's highest bit rate. Encoders cut off the silence that they add at both ends,
+  so a claim may be shorter by a tenth and a quarter of a second.
 
-A claim outside of these bounds is dropped. Where no claim is left, the length is an estimate: what the packets need, or
-else the bytes at the container's nominal bit rate; at 16 kbit/s where the reader had to give up.
+The meter drops a claim outside these limits. If no claim is left, the length is an estimate: what a decoder plays, or
+else the bytes at the container's nominal bit rate, or at 16 kbit/s if the reader used up its work.
 """
 
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from app.wire.media.containers.flac import FlacReader
+from app.wire.media.containers.id3 import TAGGED, skip_padding, skip_tags
+from app.wire.media.containers.iso_bmff import Mp4Reader
+from app.wire.media.containers.mp3 import Mp3Reader
+from app.wire.media.containers.ogg import OggReader
+from app.wire.media.containers.program_stream import ProgramStreamReader
+from app.wire.media.containers.wav import WavReader
+from app.wire.media.containers.webm import WebmReader
 from app.wire.media.cursor import Cursor, Reading
 from app.wire.media.evidence import Evidence, Reader
-from app.wire.media.flac import FlacReader
 from app.wire.media.formats import Container
-from app.wire.media.id3 import TAGGED, skip_padding, skip_tags
-from app.wire.media.mp3 import Mp3Reader
-from app.wire.media.mp4 import Mp4Reader
-from app.wire.media.ogg import OggReader
-from app.wire.media.program_stream import ProgramStreamReader
-from app.wire.media.wav import WavReader
-from app.wire.media.webm import WebmReader
 
-_LONGEST_PACKET: Final = 1.5  # seconds; a FLAC block of 65,535 samples at 44.1 kHz, and more than a pause of DTX
-_HIDDEN_BIT_RATE: Final = 16_000  # of speech, where a reader was cut short by a file made to cost much
-_LEAST_SHARE: Final = 0.9  # of what the packets need: for padding, and packets that a decoder drops
-_LEAST_SHARE_OF_SHORT: Final = 0.25  # of what the packets need where that is less than the padding alone
-_PADDING: Final = 0.25  # seconds that encoders put before and behind the sound: LAME 2,257 samples, HE-AAC 5,186
+_MAX_PACKET_SECONDS: Final = 1.5  # a FLAC block of 65,535 samples at 44.1 kHz; more than a pause of DTX
+_UNREAD_BIT_RATE: Final = 16_000  # of speech, if a file made the reader use up its work
+_MIN_SHARE: Final = 0.9  # of what a decoder plays: for padding, and for packets that decoders drop
+_MIN_SHORT_SHARE: Final = 0.25  # the same for a file that is hardly longer than the padding
+_PADDING_SECONDS: Final = 0.25  # that encoders add around the sound: LAME 2,257 samples, HE-AAC 5,186
 
 
 class AudioLength(NamedTuple):
-    """Seconds of audio; `measured` is False where they are an estimate from the number of bytes."""
+    """Seconds of audio; `measured` is False for an estimate."""
 
     seconds: float
     measured: bool
@@ -58,23 +58,23 @@ _READERS: Final[dict[Container, Callable[[], Reader]]] = {
 
 
 class AudioMeter:
-    """Fed the whole file, tells the length of its audio."""
+    """Measures one file of a known container."""
 
     def __init__(self, container: Container) -> None:
         self._container = container
         self._reader = _READERS[container]()
         self._tag_bytes = 0
         self._length: AudioLength | None = None
-        self._cursor = Cursor(self._read_behind_tags if container in TAGGED else self._reader.read)
+        self._cursor = Cursor(self._read_after_tags if container in TAGGED else self._reader.read)
 
     def feed(self, data: bytes) -> None:
-        """Hand on more bytes of the file, from its first on, in any portions."""
+        """Takes the next bytes of the file, in chunks of any size."""
         self._cursor.feed(data)
 
     def bound(self, size: int) -> float:
-        """An upper bound in seconds for a file of `size` bytes, once its head was fed.
+        """An upper bound of the length in seconds of a file of `size` bytes, by the head that has been fed.
 
-        A length that a header states lowers it as far as `size` bytes can be so short: at the highest bit rate.
+        A stated length lowers the bound, but not below `size` bytes at the codec's highest bit rate.
         """
         evidence = self._reader.evidence()
         bits = max(0, size - self._tag_bytes) * 8
@@ -85,34 +85,34 @@ class AudioMeter:
         return min(max(evidence.stated, shortest), longest)
 
     def finish(self) -> AudioLength:
-        """Say that the file has ended; returns the length of its audio, the same at every further call."""
+        """Marks the end of the file; returns the length of its audio, also on every later call."""
         if self._length is None:
             self._cursor.finish()
-            self._length = self._measured(self._reader.evidence())
+            self._length = self._length_by(self._reader.evidence())
         return self._length
 
-    def _measured(self, evidence: Evidence) -> AudioLength:
+    def _length_by(self, evidence: Evidence) -> AudioLength:
         bits = max(0, self._cursor.size - self._tag_bytes) * 8
-        longest = max(bits / self._container.lowest_bit_rate, evidence.packets * _LONGEST_PACKET)
+        longest = max(bits / self._container.lowest_bit_rate, evidence.packets * _MAX_PACKET_SECONDS)
         needed = self._needed(evidence, longest)
-        shortest = max(needed * _LEAST_SHARE - _PADDING, needed * _LEAST_SHARE_OF_SHORT)
+        shortest = max(needed * _MIN_SHARE - _PADDING_SECONDS, needed * _MIN_SHORT_SHARE)
         counted = None if self._cursor.exhausted else evidence.counted
         for claim in (counted, evidence.stated):
             seconds = (claim or 0.0) * evidence.share
             if claim is not None and shortest <= seconds <= longest:
                 return AudioLength(seconds, evidence.exact and evidence.share == 1.0)
         if self._cursor.exhausted:
-            return AudioLength(max(needed, min(bits / _HIDDEN_BIT_RATE, longest)), False)
-        by_packets = evidence.needed is not None
-        return AudioLength(needed if by_packets else max(needed, bits / self._container.nominal_bit_rate), False)
+            return AudioLength(max(needed, min(bits / _UNREAD_BIT_RATE, longest)), False)
+        estimate = needed if evidence.needed is not None else max(needed, bits / self._container.nominal_bit_rate)
+        return AudioLength(estimate, False)
 
     def _needed(self, evidence: Evidence, longest: float) -> float:
-        """Seconds that the audio lasts at the least, however short a claim is."""
+        """The least seconds that a decoder plays, however short the claims are."""
         by_packets = min((evidence.needed or 0.0) * evidence.share, longest)
         by_bytes = (evidence.audio_bytes or 0) * 8 / (evidence.highest_bit_rate or self._container.highest_bit_rate)
         return max(by_packets, by_bytes)
 
-    def _read_behind_tags(self, cursor: Cursor) -> Reading[None]:
+    def _read_after_tags(self, cursor: Cursor) -> Reading[None]:
         if (yield from skip_tags(cursor)):
             yield from skip_padding(cursor)
         self._tag_bytes = cursor.position

@@ -1,12 +1,12 @@
-"""Which container a file is in, by its first bytes.
+"""Recognises a file's container by its first bytes.
 
-A table leads from what stands in the first twelve bytes to the container, or to a rule that looks closer. Names and
-extensions play no part. What is not in the table may be an MP3 that begins in the middle of a frame; all else is not
-taken. Where the bytes are of a well-known other kind, or of a listed one without its header, the verdict names it, for
-the error message.
+A table maps the first twelve bytes to the container, or to a rule that looks closer. Names and extensions do not
+matter. A file that is not in the table may be an MP3 that begins in the middle of a frame; every other file is
+rejected. If the bytes are of a known other format, or of a listed one without its header, the result names it for the
+error message.
 
-An ID3v2 tag may stand in front of MP3 and FLAC, of any length (pictures), and is passed over unseen. After it at most
-`HEAD_BYTES` are looked at: a file that is still undecided then is not taken.
+MP3 and FLAC may begin with an ID3v2 tag of any length (it may hold pictures), which is passed unread. After it, the
+rules see at most `HEAD_BYTES`: a file that is still undecided then is rejected.
 """
 
 import re
@@ -14,10 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from app.wire.media import brands, ebml, flac, mp3, ogg
+from app.wire.media.containers import flac, iso_bmff, mp3, ogg, webm
+from app.wire.media.containers.id3 import TAGGED, skip_padding, skip_tags
 from app.wire.media.cursor import Cursor, Reading
-from app.wire.media.formats import Container, Headless, Recognised
-from app.wire.media.id3 import TAGGED, skip_padding, skip_tags
+from app.wire.media.formats import Container, HeaderMissing, Recognised
 
 HEAD_BYTES: Final = 65_536
 _SIGNATURE_BYTES: Final = 12
@@ -27,12 +27,14 @@ Rule = Callable[[Cursor], Reading[Recognised]]
 
 @dataclass(frozen=True, slots=True)
 class Unrecognised:
-    """Not a container that is taken. `kind` names what it is instead ("Matroska", "a PDF document") or is empty;
-    `headless`: it is of that kind but for its beginning.
+    """Not an accepted container.
+
+    kind: what the file is instead ("Matroska", "a PDF document"), or empty. header_missing: the file is a part of a
+    file of that kind without its beginning.
     """
 
     kind: str = ""
-    headless: bool = False
+    header_missing: bool = False
 
 
 _RULES: Final[tuple[tuple[re.Pattern[bytes], Recognised | Rule], ...]] = tuple(
@@ -41,10 +43,10 @@ _RULES: Final[tuple[tuple[re.Pattern[bytes], Recognised | Rule], ...]] = tuple(
         (rb"(RIFF|RF64|BW64)....WAVE", Container.WAV),
         (rb"fLaC[\x00\x80]\x00\x00\x22", Container.FLAC),
         (rb"OggS\x00", ogg.recognise),
-        (rb"\x1aE\xdf\xa3", ebml.recognise),
-        (rb"\x1f\x43\xb6\x75", Headless("WebM")),  # a cluster, or a block of one, as parts of a recording begin
-        (rb"\xa3(?:[\x85-\xfe]|[\x40-\x7f].)[\x81-\x8f]..\x80", Headless("WebM")),
-        (rb"....(ftyp|free|wide|skip|styp|sidx|moof|moov)", brands.recognise),
+        (rb"\x1aE\xdf\xa3", webm.recognise),
+        (rb"\x1f\x43\xb6\x75", HeaderMissing("WebM")),  # parts of a recording begin with a cluster or a block
+        (rb"\xa3(?:[\x85-\xfe]|[\x40-\x7f].)[\x81-\x8f]..\x80", HeaderMissing("WebM")),
+        (rb"....(ftyp|free|wide|skip|styp|sidx|moof|moov)", iso_bmff.recognise),
         (rb"\x00\x00\x01\xba[\x20-\x2f\x40-\x7f]", Container.MPEG),  # the marker bits of MPEG-1 and MPEG-2
         (rb"\xff\xfe(.\x00){4}|\xfe\xff(\x00.){4}", "UTF-16 text"),  # FF FE could be MPEG layer I as well
         (rb"\xff[\xf8\xf9][\x10-\xef]", flac.recognise),
@@ -77,9 +79,9 @@ _RULES: Final[tuple[tuple[re.Pattern[bytes], Recognised | Rule], ...]] = tuple(
 
 
 class Sniffer:
-    """Told the file's first bytes in any portions, says what container it is as soon as that is certain.
+    """Recognises one file from its first bytes, in chunks of any size.
 
-    `verdict` is the container, `Unrecognised`, or None as long as more bytes are wanted.
+    `verdict` is the container, `Unrecognised`, or None while more bytes are needed.
     """
 
     def __init__(self) -> None:
@@ -87,11 +89,11 @@ class Sniffer:
         self._cursor = Cursor(self._read)
 
     def feed(self, data: bytes) -> None:
-        """Hand on more bytes; after the verdict they are ignored."""
+        """Takes the next bytes; ignores them once there is a verdict."""
         self._cursor.feed(data)
 
     def finish(self) -> None:
-        """Say that the file has ended: now there is a verdict."""
+        """Marks the end of the file; after it there is a verdict."""
         self._cursor.finish()
 
     def _read(self, cursor: Cursor) -> Reading[None]:
@@ -101,18 +103,19 @@ class Sniffer:
         if tagged:
             yield from skip_padding(cursor)
             head = yield _SIGNATURE_BYTES
-        found = _by_signature(head)
-        if callable(found):
-            found = yield from found(cursor)
-        if isinstance(found, Container):
-            self.verdict = found if not tagged or found in TAGGED else Unrecognised()
-        elif isinstance(found, Headless):
-            self.verdict = Unrecognised(found.format, headless=True)
+        recognised = _by_signature(head)
+        if callable(recognised):
+            recognised = yield from recognised(cursor)
+        if isinstance(recognised, Container):
+            self.verdict = recognised if not tagged or recognised in TAGGED else Unrecognised()
+        elif isinstance(recognised, HeaderMissing):
+            self.verdict = Unrecognised(recognised.format, header_missing=True)
         else:
-            self.verdict = Unrecognised(found)
+            self.verdict = Unrecognised(recognised)
 
 
 def _by_signature(head: bytes) -> Recognised | Rule:
+    """The entry of the table that these bytes match."""
     if len(head) < _SIGNATURE_BYTES:
         return ""
-    return next((found for signature, found in _RULES if signature.match(head)), mp3.recognise_cut)
+    return next((entry for signature, entry in _RULES if signature.match(head)), mp3.recognise_cut)

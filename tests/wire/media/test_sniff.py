@@ -193,7 +193,7 @@ HEADLESS = {
 
 @pytest.mark.parametrize(("head", "name"), HEADLESS.values(), ids=HEADLESS.keys())
 def test_knows_what_lacks_its_header(head: bytes, name: str) -> None:
-    assert verdict(head) == Unrecognised(name, headless=True)
+    assert verdict(head) == Unrecognised(name, header_missing=True)
     places = range(min(len(head), 100))
     assert all(verdict(head, [place]) == verdict(head) for place in places)
 

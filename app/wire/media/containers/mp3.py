@@ -2,17 +2,16 @@
 
     11111111 111VVLLP BBBBSSpx ....   version, layer, no CRC | bit rate, sample rate, padding, private
 
-Every frame tells its own length and holds a fixed number of samples, so a file is measured by hopping from header to
-header; that is right for constant and variable bit rates, with or without a header that states the number of frames.
-Where the hop ends on something else (a tag, a picture in a tag, garbage), the next two headers in a row that agree in
-version, layer and rate take the reader up again: one alone occurs in any noise. Decoders play such a frame all the
-same, so lone frames of the same stream are not counted but add to what the frames need.
+The header of a frame gives the frame's length, and each frame has a fixed number of samples. So the reader measures a
+file by going from header to header, for constant and variable bit rates, with or without a stated number of frames. At
+other bytes (a tag, a picture in a tag, garbage), it resumes at the next two consecutive headers that agree in version,
+layer and rate: a single header occurs in any noise. Decoders also play a single frame of the same stream, so single
+frames are not counted but add to what a decoder plays.
 
-The first frame may carry no audio but a `Xing`/`Info` (LAME) or `VBRI` (Fraunhofer) header with the number of frames
-that follow, and LAME adds the samples of silence that the encoder put before and behind the sound, which players cut
-off.
+The first frame may have no audio but a `Xing`/`Info` (LAME) or `VBRI` (Fraunhofer) header, which states the number of
+frames that follow. LAME adds the samples of silence before and after the sound, which players cut off.
 
-Not taken: free-format frames (bit rate 0, which tell no length), and layer 00, which is AAC in ADTS.
+Not accepted: free-format frames (bit rate 0, without a length), and layer 00, which is AAC in ADTS.
 """
 
 import re
@@ -24,7 +23,7 @@ from app.wire.media.formats import Container, Recognised
 
 
 class Frame(NamedTuple):
-    """What a frame header tells: bytes, time in ticks, samples a second."""
+    """A frame by its header: its length in bytes, its time in ticks, its samples a second."""
 
     length: int
     ticks: int
@@ -49,8 +48,8 @@ _SYNC_BYTES: Final = 3
 _SAME_STREAM: Final = 0xFFFE0C  # version, layer and sample rate, but neither CRC nor bit rate
 _FRAME_WORK: Final = 8  # below the length of every frame, which is 24 bytes or more
 _RESYNC_WORK: Final = 3 * STEP
-_FRAMES_IN_A_ROW: Final = 4  # noise has two of them in some thousand heads, four in none
-_STATED_BYTES: Final = 192  # the longest side information (36) and LAME's header of 156 bytes fit in
+_CONSECUTIVE_FRAMES: Final = 4  # noise has two in a few of a thousand heads, and four in none
+_FIRST_BYTES: Final = 192  # the longest side information (36) and LAME's header (156)
 
 
 def _frame(second: int, third: int) -> Frame | None:
@@ -61,8 +60,8 @@ def _frame(second: int, third: int) -> Frame | None:
     bit_rate = _BIT_RATES[version == 3, layer][index - 1] * 1000
     sample_rate = _SAMPLE_RATES[version][rate_index]
     samples = 384 if layer == 1 else 576 if layer == 3 and version != 3 else 1152
-    lease = 4 if layer == 1 else 1
-    length = (samples // 8 // lease * bit_rate // sample_rate + padding) * lease
+    slot = 4 if layer == 1 else 1
+    length = (samples // 8 // slot * bit_rate // sample_rate + padding) * slot
     return Frame(length, samples * _TICKS // sample_rate, sample_rate)
 
 
@@ -72,30 +71,30 @@ FRAMES: Final[dict[bytes, Frame]] = {
     for third in range(256)
     if (frame := _frame(second, third))
 }
-"""Every valid header by its first three bytes: a look-up a frame keeps 25 MiB at some 10 ms."""
+"""All valid headers by their first three bytes: with one look-up for each frame, 25 MiB take about 10 ms."""
 
 
 def same_stream(one: bytes, other: bytes) -> bool:
-    """Whether two headers are of frames that can follow each other."""
+    """Whether frames with these two headers can follow each other."""
     differ = int.from_bytes(one[:3], "big") ^ int.from_bytes(other[:3], "big")
     return other[:3] in FRAMES and not differ & _SAME_STREAM
 
 
 def recognise(cursor: Cursor) -> Reading[Recognised]:
-    """MP3 when two headers agree; a file that ends or goes over to a tag after its first frame has only one."""
+    """MP3 if two headers agree, or if the file ends or a tag begins after its only frame."""
     head = yield 4
     if (frame := FRAMES.get(head[:3])) is None:
         return "AAC (ADTS)" if head[1] & 0xF6 == 0xF0 else (yield from recognise_cut(cursor))
     both = yield frame.length + 3
     following = both[frame.length :]
-    alone = len(following) < 3 or following in (b"TAG", b"APE")
-    if alone or same_stream(head, following):
+    only_one = len(following) < 3 or following in (b"TAG", b"APE")
+    if only_one or same_stream(head, following):
         return Container.MP3
     return (yield from recognise_cut(cursor))
 
 
 def recognise_cut(cursor: Cursor) -> Reading[Recognised]:
-    """MP3 when frames follow in the head behind anything else: cut out of a stream, it begins in the middle of one."""
+    """MP3 if frames follow in the head: a file cut from a stream begins in the middle of a frame."""
     while (yield from cursor.find(_SYNC, _SYNC_BYTES)):
         if (yield from _frames_follow()):
             return Container.MP3
@@ -104,10 +103,10 @@ def recognise_cut(cursor: Cursor) -> Reading[Recognised]:
 
 
 def _frames_follow() -> Reading[bool]:
-    """Whether several frames in a row stand at the cursor."""
+    """Whether several consecutive frames begin at the cursor."""
     at = 0
     seen = yield _SYNC_BYTES
-    for _ in range(_FRAMES_IN_A_ROW - 1):
+    for _ in range(_CONSECUTIVE_FRAMES - 1):
         head = seen[at:]
         if (frame := FRAMES.get(head)) is None:
             return False
@@ -125,20 +124,20 @@ class Mp3Reader:
         self._ticks = 0
         self._frames = 0
         self._stated: float | None = None
-        self._silence = 0.0
+        self._silence = 0.0  # seconds that players cut off
         self._highest_bit_rate: float | None = None
-        self._stream = b""  # the header that the frames follow on
-        self._lone_ticks = 0
-        self._lone_until = 0
+        self._stream = b""  # the header of a frame of the current stream
+        self._single_ticks = 0
+        self._single_until = 0
 
     def read(self, cursor: Cursor) -> Reading[None]:
-        first = yield _STATED_BYTES
+        first = yield _FIRST_BYTES
         if frame := FRAMES.get(first[:3]):
             self._stream = first[:3]
             self._highest_bit_rate = _BIT_RATES[first[1] >> 3 & 3 == 3, _LAYERS[first[1] >> 1 & 3]][-1] * 1000.0
             self._read_first(cursor, frame, first)
         while True:
-            yield from self._hop(cursor)
+            yield from self._pass_frames(cursor)
             if not (yield from self._resync(cursor)):
                 return
 
@@ -149,8 +148,8 @@ class Mp3Reader:
             self._stated = max(0.0, frames * frame.ticks / _TICKS - self._silence) or None
             cursor.skip(frame.length)
 
-    def _hop(self, cursor: Cursor) -> Reading[None]:
-        """Pass frames until something else stands there; the loop of this file, hence on the bare window."""
+    def _pass_frames(self, cursor: Cursor) -> Reading[None]:
+        """Passes frames up to other bytes. This loop turns for every frame, so it runs on the bare window."""
         window, at, ticks, frames = cursor.window, cursor.at, 0, 0
         while True:
             frame = FRAMES.get(window[at : at + 3])
@@ -165,7 +164,7 @@ class Mp3Reader:
             window, at, ticks, frames = cursor.window, cursor.at, 0, 0
 
     def _resync(self, cursor: Cursor) -> Reading[bool]:
-        """Pass bytes until two frames in a row stand there."""
+        """Passes bytes up to two consecutive frames; returns whether there are any."""
         while (yield from cursor.find(_SYNC, _SYNC_BYTES)):
             head = yield 3
             if not head:
@@ -176,15 +175,15 @@ class Mp3Reader:
                     self._stream = head
                     cursor.spend(_RESYNC_WORK)
                     return True
-                if cursor.position >= self._lone_until and same_stream(self._stream, head):
-                    self._lone_ticks += frame.ticks
-                    self._lone_until = cursor.position + frame.length
+                if cursor.position >= self._single_until and same_stream(self._stream, head):
+                    self._single_ticks += frame.ticks
+                    self._single_until = cursor.position + frame.length
             cursor.skip(1, _RESYNC_WORK)
         return False
 
     def evidence(self) -> Evidence:
         counted = max(0.0, self._ticks / _TICKS - self._silence)
-        needed = (self._ticks + self._lone_ticks) / _TICKS
+        needed = (self._ticks + self._single_ticks) / _TICKS
         return Evidence(
             stated=self._stated,
             counted=counted or None,
@@ -195,7 +194,7 @@ class Mp3Reader:
 
 
 def stated_frames(first: bytes) -> tuple[int | None, int]:
-    """The number of frames that a first frame states, and LAME's samples of silence; None where it holds audio."""
+    """The number of frames that a first frame states, or None if it is audio; and LAME's samples of silence."""
     if first[36:40] == b"VBRI":
         return int.from_bytes(first[50:54], "big"), 0
     at = max(first.find(b"Xing", 0, 44), first.find(b"Info", 0, 44))

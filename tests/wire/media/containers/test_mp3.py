@@ -1,7 +1,7 @@
 import pytest
 
 from app.wire.media import AudioLength, Container
-from app.wire.media.mp3 import FRAMES, same_stream, stated_frames
+from app.wire.media.containers.mp3 import FRAMES, same_stream, stated_frames
 from tests.audio import duration, make
 from tests.wire.media.parts import bound, id3, is_close, measure, noise
 

@@ -3,7 +3,7 @@ import struct
 import pytest
 
 from app.wire.media import AudioLength, Container
-from app.wire.media.wav import byte_rate
+from app.wire.media.containers.wav import byte_rate
 from tests.audio import duration, make
 from tests.wire.media.parts import bound, chunk, is_close, measure
 

@@ -1,19 +1,19 @@
-"""Which ISO base media files are MP4 or M4A (ISO/IEC 14496-12, 4.3; the registered brands of mp4ra.org).
+"""Recognises MP4 and M4A among ISO base media files (ISO/IEC 14496-12, 4.3; registered brands: mp4ra.org).
 
-A file opens with `ftyp`: its major brand, a version, and the brands that it is compatible with. The major brand
-decides; one that is not in the table goes by the first compatible brand that is. Older writers put `free`, `wide` or
-`skip` before it; pieces of files that were cut together begin with `moov`. A fragment of a live stream (`moof`, often
-behind `styp` and `sidx`) is not playable without the `moov` that its stream began with.
+A file begins with `ftyp`: its major brand, a version, and its compatible brands. The major brand decides; if it is not
+in the table, the first compatible brand that is decides. Older writers put `free`, `wide` or `skip` first; files joined
+from pieces begin with `moov`. A fragment of a live stream (`moof`, often after `styp` and `sidx`) is not playable
+without the `moov` at the beginning of its stream.
 
-QuickTime (`qt `, and files that open with `mdat`) is refused, although its boxes are much the same: endpoints that know
-`mp4` do not promise `mov`, and its sound may be in codecs of its own. Still pictures (HEIC, AVIF) have the same boxes
-too and are refused by name.
+QuickTime (`qt `, and files that begin with `mdat`) is rejected, although its boxes are similar: endpoints that support
+`mp4` do not promise `mov`, and its sound may have other codecs. Pictures (HEIC, AVIF) have the same boxes and are
+rejected by name.
 """
 
 from typing import Final
 
 from app.wire.media.cursor import Cursor, Reading
-from app.wire.media.formats import Container, Headless, Recognised
+from app.wire.media.formats import Container, HeaderMissing, Recognised
 
 _M4A: Final = (b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B ")
 _MP4: Final = (
@@ -33,29 +33,29 @@ _BRANDS: Final[dict[bytes, Container | str]] = {
 }
 _PADDING: Final = frozenset({b"free", b"wide", b"skip"})
 _FRAGMENT: Final = frozenset({b"styp", b"sidx", b"prft", b"emsg", b"moof"})
-_LARGEST: Final = 1 << 28  # four letters of text make a size beyond this
-_MOST_BRANDS: Final = 64
+_MAX_BOX_BYTES: Final = 1 << 28  # four ASCII letters read as a size are larger
+_MAX_BRANDS: Final = 64
 
 
 def recognise(cursor: Cursor) -> Reading[Recognised]:
-    """MP4 or M4A by the brands, or by the first box that is not padding."""
+    """MP4 or M4A, by its brands or by the first box that is not padding."""
     fragment = False
     while len(head := (yield 8)) == 8:
         size, kind = int.from_bytes(head[:4], "big"), head[4:]
         if kind == b"ftyp" and size >= 16:
-            brands = yield min(size, 16 + 4 * _MOST_BRANDS)
+            brands = yield min(size, 16 + 4 * _MAX_BRANDS)
             return by_brands(brands[8:12], brands[16:])
-        if kind == b"moov" and size < _LARGEST:
+        if kind == b"moov" and size < _MAX_BOX_BYTES:
             return Container.MP4
-        fragment = fragment or (kind in _FRAGMENT and size < _LARGEST)
+        fragment = fragment or (kind in _FRAGMENT and size < _MAX_BOX_BYTES)
         if size < 8 or kind not in _PADDING | _FRAGMENT:
             break
         cursor.skip(size)
-    return Headless("fragmented MP4") if fragment else ""
+    return HeaderMissing("fragmented MP4") if fragment else ""
 
 
 def by_brands(major: bytes, compatible: bytes) -> Container | str:
-    """What a file of these brands is."""
+    """The container, or the name of the format, that these brands stand for."""
     if major[:3] in (b"3gp", b"3g2", b"3gs", b"3ge"):
         return Container.MP4
     for at in range(-4, len(compatible), 4):

@@ -1,7 +1,7 @@
 import pytest
 
+from app.wire.media.containers.id3 import skip_tags, tag_bytes
 from app.wire.media.cursor import Cursor, Reading
-from app.wire.media.id3 import skip_tags, tag_bytes
 from tests.wire.media.parts import id3
 
 

@@ -2,31 +2,30 @@
 
     "fLaC" { last(1 bit) type(7) length(24) payload } ... frames
 
-STREAMINFO (8.2), always the first metadata block, tells the sample rate and the number of samples; an encoder that
-writes to a pipe leaves that number 0, and a file that was cut still has it. Frames (9.1) do not tell their length: what
-tells them is a header of up to 16 bytes with a CRC-8 of its own. So the frames are found by their sync code, and a
-header counts when its code points are valid, agree with STREAMINFO and its CRC-8 fits: noise passes all that once in
-some thousand files of 25 MiB.
+STREAMINFO (8.2), always the first metadata block, states the sample rate and the number of samples. An encoder that
+writes to a pipe leaves that number 0, and a file that was cut still has it. Frames (9.1) do not state their length, but
+each has a header of up to 16 bytes with its own CRC-8. So the reader finds frames by their sync code. A header counts
+if its fields are valid and agree with STREAMINFO, and its CRC-8 matches: noise passes these checks once in about a
+thousand files of 25 MiB.
 
-The sum of the block sizes is the measure, not the frame numbers in the headers: decoders play what is there, whatever
-its number. They also play a frame at the sample rate of its own header. So frames that disagree with STREAMINFO are not
-counted, as they may be noise, but they add to what the frames need.
+The length is the sum of the block sizes, not the frame numbers in the headers: decoders play every frame, whatever its
+number. They also play a frame at the sample rate of its own header. So frames that disagree with STREAMINFO are not
+counted, as they may be noise, but they add to what a decoder plays.
 """
 
 import re
 from typing import Final, NamedTuple
 
-from app.wire.media import mp3
+from app.wire.media.containers import mp3
 from app.wire.media.cursor import STEP, Cursor, Reading
 from app.wire.media.evidence import Evidence
-from app.wire.media.formats import Headless, Recognised
+from app.wire.media.formats import HeaderMissing, Recognised
 
 _STREAMINFO_BYTES: Final = 34
-_LONGEST_HEADER: Final = 16
-_SHORTEST_HEADER: Final = 6
-_SHORTEST_FRAME: Final = (
-    9  # header 6, a constant subframe of one byte of header and one of value, CRC-16 less one for safety
-)
+_MAX_HEADER_BYTES: Final = 16
+_MIN_HEADER_BYTES: Final = 6
+# A header of 6 bytes, a constant subframe of a byte of header and one of value, CRC-16; minus one for safety.
+_MIN_FRAME_BYTES: Final = 9
 
 # 15 sync bits, blocking strategy | block size not 0, rate | channels below 11, depth, reserved 0
 _SYNC: Final = re.compile(rb"\xff[\xf8\xf9][\x10-\xff][\x00-\xaf]", re.DOTALL)
@@ -59,7 +58,7 @@ def crc8(data: bytes) -> int:
 
 
 class FrameHeader(NamedTuple):
-    """What a frame says of itself; a sample rate or depth of 0 is that of STREAMINFO."""
+    """The fields of a frame header; a sample rate or depth of 0 means that of STREAMINFO."""
 
     samples: int
     sample_rate: int
@@ -67,8 +66,8 @@ class FrameHeader(NamedTuple):
 
 
 def frame_header(header: bytes) -> FrameHeader | None:
-    """The header of a frame that begins with these 16 bytes; None when they are not one."""
-    if len(header) < _SHORTEST_HEADER or not _SYNC.match(header):
+    """The frame header in these 16 bytes; None if they are not one."""
+    if len(header) < _MIN_HEADER_BYTES or not _SYNC.match(header):
         return None
     size_code, rate_code, bits_code = header[2] >> 4, header[2] & 0x0F, header[3] >> 1 & 7
     size_at = 4 + _number_bytes(header[4])
@@ -85,9 +84,9 @@ def frame_header(header: bytes) -> FrameHeader | None:
 
 
 def recognise(cursor: Cursor) -> Reading[Recognised]:
-    """FLAC without its header if a frame stands here; the sync bytes alone could be those of AAC in ADTS as well."""
-    if frame_header((yield _LONGEST_HEADER)):
-        return Headless("FLAC")
+    """FLAC without its header if a frame begins here; the sync bytes alone could also be AAC in ADTS."""
+    if frame_header((yield _MAX_HEADER_BYTES)):
+        return HeaderMissing("FLAC")
     return (yield from mp3.recognise(cursor))
 
 
@@ -98,10 +97,10 @@ class FlacReader:
         self._sample_rate = 0
         self._sample_bits = 0
         self._channels = 0
-        self._stated = 0
+        self._stated_samples = 0
         self._samples = 0
         self._frames = 0
-        self._other_seconds = 0.0  # of frames that disagree with STREAMINFO
+        self._disagreeing_seconds = 0.0  # of frames that disagree with STREAMINFO
 
     def read(self, cursor: Cursor) -> Reading[None]:
         cursor.skip(4)
@@ -110,35 +109,35 @@ class FlacReader:
             last = head[0] >= 0x80
             cursor.skip(4)
             if head[0] & 0x7F == 0 and not self._sample_rate:
-                self._stream_info((yield _STREAMINFO_BYTES))
+                self._read_stream_info((yield _STREAMINFO_BYTES))
                 cursor.spend(STEP)
             cursor.skip(int.from_bytes(head[1:], "big"))
         if self._sample_rate:
             yield from self._read_frames(cursor)
 
-    def _stream_info(self, block: bytes) -> None:
+    def _read_stream_info(self, block: bytes) -> None:
         packed = int.from_bytes(block[10:18], "big")  # rate 20 bits, channels 3, depth 5, samples 36
         self._sample_rate = packed >> 44
         self._channels = (packed >> 41 & 7) + 1
         self._sample_bits = (packed >> 36 & 0x1F) + 1
-        self._stated = packed & 0xFFFFFFFFF
+        self._stated_samples = packed & 0xFFFFFFFFF
 
     def _read_frames(self, cursor: Cursor) -> Reading[None]:
         while (yield from cursor.find(_SYNC, _SYNC_BYTES)):
-            header = yield _LONGEST_HEADER
+            header = yield _MAX_HEADER_BYTES
             if not header:
                 return
             frame = frame_header(header)
             if frame:
                 self._add(frame)
-            cursor.skip(_SHORTEST_FRAME if frame else 1, _HEADER_WORK)
+            cursor.skip(_MIN_FRAME_BYTES if frame else 1, _HEADER_WORK)
 
     def _add(self, frame: FrameHeader) -> None:
         agrees = frame.sample_rate in (0, self._sample_rate) and frame.sample_bits in (0, self._sample_bits)
         if agrees:
             self._samples += frame.samples
         else:
-            self._other_seconds += frame.samples / (frame.sample_rate or self._sample_rate)
+            self._disagreeing_seconds += frame.samples / (frame.sample_rate or self._sample_rate)
         self._frames += 1
 
     def evidence(self) -> Evidence:
@@ -146,14 +145,14 @@ class FlacReader:
             return Evidence()
         counted = self._samples / self._sample_rate
         return Evidence(
-            stated=self._stated / self._sample_rate or None,
+            stated=self._stated_samples / self._sample_rate or None,
             counted=counted or None,
-            needed=counted + self._other_seconds or None,
+            needed=counted + self._disagreeing_seconds or None,
             highest_bit_rate=self._sample_rate * self._channels * self._sample_bits,
             packets=self._frames,
         )
 
 
 def _number_bytes(first: int) -> int:
-    """How many bytes a frame or sample number takes that begins with `first` (UTF-8, extended to 36 bits)."""
+    """The bytes of a frame or sample number that begins with `first` (UTF-8, extended to 36 bits)."""
     return 1 if first < 0x80 else 8 - (first ^ 0xFF).bit_length()

@@ -1,6 +1,6 @@
 import pytest
 
-from app.wire.media.sample_entry import Packets, entries
+from app.wire.media.containers.iso_bmff.sample_entry import Packets, parse_sample_entries
 from tests.wire.media.parts import box
 
 
@@ -32,7 +32,7 @@ def aac(configuration: bytes, kind: int = 0x40) -> bytes:
     ids=["LC", "LC in stereo", "960 samples", "HE", "a rate in full", "low delay"],
 )
 def test_aac_goes_by_its_own_configuration(configuration: bytes, seconds: float, highest: float) -> None:
-    (found,) = entries(described(entry(b"mp4a", aac(configuration), rate=8_000)))
+    (found,) = parse_sample_entries(described(entry(b"mp4a", aac(configuration), rate=8_000)))
     assert found.seconds == pytest.approx(seconds)
     assert found.highest_bit_rate == pytest.approx(highest)
 
@@ -50,11 +50,11 @@ def test_aac_goes_by_its_own_configuration(configuration: bytes, seconds: float,
     ],
 )
 def test_other_codecs(found: bytes, packets: Packets) -> None:
-    assert entries(described(found)) == [packets]
+    assert parse_sample_entries(described(found)) == [packets]
 
 
 def test_no_bytes_raise() -> None:
     whole = described(entry(b"mp4a", aac(b"\x14\x08")), entry(b"alac", box(b"alac", bytes(28))))
     for end in range(len(whole)):
-        entries(whole[:end])
-    assert len(entries(whole)) == 2
+        parse_sample_entries(whole[:end])
+    assert len(parse_sample_entries(whole)) == 2

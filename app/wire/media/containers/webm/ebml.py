@@ -1,6 +1,8 @@
-"""EBML (RFC 8794), the elements of which Matroska (RFC 9559) and its profile WebM are made.
+"""Elements of EBML (RFC 8794), of which Matroska (RFC 9559) and its profile WebM consist.
 
-id(1 to 4 bytes, its width told by the leading zeros) size(1 to 8 likewise; all ones: unknown) payload or elements
+    id(1 to 4 bytes) size(1 to 8 bytes; all ones: unknown) payload or elements
+
+The leading zero bits of a number give its width in bytes.
 """
 
 from typing import Final
@@ -9,14 +11,14 @@ from app.wire.media.cursor import Cursor, Reading
 from app.wire.media.formats import Container, Recognised
 
 WIDTHS: Final = bytes(9 - value.bit_length() for value in range(256))
-"""The width in bytes of a number by its first byte; a 0 begins none, hence 9."""
+"""The width in bytes of a number by its first byte; 9 for 0, with which no number begins."""
 
 _DOC_TYPE: Final = 0x4282
 _HEADER_BYTES: Final = 12
 
 
-def element(head: bytes) -> tuple[int, int | None, int] | None:
-    """Id, size (None for unknown) and header length of the element that begins here; None where none does."""
+def parse_element(head: bytes) -> tuple[int, int | None, int] | None:
+    """Id, size (None for unknown) and header length of the element that begins here; None if no element does."""
     if not head or (id_width := WIDTHS[head[0]]) > 4 or len(head) <= id_width:
         return None
     size_width = WIDTHS[head[id_width]]
@@ -29,14 +31,14 @@ def element(head: bytes) -> tuple[int, int | None, int] | None:
 
 
 def recognise(cursor: Cursor) -> Reading[Recognised]:
-    """WebM by the document type in the EBML header; the same header with another type is Matroska or a stranger."""
-    head = element((yield _HEADER_BYTES))
+    """WebM by the document type in the EBML header; another type is Matroska or an unknown format."""
+    head = parse_element((yield _HEADER_BYTES))
     if head is None or head[1] is None:
         return ""
     cursor.skip(head[2])
     end = cursor.position + head[1]
-    while cursor.position < end and (found := element((yield _HEADER_BYTES))):
-        kind, size, header = found
+    while cursor.position < end and (element := parse_element((yield _HEADER_BYTES))):
+        kind, size, header = element
         if size is None:
             break
         cursor.skip(header)

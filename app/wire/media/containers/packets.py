@@ -1,11 +1,11 @@
-"""How many samples a decoder takes out of a packet, by the packet's first bytes. No claim of a container changes that.
+"""How many samples a decoder takes from a packet, by the packet's first bytes. No claim of a container changes that.
 
-Opus (RFC 6716, 3.1): the first byte (TOC) has the configuration in 5 bits, which fixes the length of a frame, and in 2
-bits how many frames there are: one, two, two, or as many as the second byte has in its lower 6 bits.
+Opus (RFC 6716, 3.1): the first byte (TOC) has the configuration in 5 bits, which fixes the length of a frame, and the
+number of frames in 2 bits: one, two, two, or the number in the lower 6 bits of the second byte.
 
-Vorbis (Vorbis I specification, 4.3.1 and 4.3.8): the first bit is 0 for audio, the mode number follows. Two packets
-overlap, so that a packet adds a half of its block. Mode 0 has the short block and mode 1 the long one, as in every
-encoder that is known; to find the modes of others would take their whole set-up header.
+Vorbis (Vorbis I specification, 4.3.1 and 4.3.8): the first bit is 0 for audio; the mode number follows. Two packets
+overlap, so a packet adds half of its block. Mode 0 has the short block and mode 1 the long one, as every known encoder
+writes it; the modes of others would require parsing their whole setup header.
 """
 
 from functools import cache
@@ -24,10 +24,10 @@ def _opus_frame(configuration: int) -> int:
 
 
 OPUS_FRAMES: Final = tuple(_opus_frame(toc >> 3) for toc in range(256))
-"""Samples at 48 kHz of a frame by the packet's TOC."""
+"""Samples at 48 kHz of a frame, by the TOC of its packet."""
 
 OPUS_SAMPLES: Final = tuple((1, 2, 2, 0)[toc & 3] * OPUS_FRAMES[toc] for toc in range(256))
-"""Samples at 48 kHz of a packet by its TOC; 0 for code 3, where the second byte counts."""
+"""Samples at 48 kHz of a packet, by its TOC; 0 for code 3, where the second byte has the number of frames."""
 
 
 _CODE_3_FRAMES: Final = tuple(OPUS_FRAMES[toc] if toc & 3 == _CODE_3 else 0 for toc in range(256))
@@ -42,19 +42,19 @@ def opus_samples(head: bytes) -> int:
     return OPUS_FRAMES[head[0]] * (head[1] & 0x3F) if len(head) > 1 else 0
 
 
-def opus_samples_of(body: bytes, starts: list[int]) -> int:
-    """As `opus_samples`, the sum over the packets that begin at these places."""
+def sum_opus_samples(body: bytes, starts: list[int]) -> int:
+    """The sum of `opus_samples` over the packets that begin at these offsets."""
     tocs = bytes(map(body.__getitem__, starts))
-    whole = sum(map(OPUS_SAMPLES.__getitem__, tocs))
+    total = sum(map(OPUS_SAMPLES.__getitem__, tocs))
     if not tocs.translate(None, _OTHER_CODES):
-        return whole
+        return total
     counts = bytes(map((body[1:] + b"\0").__getitem__, starts)).translate(_LOWER_SIX)
-    counted: int = sum(map(mul, map(_CODE_3_FRAMES.__getitem__, tocs), counts))
-    return whole + counted
+    code_3: int = sum(map(mul, map(_CODE_3_FRAMES.__getitem__, tocs), counts))
+    return total + code_3
 
 
 def vorbis_samples(identification: bytes) -> tuple[int, ...]:
-    """Samples of a packet by its first byte, for a stream with this identification header; 0 for a header packet."""
+    """Samples of a packet by its first byte, for a stream with this identification header; 0 for header packets."""
     return _vorbis_samples(identification[28] if len(identification) > 28 else 0)
 
 

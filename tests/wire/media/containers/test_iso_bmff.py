@@ -1,6 +1,6 @@
 import pytest
 
-from app.wire.media.iso_bmff import Movie, Track
+from app.wire.media.containers.iso_bmff.tracks import Movie, Track
 
 
 def test_a_track_states_its_length_in_its_own_time_scale() -> None:
@@ -10,8 +10,8 @@ def test_a_track_states_its_length_in_its_own_time_scale() -> None:
 
 
 def test_samples_of_a_hybrid_file_are_those_of_moov_and_of_its_fragments() -> None:
-    assert Track(time_scale=100, duration=300, run=500).counted() == 5.0
-    assert Track(time_scale=100, duration=300, hybrid=True, run=500).counted() == 8.0
+    assert Track(time_scale=100, duration=300, fragments=500).counted() == 5.0
+    assert Track(time_scale=100, duration=300, is_hybrid=True, fragments=500).counted() == 8.0
     assert Track(time_scale=100, duration=300, samples=3).counted() == 0.0
 
 
@@ -25,7 +25,7 @@ def test_a_duration_of_all_ones_is_unknown(version: int) -> None:
 
 def test_fragments_of_a_track_that_moov_does_not_know_do_not_count() -> None:
     movie = Movie()
-    movie.open(b"moof")
+    movie.enter(b"moof")
     movie.fields[b"tfhd"](bytes(7) + b"\x09" + bytes(32))
-    movie.track.run += 1000
+    movie.track.fragments += 1000
     assert movie.counted == 0.0

@@ -1,7 +1,7 @@
 import pytest
 
 from app.wire.media import Container
-from app.wire.media.program_stream import payload_at
+from app.wire.media.containers.program_stream import payload_at
 from tests.audio import duration, make
 from tests.wire.media.parts import bound, is_close, measure, noise
 

@@ -1,6 +1,6 @@
 import pytest
 
-from app.wire.media.packets import opus_samples, opus_samples_of, vorbis_samples
+from app.wire.media.containers.packets import opus_samples, sum_opus_samples, vorbis_samples
 
 
 @pytest.mark.parametrize(
@@ -22,11 +22,11 @@ from app.wire.media.packets import opus_samples, opus_samples_of, vorbis_samples
 )
 def test_opus_packets_last_what_rfc_6716_says(head: bytes, milliseconds: float) -> None:
     assert opus_samples(head) == 48 * milliseconds
-    assert not head or opus_samples_of(b"x" + head, [1]) == 48 * milliseconds
+    assert not head or sum_opus_samples(b"x" + head, [1]) == 48 * milliseconds
 
 
 def test_opus_packets_of_a_page_add_up() -> None:
-    assert opus_samples_of(b"\xf8..\xfb\x03.\x80", [0, 3, 6]) == 960 + 2880 + 120
+    assert sum_opus_samples(b"\xf8..\xfb\x03.\x80", [0, 3, 6]) == 960 + 2880 + 120
 
 
 def test_vorbis_packets_last_half_of_their_block() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from app.wire.media.ebml import element
+from app.wire.media.containers.webm.ebml import parse_element
 
 
 @pytest.mark.parametrize(
@@ -18,4 +18,4 @@ from app.wire.media.ebml import element
     ],
 )
 def test_element(head: bytes, expected: tuple[int, int | None, int] | None) -> None:
-    assert element(head) == expected
+    assert parse_element(head) == expected

@@ -1,7 +1,7 @@
 import pytest
 
 from app.wire.media import AudioLength, Container
-from app.wire.media.flac import crc8
+from app.wire.media.containers.flac import crc8
 from tests.audio import make
 from tests.wire.media.parts import bound, id3, is_close, measure, noise
 
