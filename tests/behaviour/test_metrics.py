@@ -1,4 +1,4 @@
-"""/metrics: what is counted, of whom, and who may read it."""
+"""/metrics: what it counts, for which callers, and which keys may read it."""
 
 import signal
 import threading
@@ -24,7 +24,7 @@ PARTS = "audio_gateway_transfer_duration_seconds"
 
 @pytest.fixture
 def fresh(upstream: ScriptedUpstream, tmp_path: Path) -> Iterator[GatewayProcess]:
-    """A gateway that has counted nothing yet."""
+    """A gateway without earlier requests."""
     with GatewayProcess(tmp_path, upstream.base_url, admin_key=ADMIN_KEY) as process:
         yield process
 
@@ -35,7 +35,7 @@ def counted(number: int) -> Callable[[Scrape], bool]:
 
 @contextmanager
 def held(gateway: GatewayProcess, upstream: ScriptedUpstream) -> Iterator[None]:
-    """A request that the provider has in full, and answers when the context is left."""
+    """A request in flight: the provider has received all of it, and responds when the context ends."""
     gate = threading.Event()
     upstream.reply(json_answer("late").but(gate=gate))
     asking = threading.Thread(target=gateway.transcribe, args=(gateway.key, CLIP))
@@ -48,10 +48,10 @@ def held(gateway: GatewayProcess, upstream: ScriptedUpstream) -> Iterator[None]:
         asking.join(30)
 
 
-# -- what is counted --------------------------------------------------------------------------------------------------
+# -- counters and histograms ------------------------------------------------------------------------------------------
 
 
-def test_a_request_by_caller_model_and_status_and_what_it_came_to(
+def test_a_request_counts_by_caller_model_and_status_with_its_charge(
     fresh: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     upstream.reply(json_answer("hello", TOKENS))
@@ -79,7 +79,7 @@ def test_a_request_by_caller_model_and_status_and_what_it_came_to(
     assert scrape.value("audio_gateway_answered_bytes_total") > len('{"text": "hello"}')
 
 
-def test_refusals_by_their_code(fresh: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_refused_requests_count_by_their_code(fresh: GatewayProcess, upstream: ScriptedUpstream) -> None:
     limited = fresh.create_caller("limited", rpm=1, burst=1)
     assert [fresh.transcribe(limited, CLIP).status_code for _ in range(2)] == [200, 429]
     assert fresh.transcribe("sk-agw-no-key-of-ours", CLIP).status_code == 401
@@ -91,7 +91,9 @@ def test_refusals_by_their_code(fresh: GatewayProcess, upstream: ScriptedUpstrea
     assert scrape.value("audio_gateway_cost_usd_total", caller="team") == 0
 
 
-def test_a_stream_counts_its_bytes_and_a_cut_one_its_failure(fresh: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_a_stream_counts_its_bytes_and_a_broken_stream_its_failure(
+    fresh: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
     upstream.reply(sse_answer(["Hello", ", world"], TOKENS), sse_answer(["a", "b"], TOKENS).but(cut_after=70))
     events = list(sdk(fresh).audio.transcriptions.create(model=MODEL, file=("a.wav", CLIP), stream=True))
     assert len(events) == 3
@@ -113,7 +115,7 @@ def test_a_stream_counts_its_bytes_and_a_cut_one_its_failure(fresh: GatewayProce
     assert scrape.value("audio_gateway_outcomes_total", state="unknown") == 1
 
 
-def test_time_is_split_without_rest_and_without_overlap(fresh: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_the_parts_of_a_requests_time_do_not_overlap(fresh: GatewayProcess, upstream: ScriptedUpstream) -> None:
     with held(fresh, upstream):
         assert not threading.Event().wait(0.3)
     scrape = wait_for_scrape(fresh, counted(1))
@@ -126,7 +128,7 @@ def test_time_is_split_without_rest_and_without_overlap(fresh: GatewayProcess, u
     assert [scrape.value(f"{PARTS}_count", part=part) for part in ("upload", "wait", "download")] == [1, 1, 1]
 
 
-def test_the_callers_own_slowness_is_none_of_the_gateways(fresh: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_a_slow_caller_adds_no_gateway_overhead(fresh: GatewayProcess, upstream: ScriptedUpstream) -> None:
     with connect(fresh) as caller:
         whole = post_bytes(fresh, b"", headers=[("Content-Length", "5")])
         caller.send(whole)
@@ -148,7 +150,7 @@ def test_the_callers_own_slowness_is_none_of_the_gateways(fresh: GatewayProcess,
     assert scrape.value("audio_gateway_overhead_seconds_sum") <= whole_seconds - 0.6
 
 
-def test_a_provider_who_never_answers_costs_waiting_and_no_overhead(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+def test_a_silent_provider_adds_wait_and_no_overhead(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     gate = threading.Event()
     upstream.default = json_answer("never").but(gate=gate)
     with GatewayProcess(tmp_path, upstream.base_url, "[timeouts]\nfirst_byte = 0.5") as gateway:
@@ -160,10 +162,10 @@ def test_a_provider_who_never_answers_costs_waiting_and_no_overhead(upstream: Sc
     assert scrape.value("audio_gateway_upstream_failures_total", error="upstream_timeout") == 1
 
 
-# -- what is read when it is asked for --------------------------------------------------------------------------------
+# -- gauges -----------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_in_flight_and_held(fresh: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_requests_in_flight_and_reservations(fresh: GatewayProcess, upstream: ScriptedUpstream) -> None:
     names = ("audio_gateway_requests_in_flight", "audio_gateway_holds")
     with held(fresh, upstream):
         scrape = Scrape.of(fresh)
@@ -172,12 +174,10 @@ def test_what_is_in_flight_and_held(fresh: GatewayProcess, upstream: ScriptedUps
     wait_for_scrape(fresh, lambda scrape: [scrape.value(name) for name in names] == [0, 0])
 
 
-def test_the_providers_key_is_in_trouble_until_it_is_good_again(
-    fresh: GatewayProcess, upstream: ScriptedUpstream
-) -> None:
+def test_trouble_with_the_upstream_key_lasts_until_a_success(fresh: GatewayProcess, upstream: ScriptedUpstream) -> None:
     def trouble(scrape: Scrape) -> list[float]:
         return [
-            scrape.value("audio_gateway_upstream_key_trouble", reason=each) for each in ("refused", "out_of_credit")
+            scrape.value("audio_gateway_upstream_key_trouble", reason=reason) for reason in ("refused", "out_of_credit")
         ]
 
     assert trouble(Scrape.of(fresh)) == [0, 0]
@@ -192,8 +192,10 @@ def test_the_providers_key_is_in_trouble_until_it_is_good_again(
     assert fresh.transcribe(fresh.key, CLIP).status_code == 200
     scrape = wait_for_scrape(fresh, counted(4))
     assert (trouble(scrape), scrape.value("audio_gateway_ready")) == ([0, 0], 1)
-    told = {each.labels["error"]: each.value for each in scrape.series("audio_gateway_upstream_failures_total")}
-    assert {error for error, number in told.items() if number} == {
+    failures = {
+        series.labels["error"]: series.value for series in scrape.series("audio_gateway_upstream_failures_total")
+    }
+    assert {error for error, number in failures.items() if number} == {
         "upstream_auth_failed",
         "upstream_out_of_credit",
         "upstream_error",
@@ -211,16 +213,16 @@ def test_the_ledgers_commits_and_its_disk(fresh: GatewayProcess) -> None:
     assert scrape.value("audio_gateway_ledger_size_bytes") >= fresh.ledger.stat().st_size
 
 
-def test_how_much_of_a_budget_is_used(fresh: GatewayProcess) -> None:
+def test_the_used_share_of_each_budget(fresh: GatewayProcess) -> None:
     key = fresh.create_caller("thrifty", budgets=["1min/day", "1usd"])
     assert fresh.transcribe(key, CLIP).status_code == 200
     scrape = wait_for_scrape(fresh, counted(1))
-    used = {each.labels["budget"]: each.value for each in scrape.series("audio_gateway_budget_used_ratio")}
+    used = {series.labels["budget"]: series.value for series in scrape.series("audio_gateway_budget_used_ratio")}
     assert used == {"1min/day": pytest.approx(0.5 / 60, rel=0.01), "1usd/total": pytest.approx(0.00005)}
     assert scrape.value("audio_gateway_budget_used_ratio", caller="team") == 0
 
 
-def test_the_process_and_no_secret(fresh: GatewayProcess) -> None:
+def test_the_scrape_has_process_metrics_and_no_secret(fresh: GatewayProcess) -> None:
     assert fresh.transcribe(fresh.key, CLIP).status_code == 200
     scrape = wait_for_scrape(fresh, counted(1))
     assert scrape.value("process_resident_memory_bytes") > 0
@@ -229,7 +231,7 @@ def test_the_process_and_no_secret(fresh: GatewayProcess) -> None:
         assert secret not in scrape.text
 
 
-# -- who may read it --------------------------------------------------------------------------------------------------
+# -- access -----------------------------------------------------------------------------------------------------------
 
 
 def status_of(gateway: GatewayProcess, **headers: str) -> int:
@@ -238,7 +240,7 @@ def status_of(gateway: GatewayProcess, **headers: str) -> int:
 
 
 @pytest.mark.parametrize("forwarded", [{}, {"x_forwarded_for": "203.0.113.7"}], ids=["direct", "forwarded"])
-def test_it_needs_its_key_from_wherever_it_is_asked(gateway: GatewayProcess, forwarded: dict[str, str]) -> None:
+def test_a_scrape_needs_its_key_from_every_address(gateway: GatewayProcess, forwarded: dict[str, str]) -> None:
     for wrong in ("", gateway.key, f"Bearer {gateway.key}", "Bearer wrong", "Bearer", f"Bearer {METRICS_KEY}x"):
         assert status_of(gateway, **forwarded, authorization=wrong) == 401, wrong
     assert status_of(gateway, **forwarded) == 401
@@ -246,19 +248,13 @@ def test_it_needs_its_key_from_wherever_it_is_asked(gateway: GatewayProcess, for
         assert status_of(gateway, **forwarded, authorization=f"Bearer {right}") == 200
 
 
-def test_its_refusal_says_which_key_it_needs(gateway: GatewayProcess) -> None:
-    error = httpx.get(f"{gateway.host}/metrics", timeout=10, **NO_TLS).json()["error"]
-    assert error["code"] == "invalid_api_key"
-    assert "key_file of [metrics]" in error["message"]
-
-
-def test_its_key_opens_nothing_else(gateway: GatewayProcess) -> None:
+def test_the_metrics_key_opens_nothing_else(gateway: GatewayProcess) -> None:
     for path in ("/v1/models", "/admin/v1/callers"):
         headers = {"authorization": f"Bearer {METRICS_KEY}"}
         assert httpx.get(f"{gateway.host}{path}", headers=headers, timeout=10, **NO_TLS).status_code == 401
 
 
-def test_without_any_key_nobody_may_read_it(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+def test_without_a_configured_key_every_scrape_is_refused(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     gateway = GatewayProcess(tmp_path, upstream.base_url)
     gateway.metrics_key.unlink()
     with gateway:
@@ -267,18 +263,18 @@ def test_without_any_key_nobody_may_read_it(upstream: ScriptedUpstream, tmp_path
         assert status_of(gateway, authorization="Bearer") == 401
 
 
-def test_a_setting_opens_it_to_everybody(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+def test_open_allows_scrapes_without_a_key(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     with GatewayProcess(tmp_path, upstream.base_url, "[metrics]\nopen = true") as gateway:
         assert status_of(gateway, x_forwarded_for="203.0.113.7") == 200
 
 
-def test_a_setting_switches_it_off(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+def test_disabled_metrics_have_no_route(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     with GatewayProcess(tmp_path, upstream.base_url, "[metrics]\nenabled = false") as gateway:
         assert gateway.transcribe(gateway.key, CLIP).status_code == 200
         assert status_of(gateway) == 404
 
 
-def test_it_answers_when_all_connections_are_taken(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+def test_a_scrape_works_when_all_connections_are_in_use(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     with (
         GatewayProcess(tmp_path, upstream.base_url, "[server]\nmax_connections = 1") as gateway,
         connect(gateway) as one,
@@ -293,11 +289,11 @@ def test_it_answers_when_all_connections_are_taken(upstream: ScriptedUpstream, t
             assert three.read_response().status == 200
 
 
-# -- ready for requests -----------------------------------------------------------------------------------------------
+# -- readiness --------------------------------------------------------------------------------------------------------
 
 
-def test_a_gateway_that_drains_is_never_ready_again(upstream: ScriptedUpstream, tmp_path: Path) -> None:
-    """Between SIGTERM and the end of its connection a prober is told so."""
+def test_a_draining_gateway_never_becomes_ready_again(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    """A prober on an open connection sees this between SIGTERM and the connection's end."""
     with GatewayProcess(tmp_path, upstream.base_url) as gateway:
         with held(gateway, upstream), connect(gateway) as prober:
             assert probed(prober) == 200
@@ -310,7 +306,7 @@ def test_a_gateway_that_drains_is_never_ready_again(upstream: ScriptedUpstream, 
 
 
 def probed(prober: RawConnection) -> int | None:
-    """What /readyz says; None when the connection has ended."""
+    """Returns the status of /readyz, None if the connection has ended."""
     try:
         prober.send(request("GET", "/readyz"))
         return prober.read_response().status or None

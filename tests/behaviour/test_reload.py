@@ -1,4 +1,4 @@
-"""Reloading: new settings and keys while the gateway serves, for the requests that begin from then on."""
+"""A reload applies new settings and keys to the requests that begin after it."""
 
 import signal
 import threading
@@ -42,13 +42,13 @@ def gateway(upstream: ScriptedUpstream, tmp_path: Path) -> Iterator[ReloadableGa
         assert "Unclosed" not in log
 
 
-def keys_shown(upstream: ScriptedUpstream) -> list[str | None]:
+def upstream_keys(upstream: ScriptedUpstream) -> list[str | None]:
     return [exchange.header("authorization") for exchange in upstream.journal]
 
 
 @contextmanager
 def in_flight(gateway: ReloadableGateway, upstream: ScriptedUpstream) -> Iterator[Asking]:
-    """A request whose form the provider has whole."""
+    """A request whose complete form the provider has received."""
     before = len(upstream.journal)
     with Asking(gateway) as asking:
         upstream.wait_until(lambda: len(upstream.journal) > before and upstream.journal[before].complete)
@@ -56,30 +56,28 @@ def in_flight(gateway: ReloadableGateway, upstream: ScriptedUpstream) -> Iterato
 
 
 def wait_for_more(busy: BusyCallers, upstream: ScriptedUpstream, count: int = 30) -> None:
-    """Until so many more requests have been answered."""
+    """Waits until `count` more requests have ended."""
     seen = len(busy.seen)
     upstream.wait_until(lambda: len(busy.seen) + len(busy.refused) + busy.lost >= seen + count)
 
 
-def test_the_providers_key_changes_with_no_request_failed(
-    gateway: ReloadableGateway, upstream: ScriptedUpstream
-) -> None:
+def test_changing_the_upstream_key_fails_no_request(gateway: ReloadableGateway, upstream: ScriptedUpstream) -> None:
     callers = 8
     with BusyCallers(gateway, SILENCE, count=callers) as busy:
         wait_for_more(busy, upstream)
         gateway.key_file.write_text(SECOND)
         gateway.reload()
-        taken_in = len(upstream.journal)
+        reloaded_at = len(upstream.journal)
         wait_for_more(busy, upstream, 100)
     assert (busy.refused, busy.lost) == ([], 0)
-    before, after = keys_shown(upstream)[:taken_in], keys_shown(upstream)[taken_in:]
+    before, after = upstream_keys(upstream)[:reloaded_at], upstream_keys(upstream)[reloaded_at:]
     assert f"Bearer {FIRST}" in before
     assert set(after) <= {f"Bearer {FIRST}", f"Bearer {SECOND}"}
-    # Of each caller one request, which began before the reload, may still have come with the old key.
+    # One request of each caller may have begun before the reload, with the old key.
     assert after.count(f"Bearer {FIRST}") <= callers < after.count(f"Bearer {SECOND}")
 
 
-def test_a_request_in_flight_ends_as_it_began(gateway: ReloadableGateway, upstream: ScriptedUpstream) -> None:
+def test_a_request_in_flight_keeps_its_snapshot(gateway: ReloadableGateway, upstream: ScriptedUpstream) -> None:
     gate = threading.Event()
     upstream.reply(json_answer("late").but(gate=gate))
     with in_flight(gateway, upstream) as asking:
@@ -88,11 +86,11 @@ def test_a_request_in_flight_ends_as_it_began(gateway: ReloadableGateway, upstre
         assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
         gate.set()
         assert asking.answer.json()["text"] == "late"
-        assert keys_shown(upstream) == [f"Bearer {FIRST}", f"Bearer {SECOND}"]
+        assert upstream_keys(upstream) == [f"Bearer {FIRST}", f"Bearer {SECOND}"]
         assert {row["state"] for row in gateway.rows()} == {"settled"}
 
 
-def test_a_caller_who_is_removed_ends_what_he_began_and_begins_nothing(
+def test_a_removed_caller_finishes_requests_in_flight_and_starts_none(
     gateway: ReloadableGateway, upstream: ScriptedUpstream
 ) -> None:
     gate = threading.Event()
@@ -107,7 +105,7 @@ def test_a_caller_who_is_removed_ends_what_he_began_and_begins_nothing(
         assert asking.answer.status == 200
 
 
-def test_models_prices_and_limits_are_new_with_the_next_request(
+def test_models_prices_and_limits_apply_from_the_next_request(
     gateway: ReloadableGateway, upstream: ScriptedUpstream
 ) -> None:
     assert gateway.transcribe(gateway.key, SILENCE, model="own").json()["error"]["code"] == "model_not_found"
@@ -123,7 +121,7 @@ def test_models_prices_and_limits_are_new_with_the_next_request(
     assert 0 < costs[0] * 2 == costs[1]
 
 
-def test_a_rate_is_not_forgotten(gateway: ReloadableGateway) -> None:
+def test_the_rate_limiter_keeps_its_state(gateway: ReloadableGateway) -> None:
     gateway.write(policy="rpm = 1\nburst = 1")
     gateway.reload()
     assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
@@ -136,7 +134,7 @@ def test_a_rate_is_not_forgotten(gateway: ReloadableGateway) -> None:
     [("concurrency = 1", "rate_limit_exceeded"), ("budgets = ['0.00009usd']", "budget_reserved")],
     ids=["concurrency", "hold"],
 )
-def test_what_is_in_flight_is_still_counted(
+def test_requests_in_flight_still_count(
     policy: str, code: str, gateway: ReloadableGateway, upstream: ScriptedUpstream
 ) -> None:
     gateway.write(policy=policy)
@@ -152,8 +150,8 @@ def test_what_is_in_flight_is_still_counted(
         assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
 
 
-def test_no_request_sees_parts_of_both(gateway: ReloadableGateway, upstream: ScriptedUpstream, tmp_path: Path) -> None:
-    """Each setting has a key and a model's name of its own; what comes together at the provider belongs together."""
+def test_no_request_sees_two_snapshots(gateway: ReloadableGateway, upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    """Each configuration has its own key and model name. The provider must receive them as a pair."""
     files = [tmp_path / "a", tmp_path / "b"]
     for file in files:
         file.write_text(f"sk-{file.name}")
@@ -171,18 +169,18 @@ def test_no_request_sees_parts_of_both(gateway: ReloadableGateway, upstream: Scr
     assert seen == {("Bearer sk-a", "model-a"), ("Bearer sk-b", "model-b")}
 
 
-def test_shares_of_budgets_are_new_for_the_holds_from_then_on(gateway: ReloadableGateway) -> None:
+def test_new_alert_thresholds_apply_to_the_next_reservations(gateway: ReloadableGateway) -> None:
     policy = "budgets = ['0.01usd']"
-    for threshold, told in ((1000, 0), (1, 1)):
+    for threshold, expected in ((1000, 0), (1, 1)):
         gateway.write(f"[alerts]\nthresholds = [{threshold}]", policy)
         gateway.reload()
         for _ in range(3):
             assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
-        assert alerts(gateway, told) == told
+        assert alerts(gateway, expected) == expected
 
 
 def alerts(gateway: ReloadableGateway, expected: int) -> int:
-    """How many notices the log has, once it has so many or some time has passed."""
+    """Returns how many alerts the log has, when it has the expected number or some time has passed."""
     deadline = time.monotonic() + (30 if expected else 2)
     while True:
         found = [line for line in gateway.log_lines("log") if "has spent" in line["message"]]
@@ -191,7 +189,7 @@ def alerts(gateway: ReloadableGateway, expected: int) -> int:
         time.sleep(0.05)
 
 
-def test_a_stop_lets_the_requests_of_both_generations_finish(
+def test_a_stop_lets_the_requests_of_both_snapshots_finish(
     gateway: ReloadableGateway, upstream: ScriptedUpstream
 ) -> None:
     gates = [threading.Event(), threading.Event()]
@@ -205,23 +203,21 @@ def test_a_stop_lets_the_requests_of_both_generations_finish(
         gateway.process.send_signal(signal.SIGTERM)
         for gate in gates:
             gate.set()
-        assert [each.answer.status for each in asking] == [200, 200]
+        assert [request.answer.status for request in asking] == [200, 200]
     assert gateway.stop() == 0
     assert {row["state"] for row in gateway.rows()} == {"settled"}
 
 
-def test_many_signals_at_once_end_with_the_last_settings(
-    gateway: ReloadableGateway, upstream: ScriptedUpstream
-) -> None:
+def test_many_signals_at_once_apply_the_last_settings(gateway: ReloadableGateway, upstream: ScriptedUpstream) -> None:
     for number in range(5):
         gateway.key_file.write_text(f"sk-provider-{number}")
         gateway.send_sighup(signals=10)
     gateway.reload()
     assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
-    assert keys_shown(upstream) == ["Bearer sk-provider-4"]
+    assert upstream_keys(upstream) == ["Bearer sk-provider-4"]
 
 
-def test_the_admin_api_and_the_page_come_with_a_reload(gateway: ReloadableGateway, tmp_path: Path) -> None:
+def test_a_reload_can_add_the_admin_api(gateway: ReloadableGateway, tmp_path: Path) -> None:
     assert gateway.admin("GET", "/callers").status_code == 404
     gateway.admin_key = "admin-0123456789abcdef"
     (tmp_path / "admin_key").write_text(gateway.admin_key)
@@ -230,7 +226,7 @@ def test_the_admin_api_and_the_page_come_with_a_reload(gateway: ReloadableGatewa
     assert gateway.admin("GET", "/callers").status_code == 200
 
 
-def test_what_came_of_it_is_told_where_it_was_asked_for(gateway: ReloadableGateway) -> None:
+def test_the_reload_command_prints_the_result(gateway: ReloadableGateway) -> None:
     gateway.write("[limits]\nrpm = 60")
     done = gateway.command("reload")
     assert (done.returncode, done.stdout) == (0, "reloaded; changed: limits\n")
@@ -246,22 +242,22 @@ def test_what_came_of_it_is_told_where_it_was_asked_for(gateway: ReloadableGatew
     ],
     ids=["server", "ledger", "timeouts"],
 )
-def test_what_needs_a_restart_is_refused_by_its_name(more: str, names: str, gateway: ReloadableGateway) -> None:
+def test_a_change_that_needs_a_restart_is_refused_by_name(more: str, names: str, gateway: ReloadableGateway) -> None:
     gateway.write(f"{more}\n[limits]\nrpm = 1")
     assert f"{names}: cannot change while the gateway runs; restart it" in gateway.failed_reload()
     for _ in range(3):
         assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
 
 
-def test_without_a_gateway_the_command_says_so(gateway: ReloadableGateway) -> None:
+def test_the_reload_command_fails_without_a_gateway(gateway: ReloadableGateway) -> None:
     gateway.stop()
     done = gateway.command("reload")
     assert done.returncode == 1
     assert "no gateway is serving from it" in done.stderr
 
 
-def test_the_command_signals_nobody_but_the_gateway(gateway: ReloadableGateway) -> None:
-    """A pid in the lock that is a stranger's, as in another container: SIGHUP would end that process."""
+def test_the_reload_command_signals_no_other_process(gateway: ReloadableGateway) -> None:
+    """The lock may hold the pid of another process, as between containers. SIGHUP would end it."""
     lock = gateway.ledger.with_name("ledger.db.lock")
     lock.write_text("1\n")
     done = gateway.command("reload")
@@ -269,6 +265,6 @@ def test_the_command_signals_nobody_but_the_gateway(gateway: ReloadableGateway) 
     assert "in another container" in done.stderr
 
 
-def test_a_second_gateway_that_is_refused_leaves_the_first_to_be_found(gateway: ReloadableGateway) -> None:
+def test_a_refused_second_gateway_keeps_the_first_reloadable(gateway: ReloadableGateway) -> None:
     assert gateway.command("serve").returncode == 1
     gateway.reload()

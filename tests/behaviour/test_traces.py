@@ -1,4 +1,4 @@
-"""Spans, as a real collector receives them: one a stage, in the caller's trace, and nothing that was said."""
+"""Spans as a real collector receives them: one a stage, in the caller's trace, without audio, text or keys."""
 
 import os
 import socket
@@ -24,12 +24,12 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture
-def traced(upstream: ScriptedUpstream, collector: Collector, tmp_path: Path) -> Iterator[GatewayProcess]:
-    with tracing(upstream, tmp_path, collector.endpoint) as process:
+def traced_gateway(upstream: ScriptedUpstream, collector: Collector, tmp_path: Path) -> Iterator[GatewayProcess]:
+    with gateway_with_traces(upstream, tmp_path, collector.endpoint) as process:
         yield process
 
 
-def tracing(upstream: ScriptedUpstream, folder: Path, endpoint: str) -> GatewayProcess:
+def gateway_with_traces(upstream: ScriptedUpstream, folder: Path, endpoint: str) -> GatewayProcess:
     settings = f'[traces]\nendpoint = "{endpoint}"'
     return GatewayProcess(folder, upstream.base_url, settings, OTEL_BSP_SCHEDULE_DELAY="100")
 
@@ -38,11 +38,11 @@ def by_name(spans: list[Span]) -> dict[str, Span]:
     return {span.name: span for span in spans}
 
 
-def test_one_span_a_stage_in_the_order_of_the_stages(
-    traced: GatewayProcess, upstream: ScriptedUpstream, collector: Collector
+def test_each_stage_has_one_span_in_order(
+    traced_gateway: GatewayProcess, upstream: ScriptedUpstream, collector: Collector
 ) -> None:
     upstream.reply(json_answer("hello", TOKENS))
-    answer = traced.transcribe(traced.key, CLIP, MODEL)
+    answer = traced_gateway.transcribe(traced_gateway.key, CLIP, MODEL)
     assert answer.status_code == 200
     spans = by_name(collector.wait_for(lambda spans: len(spans) >= 8))
     server, client = spans["POST /v1/audio/transcriptions"], spans[f"transcribe {MODEL}"]
@@ -50,16 +50,15 @@ def test_one_span_a_stage_in_the_order_of_the_stages(
     assert (server.kind, client.kind) == (Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CLIENT)
     assert {span.trace_id for span in spans.values()} == {server.trace_id}
     assert server.parent_span_id == b""
-    inside = {name: span.parent_span_id for name, span in spans.items() if span is not server}
-    top, below = server.span_id, client.span_id
-    assert inside == {
-        "receive": top,
-        "admit": top,
-        f"transcribe {MODEL}": top,
-        "upload": below,
-        "wait": below,
-        "answer": below,
-        "settle": top,
+    parents = {name: span.parent_span_id for name, span in spans.items() if span is not server}
+    assert parents == {
+        "receive": server.span_id,
+        "admit": server.span_id,
+        f"transcribe {MODEL}": server.span_id,
+        "upload": client.span_id,
+        "wait": client.span_id,
+        "answer": client.span_id,
+        "settle": server.span_id,
     }
     order = [spans[name] for name in ("receive", "admit", "upload", "wait", "answer", "settle")]
     moments = [moment for span in order for moment in (span.start_time_unix_nano, span.end_time_unix_nano)]
@@ -69,12 +68,12 @@ def test_one_span_a_stage_in_the_order_of_the_stages(
 
 
 def test_attributes_follow_the_conventions(
-    traced: GatewayProcess, upstream: ScriptedUpstream, collector: Collector
+    traced_gateway: GatewayProcess, upstream: ScriptedUpstream, collector: Collector
 ) -> None:
     upstream.reply(json_answer("hello", TOKENS))
-    answer = traced.transcribe(traced.key, CLIP, MODEL)
+    answer = traced_gateway.transcribe(traced_gateway.key, CLIP, MODEL)
     spans = by_name(collector.wait_for(lambda spans: len(spans) >= 8))
-    (row,) = traced.rows()
+    (row,) = traced_gateway.rows()
     assert attributes(spans["POST /v1/audio/transcriptions"].attributes) == {
         "http.request.method": "POST",
         "http.route": "/v1/audio/transcriptions",
@@ -93,11 +92,11 @@ def test_attributes_follow_the_conventions(
     }
 
 
-def test_the_callers_trace_goes_on_to_the_provider(
-    traced: GatewayProcess, upstream: ScriptedUpstream, collector: Collector
+def test_the_callers_trace_continues_at_the_provider(
+    traced_gateway: GatewayProcess, upstream: ScriptedUpstream, collector: Collector
 ) -> None:
     headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "vendor=value"}
-    assert traced.transcribe(traced.key, CLIP, MODEL, **headers).status_code == 200
+    assert traced_gateway.transcribe(traced_gateway.key, CLIP, MODEL, **headers).status_code == 200
     spans = by_name(collector.wait_for(lambda spans: len(spans) >= 8))
     server, client = spans["POST /v1/audio/transcriptions"], spans[f"transcribe {MODEL}"]
     assert (server.trace_id.hex(), server.parent_span_id.hex()) == (TRACE, PARENT)
@@ -106,11 +105,11 @@ def test_the_callers_trace_goes_on_to_the_provider(
     assert exchange.header("tracestate") == "vendor=value"
 
 
-def test_a_trace_that_is_not_sampled_goes_on_without_spans(
-    traced: GatewayProcess, upstream: ScriptedUpstream, collector: Collector
+def test_an_unsampled_trace_continues_without_spans(
+    traced_gateway: GatewayProcess, upstream: ScriptedUpstream, collector: Collector
 ) -> None:
-    assert traced.transcribe(traced.key, CLIP, traceparent=f"00-{TRACE}-{PARENT}-00").status_code == 200
-    sampled = traced.transcribe(traced.key, CLIP)
+    assert traced_gateway.transcribe(traced_gateway.key, CLIP, traceparent=f"00-{TRACE}-{PARENT}-00").status_code == 200
+    sampled = traced_gateway.transcribe(traced_gateway.key, CLIP)
     collector.wait_for(lambda spans: len(spans) >= 8)
     assert {attributes(span.attributes).get("audio_gateway.request_id") for span in collector.spans} == {
         None,
@@ -120,34 +119,39 @@ def test_a_trace_that_is_not_sampled_goes_on_without_spans(
     assert TRACE in (upstream.journal[0].header("traceparent") or "")
 
 
-def test_what_failed_says_so(traced: GatewayProcess, upstream: ScriptedUpstream, collector: Collector) -> None:
+def test_failures_set_the_status_and_the_error_type(
+    traced_gateway: GatewayProcess, upstream: ScriptedUpstream, collector: Collector
+) -> None:
     upstream.reply(error_answer(401, "invalid_api_key", "no"))
-    assert traced.transcribe(traced.key, CLIP).status_code == 502
-    assert traced.transcribe(traced.key, CLIP, "no-such-model").status_code == 404
+    assert traced_gateway.transcribe(traced_gateway.key, CLIP).status_code == 502
+    assert traced_gateway.transcribe(traced_gateway.key, CLIP, "no-such-model").status_code == 404
     spans = collector.wait_for(lambda spans: sum(span.kind == Span.SPAN_KIND_SERVER for span in spans) == 2)
     servers = [span for span in spans if span.kind == Span.SPAN_KIND_SERVER]
-    told = {attributes(span.attributes)["error.type"]: span.status.code for span in servers}
-    assert told == {"upstream_auth_failed": Status.STATUS_CODE_ERROR, "model_not_found": Status.STATUS_CODE_UNSET}
+    status_by_error = {attributes(span.attributes)["error.type"]: span.status.code for span in servers}
+    assert status_by_error == {
+        "upstream_auth_failed": Status.STATUS_CODE_ERROR,
+        "model_not_found": Status.STATUS_CODE_UNSET,
+    }
     (client,) = (span for span in spans if span.kind == Span.SPAN_KIND_CLIENT)
     assert attributes(client.attributes)["error.type"] == "upstream_auth_failed"
     assert client.status.code == Status.STATUS_CODE_ERROR
 
 
-def test_nothing_that_was_said_and_no_key_is_in_a_span(
-    traced: GatewayProcess, upstream: ScriptedUpstream, collector: Collector
+def test_no_span_has_a_transcript_a_file_name_or_a_key(
+    traced_gateway: GatewayProcess, upstream: ScriptedUpstream, collector: Collector
 ) -> None:
     upstream.reply(json_answer("the transcript", TOKENS))
-    assert traced.transcribe(traced.key, CLIP, MODEL).status_code == 200
+    assert traced_gateway.transcribe(traced_gateway.key, CLIP, MODEL).status_code == 200
     collector.wait_for(lambda spans: len(spans) >= 8)
     sent = b"".join(collector.bodies)
-    for secret in (b"the transcript", PROVIDER_KEY.encode(), traced.key.encode(), b"a.wav"):
+    for secret in (b"the transcript", PROVIDER_KEY.encode(), traced_gateway.key.encode(), b"a.wav"):
         assert secret not in sent
 
 
-def test_off_it_sends_nothing_and_the_sdk_is_not_imported(
+def test_without_traces_nothing_is_sent_and_the_sdk_is_not_imported(
     upstream: ScriptedUpstream, collector: Collector, tmp_path: Path
 ) -> None:
-    """FastAPI knows variables that make it export spans of its own, with what it finds in requests: not here."""
+    """Environment variables can make FastAPI export its own spans, with request bodies. The gateway turns that off."""
     endpoint = collector.endpoint.removesuffix("/v1/traces")
     automatic = {"FASTAPI_OTEL_AUTO_CONFIGURE": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
     with GatewayProcess(tmp_path, upstream.base_url, PYTHONPROFILEIMPORTTIME="1", **automatic) as gateway:
@@ -161,29 +165,29 @@ def test_off_it_sends_nothing_and_the_sdk_is_not_imported(
     assert collector.spans == []
 
 
-def test_without_the_extra_the_start_says_what_is_missing(upstream: ScriptedUpstream, tmp_path: Path) -> None:
-    """A package that cannot be imported stands in the way of the SDK's."""
+def test_without_the_extra_the_gateway_does_not_start(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    """A package that raises ImportError shadows the SDK."""
     blocked = tmp_path / "blocked" / "opentelemetry" / "sdk"
     blocked.mkdir(parents=True)
     (blocked / "__init__.py").write_text("raise ImportError")
     path = os.pathsep.join(filter(None, [str(tmp_path / "blocked"), os.environ.get("PYTHONPATH")]))
-    gateway = tracing(upstream, tmp_path, "http://127.0.0.1:4318/v1/traces")
-    ended = gateway.command("serve", PYTHONPATH=path)
-    assert ended.returncode == 2
-    assert "traces.endpoint: needs the extra otel" in ended.stderr
+    gateway = gateway_with_traces(upstream, tmp_path, "http://127.0.0.1:4318/v1/traces")
+    result = gateway.command("serve", PYTHONPATH=path)
+    assert result.returncode == 2
+    assert "traces.endpoint" in result.stderr
 
 
 @pytest.mark.parametrize("kind", ["refuses", "silent"])
 def test_a_dead_collector_delays_neither_requests_nor_the_stop(
     upstream: ScriptedUpstream, tmp_path: Path, kind: str
 ) -> None:
-    """One listens on nothing; the other takes connections and never answers."""
+    """One collector refuses connections. The other accepts them and never responds."""
     upstream.default = json_answer("hello", TOKENS)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/traces"
         if kind == "refuses":
             listener.close()
-        with tracing(upstream, tmp_path, endpoint) as gateway:
+        with gateway_with_traces(upstream, tmp_path, endpoint) as gateway:
             statuses = [gateway.transcribe(gateway.key, CLIP, MODEL).status_code for _ in range(20)]
             assert statuses == [200] * 20
             assert gateway.stop() == 0
