@@ -73,7 +73,7 @@ def test_a_copy_is_not_made_over_a_file(ledger: Path) -> None:
     assert re.fullmatch(r"\S+/copy\.db: 0\.1 MB\n", first.stdout)
     again = run(ledger.parent, "ledger", "backup", str(target))
     assert (again.exit_code, again.stdout) == (1, "")
-    assert again.stderr == f"audio-gateway: backup {target}: there is such a file already; name another\n"
+    assert again.stderr == f"audio-gateway: backup {target}: this file exists already; name another\n"
 
 
 def test_what_is_wrong_is_told_in_words_and_by_the_status(ledger: Path) -> None:
@@ -83,21 +83,21 @@ def test_what_is_wrong_is_told_in_words_and_by_the_status(ledger: Path) -> None:
         connection.execute("DELETE FROM daily WHERE caller = 'bob' AND day = '2025-09-01'")
     done = run(ledger.parent, "ledger", "check")
     assert done.exit_code == 1
-    assert re.search(r"^rows +wrong +1 rows are unknown and do not tell why: req_19", done.stdout, re.MULTILINE)
+    assert re.search(r"^rows +wrong +1 rows are unknown without an error: req_19", done.stdout, re.MULTILINE)
     assert re.search(r"^sums +wrong +the sums of bob / 2025-09-01 / key_2 / transcribe", done.stdout, re.MULTILINE)
     faults = verdicts(run(ledger.parent, "ledger", "check", "--quick", "--format", "json").stdout)
-    assert faults["rows"][1][0] == "1 rows are unknown and do not tell why: req_19"
+    assert faults["rows"][1][0] == "1 rows are unknown without an error: req_19"
 
 
 def test_a_dry_run_changes_nothing_and_a_prune_is_audited(ledger: Path) -> None:
     before = rows(ledger, "SELECT * FROM requests")
     dry = run(ledger.parent, "ledger", "prune", "--older-than", OLDER, "--dry-run")
-    told = r"10 rows from 2025-08-31 to before \d{4}-\d\d-\d\d (would be )?pruned; 7 that are held or unknown stay\n"
+    summary = r"10 rows from 2025-08-31 to before \d{4}-\d\d-\d\d (would be )?pruned; 7 held or unknown rows stay\n"
     assert (dry.exit_code, dry.stderr) == (0, "")
-    assert re.fullmatch(told, dry.stdout)
+    assert re.fullmatch(summary, dry.stdout)
     assert rows(ledger, "SELECT * FROM requests") == before
     done = run(ledger.parent, "ledger", "prune", "--older-than", OLDER)
-    assert re.fullmatch(told, done.stdout)
+    assert re.fullmatch(summary, done.stdout)
     (entry,) = rows(ledger, "SELECT * FROM audit WHERE action = 'prune'")
     assert entry["actor"].startswith("cli")
     assert json.loads(entry["before"]) == {"rows": 10, "first_day": "2025-08-31"}

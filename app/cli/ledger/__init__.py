@@ -1,4 +1,4 @@
-"""`audio-gateway ledger`: the file itself, and rows that nobody knows the end of; a module a verb."""
+"""`audio-gateway ledger`: the ledger's file and its unknown requests, one module for each command."""
 
 import typer
 
@@ -9,7 +9,7 @@ from app.cli.ledger.resolve import resolve_row
 from app.cli.ledger.unknown import unknown
 
 app = typer.Typer(
-    help="Copy, check and prune the ledger; resolve unknown rows.\n\nExample: audio-gateway ledger check",
+    help="Copy, check and prune the ledger; resolve unknown requests.\n\nExample: audio-gateway ledger check",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -15,7 +15,7 @@ def backup(
 ) -> None:
     """Copy the ledger to a new file, beside a running gateway.
 
-    The copy is of one moment, and checked.
+    The copy shows the ledger at one moment, and is checked.
 
     Example: audio-gateway ledger backup ledger-2026-11-22.db
     """

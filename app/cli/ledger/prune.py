@@ -22,9 +22,9 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
     config: ConfigFile = None,
 ) -> None:
-    """Remove old rows, beside a running gateway; every sum stays.
+    """Remove old rows, beside a running gateway; every total stays.
 
-    Rows that are held or unknown stay, however old. The file keeps its size: new rows take the room.
+    Held and unknown rows stay, whatever their age. The file keeps its size, and new rows use the free space.
 
     Example: audio-gateway ledger prune --older-than 400d --dry-run
     """
@@ -34,7 +34,7 @@ def prune(
     with explained(), ledger_of(settings).session() as session:
         plan = session.maintenance.prunable(before_ms)
         if plan.rows and not dry_run:
-            entry = AuditEntry(now_ms(), actor(), "prune", f"rows before {before}", _before(plan), None)
+            entry = AuditEntry(now_ms(), actor(), "prune", f"rows before {before}", _pruned_document(plan), None)
             with Bar("prune") as bar:
                 session.maintenance.prune(before_ms, entry, bar)
     say(_summary(plan, before, dry_run))
@@ -49,13 +49,13 @@ def _day_before(older_than: str) -> date:
     return datetime.now(UTC).date() - timedelta(days=length // DAY_MS)
 
 
-def _before(plan: Prunable) -> dict[str, object]:
+def _pruned_document(plan: Prunable) -> dict[str, object]:
     return {"rows": plan.rows, "first_day": str(plan.first)}
 
 
 def _summary(plan: Prunable, before: date, dry_run: bool) -> str:
-    stay = f"; {plan.staying} that are held or unknown stay" if plan.staying else ""
+    staying = f"; {plan.staying} held or unknown rows stay" if plan.staying else ""
     if not plan.rows:
-        return f"nothing to prune before {before}{stay}"
+        return f"nothing to prune before {before}{staying}"
     verb = "would be pruned" if dry_run else "pruned"
-    return f"{plan.rows} rows from {plan.first} to before {before} {verb}{stay}"
+    return f"{plan.rows} rows from {plan.first} to before {before} {verb}{staying}"

@@ -1,4 +1,4 @@
-"""`audio-gateway ledger resolve`: closing a row with what the provider billed."""
+"""`audio-gateway ledger resolve`: closes a request with what the provider billed."""
 
 from typing import Annotated
 
@@ -20,9 +20,9 @@ def resolve_row(
     cost: Annotated[str | None, typer.Option(metavar="USD", help="It billed so many US dollars.")] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Close an unknown row with what the provider billed.
+    """Close an unknown request with what the provider billed.
 
-    A running gateway takes it in within a second.
+    A running gateway updates its budgets within a second.
 
     Example: audio-gateway ledger resolve req_01m81pewaaa0y7kqxrajn50w4w --seconds 31.5
     """

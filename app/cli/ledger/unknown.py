@@ -12,7 +12,7 @@ from app.services.documents import unknown_document
 from app.services.reconciliation import Reconciliation, UnknownRequest
 from app.units import seconds_of, usd_text
 
-SPARE = ("upstream id", "seconds", "model", "error")  # columns that a narrow terminal does without
+SPARE = ("upstream id", "seconds", "model", "error")  # columns that a narrow terminal omits
 
 
 def unknown(
@@ -26,21 +26,23 @@ def unknown(
     """
     settings = loaded(config)
     with explained(), ledger_of(settings).session() as session:
-        rows = Reconciliation.from_config(settings, session.unknown_requests, actor()).unknown()
+        requests = Reconciliation.from_config(settings, session.unknown_requests, actor()).unknown()
     if format is not Format.TABLE:
-        typer.echo(tables.rendered([unknown_document(row) for row in rows], format), nl=False)
+        typer.echo(tables.rendered([unknown_document(request) for request in requests], format), nl=False)
         return
-    typer.echo(tables.rendered([_line(row) for row in rows], format, SPARE, empty="no unknown rows"), nl=False)
+    typer.echo(
+        tables.rendered([_line(request) for request in requests], format, SPARE, empty="no unknown requests"), nl=False
+    )
 
 
-def _line(row: UnknownRequest) -> tables.Row:
+def _line(request: UnknownRequest) -> tables.Row:
     return {
-        "id": row.id,
-        "caller": row.caller,
-        "model": row.model,
-        "admitted": minute(row.admitted_ms),
-        "error": row.error or "",
-        "held USD": usd_text(row.charge.cost),
-        "seconds": seconds_of(row.charge.audio),
-        "upstream id": row.upstream_request_id or "",
+        "id": request.id,
+        "caller": request.caller,
+        "model": request.model,
+        "admitted": minute(request.admitted_ms),
+        "error": request.error or "",
+        "held USD": usd_text(request.charge.cost),
+        "seconds": seconds_of(request.charge.audio),
+        "upstream id": request.upstream_request_id or "",
     }

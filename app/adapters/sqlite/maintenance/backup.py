@@ -1,7 +1,8 @@
-"""A copy of a ledger while others write to it: SQLite's backup in small steps, over one moment's view of the file.
+"""A backup of the ledger while others write to it: SQLite's backup in small steps, within one read transaction.
 
-In WAL mode a reader stops no writer, and its view does not change; without one, each write of another process would
-make the backup begin anew. The copy is one file with no log beside it. It gets its name when it is whole and on disk.
+With a write-ahead log a reader blocks no writer, and its view does not change. Without the read transaction, each write
+of another process would restart the backup. The copy is one file without a log. It gets its name when it is complete
+and on disk.
 """
 
 import os
@@ -18,29 +19,30 @@ from app.services.maintenance import Progress, no_progress
 from app.services.ports import LedgerUnusable
 
 PAGES = 256
-PAUSE_SECONDS = 0.001  # a place for the gateway's own reads and writes
+PAUSE_SECONDS = 0.001  # lets the gateway read and write in between
 
 
 def back_up(database: Database, target: Path, progress: Progress = no_progress, *, replace: bool = False) -> int:
-    """Copy a ledger of this schema or an older one to a new file; its size in bytes. LedgerUnusable, and no file then.
+    """Copies a ledger, also one of an older schema, to a new file, and returns the size of the copy in bytes.
 
-    `progress` receives the pages copied and the pages in total. With `replace` the file may be there already.
+    `progress` receives the pages copied and the pages in total. With `replace` the
+    target may exist. Raises LedgerUnusable, and leaves no new file.
     """
-    with _explained(target):
-        taken = target.exists() and not replace
-    if taken:
-        raise LedgerUnusable(f"backup {target}: there is such a file already; name another")
-    with database.snapshot(oldest=1) as source, _explained(target), _unnamed(target) as copy:
-        if (faults := _copied(source, copy, progress)) != "ok":
-            raise LedgerUnusable(f"backup {target}: the ledger is damaged ({faults}); restore an older backup")
-        _give_name(copy, target, replace)
+    with _errors_explained(target):
+        exists = target.exists() and not replace
+    if exists:
+        raise LedgerUnusable(f"backup {target}: this file exists already; name another")
+    with database.snapshot(oldest=1) as source, _errors_explained(target), _temporary_file(target) as copy:
+        if (result := _copy_pages(source, copy, progress)) != "ok":
+            raise LedgerUnusable(f"backup {target}: the ledger is damaged ({result}); restore an older backup")
+        _publish(copy, target, replace)
         return target.stat().st_size
 
 
-def _copied(source: apsw.Connection, path: Path, progress: Progress) -> str:
-    """Make the copy; "ok", or what is wrong with its pages."""
+def _copy_pages(source: apsw.Connection, path: Path, progress: Progress) -> str:
+    """Copies the pages, and returns "ok" or what is wrong with them."""
     with closing(apsw.Connection(os.fspath(path))) as copy:
-        copy.pragma("synchronous", "off")  # it is synced once, when it is whole
+        copy.pragma("synchronous", "off")  # `_publish` syncs it once
         with copy.backup("main", source, "main") as backup:
             while not backup.done:
                 backup.step(PAGES)
@@ -50,8 +52,8 @@ def _copied(source: apsw.Connection, path: Path, progress: Progress) -> str:
         return str(copy.execute("PRAGMA quick_check(1)").get)
 
 
-def _give_name(copy: Path, target: Path, replace: bool) -> None:
-    """Durably, and over no file that somebody has made meanwhile."""
+def _publish(copy: Path, target: Path, replace: bool) -> None:
+    """Gives the copy its name, durably, and without `replace` over no file that appeared meanwhile."""
     _sync(copy)
     if replace:
         copy.replace(target)
@@ -74,8 +76,8 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def _unnamed(target: Path) -> Iterator[Path]:
-    """A file for the copy beside its target, which is gone in the end if it has not got the target's name."""
+def _temporary_file(target: Path) -> Iterator[Path]:
+    """Creates a file beside the target, and removes it at the end unless it was renamed."""
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     os.close(descriptor)
     copy = Path(name)
@@ -86,7 +88,7 @@ def _unnamed(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _explained(target: Path) -> Iterator[None]:
+def _errors_explained(target: Path) -> Iterator[None]:
     try:
         yield
     except (apsw.Error, OSError) as error:

@@ -1,4 +1,4 @@
-"""The rows themselves, one after the other, and the check that the sums are theirs. Constant memory at any size."""
+"""The export of rows, and the check of the daily totals against them. Both use constant memory at any size."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from app.services.usage import ExportedRow, Period
 from app.units import iso_time, seconds_of, usd_text
 
 _ROWS = "SELECT * FROM requests WHERE admitted_ms >= ? AND admitted_ms < ? ORDER BY admitted_ms, id"
-_SUMMED = (
+_TOTALLED = (
     "input_tokens",
     "audio_tokens",
     "text_tokens",
@@ -44,34 +44,36 @@ WHERE (kept.requests, kept.settled, kept.unknown, {kept})
       IS NOT (summed.requests, summed.settled, summed.unknown, {summed})
 ORDER BY 1, 2, 3, 4, 5
 """
-_ILL_CLOSED = """
+_WRONG_STATE = """
 SELECT count(*) FROM requests WHERE admitted_ms >= :begin AND admitted_ms < :end AND (
     (state = 'held') != (done_ms IS NULL)
     OR (state IN ('held', 'released') AND (cost_nano_usd, audio_ms, charged_tokens) != (0, 0, 0))
 )
 """
 
-_THERE = "SELECT count(*) FROM requests WHERE admitted_ms >= :begin AND admitted_ms < :end"
+_PRESENT = "SELECT count(*) FROM requests WHERE admitted_ms >= :begin AND admitted_ms < :end"
 _PRUNED = "SELECT ifnull(sum(requests), 0) FROM pruned WHERE day >= :first AND day <= :last"
 
 
 def exported_rows(connection: apsw.Connection, period: Period) -> Iterator[ExportedRow]:
-    """Every admitted request of the period, in the order of admission: money as a decimal string, audio in seconds."""
+    """Yields every admitted request of a period, in the order of admission. `ExportedRow` says what a row has."""
     names: list[str] = []
     cursor = connection.execute(_ROWS, (period.begin_ms, period.end_ms))
     for values in cursor:
         names = names or [column[0] for column in cursor.get_description()]
         row = dict(zip(names, values, strict=True))
-        shown = {_NAMES.get(name, name): _shown(name, value) for name, value in row.items() if name not in _INTERNAL}
-        yield shown | {
+        exported = {
+            _NAMES.get(name, name): _exported(name, value) for name, value in row.items() if name not in _INTERNAL
+        }
+        yield exported | {
             "audio_seconds": seconds_of(row["audio_ms"]),
             "cost_usd": usd_text(row["cost_nano_usd"]),
             "held_usd": usd_text(row["bound_nano_usd"]),
         }
 
 
-def _shown(name: str, value: Any) -> object:
-    """A value as documents have it: times in ISO 8601, tags as an object, a truth as one."""
+def _exported(name: str, value: Any) -> object:
+    """Returns the exported value: a time in ISO 8601, tags as an object, a flag as a boolean."""
     if value is None:
         return None
     if name in _NAMES:
@@ -82,26 +84,26 @@ def _shown(name: str, value: Any) -> object:
 
 
 def count_rows(connection: apsw.Connection, period: Period) -> tuple[int, int]:
-    """How many rows of a period there are, and how many more were pruned."""
-    there: int = connection.execute(_THERE, bounds(period)).get
+    """Returns how many rows of a period exist, and how many more were pruned."""
+    present: int = connection.execute(_PRESENT, bounds(period)).get
     pruned: int = connection.execute(_PRUNED, bounds(period)).get
-    return there, pruned
+    return present, pruned
 
 
 def disagreements(connection: apsw.Connection, period: Period) -> list[str]:
-    """Where the daily sums are not those of the rows, and how many rows are not closed as they must be; a line each."""
-    ill_closed = connection.execute(_ILL_CLOSED, bounds(period)).get
-    told = [f"{ill_closed} rows are not closed as they must be"] if ill_closed else []
-    return [*wrong_sums(connection, period), *told]
+    """Returns one line for each daily total that differs from its rows, and one for rows with a wrong state."""
+    wrong_state = connection.execute(_WRONG_STATE, bounds(period)).get
+    state_lines = [f"{wrong_state} rows have a wrong state"] if wrong_state else []
+    return [*wrong_totals(connection, period), *state_lines]
 
 
-def wrong_sums(connection: apsw.Connection, period: Period) -> list[str]:
-    """Where the daily sums are not those of the rows and of those that were pruned; a line each."""
+def wrong_totals(connection: apsw.Connection, period: Period) -> list[str]:
+    """Returns one line for each daily total that differs from its rows plus its pruned rows."""
     query = _DISAGREEMENTS.format(
-        sums=", ".join(f"sum({name}) AS {name}" for name in _SUMMED),
+        sums=", ".join(f"sum({name}) AS {name}" for name in _TOTALLED),
         counted=COUNTED.format(caller=""),
-        kept=", ".join(f"kept.{name}" for name in _SUMMED),
-        summed=", ".join(f"summed.{name}" for name in _SUMMED),
+        kept=", ".join(f"kept.{name}" for name in _TOTALLED),
+        summed=", ".join(f"summed.{name}" for name in _TOTALLED),
     )
-    found = connection.execute(query, bounds(period))
-    return [f"the sums of {' / '.join(group)} are not those of its rows" for group in found]
+    groups = connection.execute(query, bounds(period))
+    return [f"the sums of {' / '.join(group)} are not those of its rows" for group in groups]

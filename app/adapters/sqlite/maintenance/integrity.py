@@ -1,6 +1,6 @@
-"""What must be true of every ledger, each told in words where it is not. For one moment's view of the file.
+"""The integrity checks: what must hold in every ledger, as it is at one moment.
 
-A fault is what no gateway can have written. A remark is what may be right, and somebody should know.
+A fault is a state that no gateway writes. A remark may be correct, but an operator should know it.
 """
 
 import json
@@ -10,7 +10,7 @@ from contextlib import closing
 import apsw
 
 from app.adapters.sqlite.database import create_tables, rows
-from app.adapters.sqlite.maintenance.export import wrong_sums
+from app.adapters.sqlite.maintenance.export import wrong_totals
 from app.policy.caller_policy import CallerPolicy
 from app.services.maintenance import IntegrityFinding, Progress
 from app.services.usage import Period
@@ -18,12 +18,12 @@ from app.services.usage import Period
 MAX_REPORTED_PAGES = 20
 EXAMPLES = 3
 
-# What rows with this condition are, as they must not be. The fields of a state are those that its writer gives it.
+# Conditions that no row may meet, by the words that name them. `statements` sets the columns of each state.
 _WRONG_ROWS = {
-    "are held and have an end, or have an end and are held": (
+    "are held and have an end, or are not held and have none": (
         "(state = 'held') != (done_ms IS NULL) OR (state = 'held') != (closed_seq IS NULL)"
     ),
-    "are held and tell a status, an error or a source": (
+    "are held and have a status, an error or a source": (
         "state = 'held' AND NOT (status IS NULL AND error IS NULL AND source IS NULL)"
     ),
     "are held or released, and charged": (
@@ -33,15 +33,15 @@ _WRONG_ROWS = {
         "state = 'unknown' AND "
         "(cost_nano_usd, audio_ms, charged_tokens) != (bound_nano_usd, bound_audio_ms, bound_tokens)"
     ),
-    "are unknown and do not tell why": "state = 'unknown' AND error IS NULL",
-    "are charged and do not tell where their usage came from": ("state IN ('settled', 'unknown') AND source IS NULL"),
+    "are unknown without an error": "state = 'unknown' AND error IS NULL",
+    "are charged without a source of usage": "state IN ('settled', 'unknown') AND source IS NULL",
     "have an end and no status": "state != 'held' AND status IS NULL AND error IS NOT 'gateway_stopped'",
     "have a negative number": (
         "min(cost_nano_usd, audio_ms, charged_tokens, bound_nano_usd, bound_audio_ms, bound_tokens, "
         "ifnull(input_tokens, 0), ifnull(audio_tokens, 0), ifnull(text_tokens, 0), ifnull(output_tokens, 0), "
         "ifnull(total_tokens, 0), ifnull(file_bytes, 0)) < 0"
     ),
-    "have tags that are no table": "CASE WHEN json_valid(tags) THEN json_type(tags) != 'object' ELSE 1 END",
+    "have tags that are not an object": "CASE WHEN json_valid(tags) THEN json_type(tags) != 'object' ELSE 1 END",
 }
 _COUNT_WRONG = "SELECT {counts} FROM requests"
 _EXAMPLES = "SELECT id FROM requests WHERE {condition} ORDER BY id LIMIT {most}"
@@ -51,13 +51,13 @@ SELECT caller, day, key_id FROM {table} WHERE min(requests, settled, input_token
 """
 _ORPHANED_KEYS = "SELECT id, caller FROM keys WHERE caller NOT IN (SELECT name FROM callers) ORDER BY id"
 _AUDIT = "SELECT seq, at_ms, lag(seq, 1, 0) OVER w, lag(at_ms) OVER w FROM audit WINDOW w AS (ORDER BY seq)"
-_MADE = "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'"
+_SCHEMA_OBJECTS = "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'"
 
 
 def check_integrity(
     connection: apsw.Connection, served: bool, quick: bool, progress: Progress
 ) -> Iterator[IntegrityFinding]:
-    """Each check in its turn. `served` says whether a gateway serves from the file; `quick` spares the indexes.
+    """Yields the result of each check. `served` says whether a gateway serves now; `quick` skips the indexes.
 
     `progress` receives the checks done and the checks in total, repeatedly during a long check.
     """
@@ -65,20 +65,20 @@ def check_integrity(
         ("file", lambda: IntegrityFinding("file", tuple(_wrong_pages(connection, quick)))),
         ("tables", lambda: _tables(connection)),
         ("rows", lambda: IntegrityFinding("rows", tuple(_wrong_rows(connection)), tuple(_remarks(connection, served)))),
-        ("sums", lambda: IntegrityFinding("sums", tuple(_wrong_sums(connection)))),
+        ("sums", lambda: IntegrityFinding("sums", tuple(_wrong_totals(connection)))),
         ("callers", lambda: IntegrityFinding("callers", tuple(_wrong_callers(connection)))),
         ("audit", lambda: _audit(connection)),
     )
-    for number, (name, examine) in enumerate(steps):
-        connection.set_progress_handler(_ticking(progress, number, len(steps)), 100_000)
+    for number, (name, check) in enumerate(steps):
+        connection.set_progress_handler(_progress_handler(progress, number, len(steps)), 100_000)
         try:
-            yield examine()
+            yield check()
         except apsw.CorruptError as error:
             yield IntegrityFinding(name, (f"it cannot be read: {error}",))
     progress(len(steps), len(steps))
 
 
-def _ticking(progress: Progress, done: int, total: int) -> Callable[[], bool]:
+def _progress_handler(progress: Progress, done: int, total: int) -> Callable[[], bool]:
     def tick() -> bool:
         progress(done, total)
         return False
@@ -88,19 +88,21 @@ def _ticking(progress: Progress, done: int, total: int) -> Callable[[], bool]:
 
 def _wrong_pages(connection: apsw.Connection, quick: bool) -> Iterator[str]:
     pragma = "quick_check" if quick else "integrity_check"
-    for (told,) in connection.execute(f"PRAGMA {pragma}({MAX_REPORTED_PAGES})"):
-        if told != "ok":
-            yield " ".join(told.split())
+    for (fault,) in connection.execute(f"PRAGMA {pragma}({MAX_REPORTED_PAGES})"):
+        if fault != "ok":
+            yield " ".join(fault.split())
 
 
 def _tables(connection: apsw.Connection) -> IntegrityFinding:
-    """Whether the tables, indexes and triggers are those that this version makes."""
+    """Compares the tables, indexes and triggers with those that this version creates."""
     with closing(apsw.Connection(":memory:")) as new:
         create_tables(new)
-        wanted, found = dict(rows(new, _MADE)), dict(rows(connection, _MADE))
-    missing = [f"the {name} is missing" for name in wanted if name not in found]
-    changed = [f"the {name} has been changed" for name in wanted if found.get(name, wanted[name]) != wanted[name]]
-    added = [f"the {name} is not the gateway's" for name in found if name not in wanted]
+        expected, present = dict(rows(new, _SCHEMA_OBJECTS)), dict(rows(connection, _SCHEMA_OBJECTS))
+    missing = [f"the {name} is missing" for name in expected if name not in present]
+    changed = [
+        f"the {name} has been changed" for name in expected if present.get(name, expected[name]) != expected[name]
+    ]
+    added = [f"the {name} is not the gateway's" for name in present if name not in expected]
     return IntegrityFinding("tables", (*missing, *changed), tuple(added))
 
 
@@ -110,21 +112,21 @@ def _wrong_rows(connection: apsw.Connection) -> Iterator[str]:
     for count, (words, condition) in zip(counts, _WRONG_ROWS.items(), strict=True):
         if count:
             examples = rows(connection, _EXAMPLES.format(condition=condition, most=EXAMPLES))
-            named = ", ".join(row[0] for row in examples)
-            yield f"{count} rows {words}: {named}{' ...' if count > EXAMPLES else ''}"
+            ids = ", ".join(row[0] for row in examples)
+            yield f"{count} rows {words}: {ids}{' ...' if count > EXAMPLES else ''}"
 
 
 def _remarks(connection: apsw.Connection, served: bool) -> Iterator[str]:
     count = connection.execute("SELECT count(*) FROM requests WHERE implausible_usage IS NOT NULL").get
     if count:
-        yield f"{count} rows were settled as measured, because the provider's usage is not believed (implausible_usage)"
+        yield f"{count} rows were settled as measured, because the reported usage is implausible (implausible_usage)"
     count = connection.execute("SELECT count(*) FROM requests WHERE state = 'held'").get
     if count and not served:
-        yield f"{count} rows are held and no gateway serves from this file; the next that does makes them unknown"
+        yield f"{count} rows are held, but no gateway serves from this file; the next start makes them unknown"
 
 
-def _wrong_sums(connection: apsw.Connection) -> Iterator[str]:
-    yield from wrong_sums(connection, Period())
+def _wrong_totals(connection: apsw.Connection) -> Iterator[str]:
+    yield from wrong_totals(connection, Period())
     for table in ("daily", "pruned"):
         for group in rows(connection, _NEGATIVE.format(table=table)):
             yield f"the sums of {' / '.join(group)} in {table} are negative"
@@ -132,7 +134,7 @@ def _wrong_sums(connection: apsw.Connection) -> Iterator[str]:
 
 def _wrong_callers(connection: apsw.Connection) -> Iterator[str]:
     for key_id, caller in rows(connection, _ORPHANED_KEYS):
-        yield f"the key {key_id} is of {caller}, and there is no such caller"
+        yield f"the key {key_id} belongs to {caller}, which does not exist"
     for name, policy in rows(connection, "SELECT name, terms FROM callers ORDER BY name"):
         try:
             CallerPolicy.read(json.loads(policy))
@@ -141,11 +143,11 @@ def _wrong_callers(connection: apsw.Connection) -> Iterator[str]:
 
 
 def _audit(connection: apsw.Connection) -> IntegrityFinding:
-    """Numbers without a gap, for entries are never deleted; and times that do not go back, unless the clock did."""
+    """Checks that no entry is missing, and remarks on times that go back, which a changed clock explains."""
     faults, remarks = [], []
-    for seq, at_ms, seq_before, at_ms_before in rows(connection, _AUDIT):
-        if seq != seq_before + 1:
-            faults.append(f"entries {seq_before + 1} to {seq - 1} are missing")
-        if at_ms_before is not None and at_ms < at_ms_before - 60_000:
-            remarks.append(f"entry {seq} is {(at_ms_before - at_ms) // 1000} s older than the one before it")
+    for seq, at_ms, previous_seq, previous_ms in rows(connection, _AUDIT):
+        if seq != previous_seq + 1:
+            faults.append(f"entries {previous_seq + 1} to {seq - 1} are missing")
+        if previous_ms is not None and at_ms < previous_ms - 60_000:
+            remarks.append(f"entry {seq} is {(previous_ms - at_ms) // 1000} s older than the entry before it")
     return IntegrityFinding("audit", tuple(faults), tuple(remarks))

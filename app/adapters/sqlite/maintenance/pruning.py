@@ -1,7 +1,7 @@
-"""Taking old rows out while every sum stays: what a row counted goes over into `pruned`, in the transaction of its end.
+"""Pruning: removes old rows and keeps every total. The transaction that deletes rows adds their totals to `pruned`.
 
-Rows that are held or unknown stay, however old, for their charge may still change. Many small transactions, with
-pauses as long as they take, leave a running gateway its turns. Whatever a kill leaves agrees.
+Held and unknown rows stay, whatever their age, because their charge may still change. Transactions are small, and each
+is followed by a pause as long, so a running gateway can write in between. A kill leaves a consistent ledger.
 """
 
 import json
@@ -18,14 +18,14 @@ from app.services.maintenance import Progress, Prunable, no_progress
 ROWS_AT_ONCE = 500
 LEAST_PAUSE_SECONDS = 0.005
 
-_CLOSED = """
+_CLOSED_ROWS = """
 SELECT count(*), min(admitted_ms) FROM requests WHERE admitted_ms < ? AND state IN ('settled', 'released')
 """
-_OPEN = "SELECT count(*) FROM requests WHERE admitted_ms < ? AND state IN ('held', 'unknown')"
-_NEXT = """
+_OPEN_ROWS = "SELECT count(*) FROM requests WHERE admitted_ms < ? AND state IN ('held', 'unknown')"
+_NEXT_ROWS = """
 SELECT id FROM requests WHERE admitted_ms < ? AND state IN ('settled', 'released') ORDER BY admitted_ms LIMIT ?
 """
-_ADD_UP = """
+_ADD_TO_PRUNED = """
 INSERT INTO pruned (caller, day, key_id, task, model, tags, requests, settled, input_tokens, audio_tokens, text_tokens,
                     output_tokens, total_tokens, charged_tokens, audio_ms, cost_nano_usd)
 SELECT caller, date(admitted_ms / 1000, 'unixepoch'), key_id, task, model, tags, count(*), sum(state = 'settled'),
@@ -44,32 +44,32 @@ _DELETE = "DELETE FROM requests WHERE id IN (SELECT value FROM json_each(?))"
 
 
 def prunable(connection: apsw.Connection, before_ms: int) -> Prunable:
-    """What `prune` would do with rows admitted before this moment."""
-    ((count, first_ms),) = rows(connection, _CLOSED, (before_ms,))
+    """Returns what `prune` would do with the rows admitted before this moment."""
+    ((count, first_ms),) = rows(connection, _CLOSED_ROWS, (before_ms,))
     first = None if first_ms is None else datetime.fromtimestamp(first_ms / 1000, UTC).date()
-    return Prunable(count, first, connection.execute(_OPEN, (before_ms,)).get)
+    return Prunable(count, first, connection.execute(_OPEN_ROWS, (before_ms,)).get)
 
 
 def prune(connection: apsw.Connection, before_ms: int, entry: AuditEntry, progress: Progress = no_progress) -> int:
-    """Take out the closed rows admitted before this moment; how many. The audit entry is in the first transaction.
+    """Removes the closed rows admitted before this moment, and returns how many.
 
-    `progress` receives the rows removed and the rows in total.
+    The first transaction writes the audit entry. `progress` receives the rows removed and the rows in total.
     """
-    total, done = prunable(connection, before_ms).rows, 0
-    while taken := _prune_some(connection, before_ms, entry if done == 0 else None):
-        done += taken
-        progress(done, max(total, done))
-    return done
+    total, removed = prunable(connection, before_ms).rows, 0
+    while count := _prune_batch(connection, before_ms, entry if removed == 0 else None):
+        removed += count
+        progress(removed, max(total, removed))
+    return removed
 
 
-def _prune_some(connection: apsw.Connection, before_ms: int, entry: AuditEntry | None) -> int:
-    begun = time.monotonic()
+def _prune_batch(connection: apsw.Connection, before_ms: int, entry: AuditEntry | None) -> int:
+    began = time.monotonic()
     with write_transaction(connection):
-        ids = [row[0] for row in rows(connection, _NEXT, (before_ms, ROWS_AT_ONCE))]
+        ids = [row[0] for row in rows(connection, _NEXT_ROWS, (before_ms, ROWS_AT_ONCE))]
         if ids:
             if entry is not None:
                 write_audit(connection, entry)
-            for query in (_ADD_UP, _DELETE):
+            for query in (_ADD_TO_PRUNED, _DELETE):
                 connection.execute(query, (json.dumps(ids),))
-    time.sleep(max(LEAST_PAUSE_SECONDS, time.monotonic() - begun))
+    time.sleep(max(LEAST_PAUSE_SECONDS, time.monotonic() - began))
     return len(ids)

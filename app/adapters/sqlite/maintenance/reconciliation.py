@@ -1,4 +1,4 @@
-"""Resolving rows in state `unknown`: what the provider really did, put in by someone who has looked."""
+"""The repository of unknown requests: they are listed, and resolved with what the provider billed."""
 
 import apsw
 
@@ -15,45 +15,48 @@ FROM requests WHERE state = 'unknown' ORDER BY id
 _RESOLVE = """
 UPDATE requests SET state = ?, cost_nano_usd = ?, audio_ms = ?, charged_tokens = ? WHERE id = ? AND state = 'unknown'
 """
-_RECORD = """
+_ADD_RESOLUTION = """
 INSERT INTO resolutions (caller, admitted_ms, cost_nano_usd, audio_ms, charged_tokens) VALUES (?, ?, ?, ?, ?)
 """
 
 
 class LedgerUnknownRequests:
-    """The unknown rows as they are reconciled, over a connection of its own."""
+    """Implements `UnknownRequestRepository`."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
 
     def all(self) -> list[UnknownRequest]:
-        """All of them, oldest first."""
-        return unknown_rows(self._connection)
+        return unknown_requests(self._connection)
 
-    def resolve(self, row: UnknownRequest, charge: Amounts | None, entry: AuditEntry) -> bool:
-        return resolve(self._connection, row, charge, entry)
+    def resolve(self, request: UnknownRequest, charge: Amounts | None, entry: AuditEntry) -> bool:
+        return resolve(self._connection, request, charge, entry)
 
 
-def unknown_rows(connection: apsw.Connection) -> list[UnknownRequest]:
-    """All of them, oldest first."""
+def unknown_requests(connection: apsw.Connection) -> list[UnknownRequest]:
+    """Returns all unknown requests, oldest first."""
     return [
         UnknownRequest(row_id, caller, model, admitted_ms, error, Amounts(cost, audio, tokens), upstream_id)
         for row_id, caller, model, admitted_ms, error, cost, audio, tokens, upstream_id in connection.execute(_UNKNOWN)
     ]
 
 
-def resolve(connection: apsw.Connection, row: UnknownRequest, charge: Amounts | None, entry: AuditEntry) -> bool:
-    """Settle a row at this charge, or release it (None); False if somebody else was faster.
+def resolve(connection: apsw.Connection, request: UnknownRequest, charge: Amounts | None, entry: AuditEntry) -> bool:
+    """Settles a request at this charge, or releases it (None). Returns False if it is no longer unknown.
 
-    A running gateway takes the change into its budgets within a second.
+    A running gateway reads `resolutions`, and updates its budgets within a second.
     """
-    now = charge or NOTHING
+    charged = charge or NOTHING
     with write_transaction(connection):
         state = "released" if charge is None else "settled"
-        connection.execute(_RESOLVE, (state, now.cost, now.audio, now.tokens, row.id))
+        connection.execute(_RESOLVE, (state, charged.cost, charged.audio, charged.tokens, request.id))
         if not connection.changes():
             return False
-        change = (now.cost - row.charge.cost, now.audio - row.charge.audio, now.tokens - row.charge.tokens)
-        connection.execute(_RECORD, (row.caller, row.admitted_ms, *change))
+        change = (
+            charged.cost - request.charge.cost,
+            charged.audio - request.charge.audio,
+            charged.tokens - request.charge.tokens,
+        )
+        connection.execute(_ADD_RESOLUTION, (request.caller, request.admitted_ms, *change))
         write_audit(connection, entry)
     return True

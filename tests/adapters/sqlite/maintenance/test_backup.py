@@ -76,7 +76,7 @@ def test_no_file_is_ever_overwritten(database: Database, tmp_path: Path) -> None
     filled(database)
     target = tmp_path / "copy.db"
     target.write_text("mine")
-    with pytest.raises(LedgerUnusable, match=r"backup .*copy\.db: there is such a file already; name another"):
+    with pytest.raises(LedgerUnusable, match=r"backup .*copy\.db: this file exists already; name another"):
         back_up(database, target)
     assert target.read_text() == "mine"
 
@@ -107,7 +107,7 @@ def back_up_and_die(database: Database, target: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("missing/copy.db", "No such file or directory"), ("ledger.db", "there is such a file already")],
+    [("missing/copy.db", "No such file or directory"), ("ledger.db", "this file exists already")],
 )
 def test_what_is_wrong_with_the_place_is_told(database: Database, tmp_path: Path, name: str, words: str) -> None:
     filled(database)

@@ -136,4 +136,4 @@ def test_a_row_that_is_not_closed_as_it_must_be_is_found(
 ) -> None:
     hold_open(database, connection)
     connection.execute(change)
-    assert disagreements(connection, Period()) == ["1 rows are not closed as they must be"]
+    assert disagreements(connection, Period()) == ["1 rows have a wrong state"]

@@ -47,19 +47,19 @@ def test_nothing_is_found_in_a_ledger_as_it_must_be(database: Database, quick: b
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("UPDATE requests SET done_ms = NULL WHERE id = 'req_18'", "1 rows are held and have an end, or have an end"),
-        ("UPDATE requests SET closed_seq = 5 WHERE id = 'req_81'", "1 rows are held and have an end, or have an end"),
-        ("UPDATE requests SET error = 'x' WHERE state = 'held'", "2 rows are held and tell a status, an error"),
+        ("UPDATE requests SET done_ms = NULL WHERE id = 'req_18'", "1 rows are held and have an end, or are not held"),
+        ("UPDATE requests SET closed_seq = 5 WHERE id = 'req_81'", "1 rows are held and have an end, or are not held"),
+        ("UPDATE requests SET error = 'x' WHERE state = 'held'", "2 rows are held and have a status, an error"),
         ("UPDATE requests SET cost_nano_usd = 1 WHERE id = 'req_18'", "1 rows are held or released, and charged"),
         ("UPDATE requests SET audio_ms = 1 WHERE id = 'req_81'", "1 rows are held or released, and charged"),
         ("UPDATE requests SET charged_tokens = 7 WHERE id = 'req_19'", "1 rows are unknown, and not charged at their"),
-        ("UPDATE requests SET error = NULL WHERE id = 'req_19'", "1 rows are unknown and do not tell why"),
-        ("UPDATE requests SET source = NULL WHERE id = 'req_17'", "1 rows are charged and do not tell where their"),
+        ("UPDATE requests SET error = NULL WHERE id = 'req_19'", "1 rows are unknown without an error"),
+        ("UPDATE requests SET source = NULL WHERE id = 'req_17'", "1 rows are charged without a source"),
         ("UPDATE requests SET status = NULL WHERE id = 'req_17'", "1 rows have an end and no status"),
         ("UPDATE requests SET cost_nano_usd = -1 WHERE id = 'req_17'", "1 rows have a negative number"),
         ("UPDATE requests SET output_tokens = -1 WHERE id = 'req_17'", "1 rows have a negative number"),
-        ("UPDATE requests SET tags = 'team=a' WHERE id = 'req_17'", "1 rows have tags that are no table"),
-        ("UPDATE requests SET tags = '[]' WHERE id = 'req_17'", "1 rows have tags that are no table"),
+        ("UPDATE requests SET tags = 'team=a' WHERE id = 'req_17'", "1 rows have tags that are not an object"),
+        ("UPDATE requests SET tags = '[]' WHERE id = 'req_17'", "1 rows have tags that are not an object"),
     ],
 )
 def test_a_row_that_no_gateway_wrote_is_found(
@@ -74,7 +74,7 @@ def test_a_row_that_no_gateway_wrote_is_found(
 
 def test_of_many_wrong_rows_some_are_named(database: Database, connection: apsw.Connection) -> None:
     connection.execute("UPDATE requests SET error = NULL WHERE state = 'unknown'")
-    assert wrong(database) == ["rows: 10 rows are unknown and do not tell why: req_04, req_08, req_11 ..."]
+    assert wrong(database) == ["rows: 10 rows are unknown without an error: req_04, req_08, req_11 ..."]
 
 
 DAY = "2025-08-31 / key_1 / transcribe / whisper-1"
@@ -114,7 +114,7 @@ def test_a_key_of_nobody_and_terms_that_cannot_be_read_are_found(
     connection.execute("DELETE FROM callers WHERE name = 'bob'")
     connection.execute("""UPDATE callers SET terms = '{"rpm": 0}' WHERE name = 'alice'""")
     assert wrong(database) == [
-        "callers: the key key_2 is of bob, and there is no such caller",
+        "callers: the key key_2 belongs to bob, which does not exist",
         "callers: the terms of alice cannot be read: rpm: must be a whole number of 1 or more",
     ]
 
@@ -133,7 +133,7 @@ def test_a_clock_that_went_back_is_remarked(database: Database, connection: apsw
         "INSERT INTO audit (at_ms, actor, action, subject) SELECT max(at_ms) - 90000, 'a', 'b', 'c' FROM audit"
     )
     found = checked(database)["audit"]
-    assert (found.verdict, found.remarks) == ("note", ("entry 7 is 90 s older than the one before it",))
+    assert (found.verdict, found.remarks) == ("note", ("entry 7 is 90 s older than the entry before it",))
 
 
 def test_tables_that_are_not_the_gateways_are_told(database: Database, connection: apsw.Connection) -> None:
@@ -149,7 +149,7 @@ def test_holds_of_a_gateway_that_is_not_running_are_remarked(database: Database)
     found = checked(database, served=False)["rows"]
     assert found.verdict == "note"
     assert found.remarks == (
-        "2 rows are held and no gateway serves from this file; the next that does makes them unknown",
+        "2 rows are held, but no gateway serves from this file; the next start makes them unknown",
     )
 
 

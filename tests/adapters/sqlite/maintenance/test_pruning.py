@@ -14,7 +14,7 @@ import pytest
 from app.adapters.sqlite import Database, LedgerCallers
 from app.adapters.sqlite.maintenance.export import count_rows, disagreements
 from app.adapters.sqlite.maintenance.pruning import ROWS_AT_ONCE, prunable, prune
-from app.adapters.sqlite.maintenance.reconciliation import resolve, unknown_rows
+from app.adapters.sqlite.maintenance.reconciliation import resolve, unknown_requests
 from app.adapters.sqlite.migration import migrate
 from app.adapters.sqlite.usage_reports import budget_statuses, usage_totals
 from app.policy.budget import Amounts, Budget
@@ -87,7 +87,7 @@ def test_it_is_written_down_once(connection: apsw.Connection) -> None:
 
 def test_an_unknown_row_that_is_resolved_later_is_pruned_by_the_next(connection: apsw.Connection) -> None:
     prune(connection, BEFORE_MS, ENTRY)
-    for row in unknown_rows(connection):
+    for row in unknown_requests(connection):
         resolve(connection, row, Amounts(1, 2, 3), ENTRY)
     before = reports(connection)
     assert prune(connection, BEFORE_MS, ENTRY) == 6

@@ -9,7 +9,7 @@ import pytest
 
 from app.adapters.sqlite import Database, LedgerCallers, LedgerReader
 from app.adapters.sqlite.maintenance.export import disagreements
-from app.adapters.sqlite.maintenance.reconciliation import resolve, unknown_rows
+from app.adapters.sqlite.maintenance.reconciliation import resolve, unknown_requests
 from app.gateway.ledger_rows import State
 from app.policy.budget import Amounts, Window, first_day, next_day
 from app.services.administration import AuditEntry
@@ -34,8 +34,8 @@ def connection(database: Database) -> Iterator[apsw.Connection]:
         yield connection
 
 
-def test_unknown_rows_are_listed(connection: apsw.Connection) -> None:
-    first, second = unknown_rows(connection)
+def test_unknown_requests_are_listed(connection: apsw.Connection) -> None:
+    first, second = unknown_requests(connection)
     assert second.id == "req_2"
     assert first == UnknownRequest("req_1", "alice", "whisper-1", NOON_MS, "upstream_error", BOUND, "up_1")
 
@@ -45,14 +45,14 @@ def test_a_row_is_closed_once_with_what_it_came_to(
     database: Database, connection: apsw.Connection, charge: Amounts | None
 ) -> None:
     reader = LedgerReader(database)
-    row = unknown_rows(connection)[0]
+    row = unknown_requests(connection)[0]
     assert resolve(connection, row, charge, ENTRY)
     assert not resolve(connection, row, Amounts(5, 5, 5), ENTRY)
     closed = rows(database.path, "SELECT * FROM requests WHERE id = 'req_1'")[0]
     now = charge or Amounts()
     assert closed["state"] == ("released" if charge is None else "settled")
     assert (closed["cost_nano_usd"], closed["audio_ms"], closed["charged_tokens"]) == (now.cost, now.audio, now.tokens)
-    assert [each.id for each in unknown_rows(connection)] == ["req_2"]
+    assert [each.id for each in unknown_requests(connection)] == ["req_2"]
     assert LedgerCallers(connection).audit(10) == [ENTRY]
     assert disagreements(connection, Period()) == []
 
@@ -67,7 +67,7 @@ def test_a_reader_that_begins_later_has_it_in_its_sums(database: Database, conne
     days = [(first_day(window, NOON_MS), next_day(window, NOON_MS)) for window in Window]
     reader = LedgerReader(database)
     before = reader.spent("alice", days)
-    resolve(connection, unknown_rows(connection)[0], None, ENTRY)
+    resolve(connection, unknown_requests(connection)[0], None, ENTRY)
     later = LedgerReader(database)
     after = later.spent("alice", days)
     assert (before.resolution, after.resolution) == (0, 1)
@@ -81,8 +81,8 @@ def test_a_reader_that_begins_later_has_it_in_its_sums(database: Database, conne
 
 def test_a_resolution_without_its_audit_is_not_made(database: Database, connection: apsw.Connection) -> None:
     connection.execute("ALTER TABLE audit RENAME TO lost")
-    row = unknown_rows(connection)[0]
+    row = unknown_requests(connection)[0]
     with pytest.raises(apsw.SQLError):
         resolve(connection, row, None, ENTRY)
-    assert unknown_rows(connection)[0] == row
+    assert unknown_requests(connection)[0] == row
     assert rows(database.path, "SELECT * FROM resolutions") == []
