@@ -79,7 +79,7 @@ class GatewayProtocol(HttpToolsProtocol):
         return True
 
     def data_received(self, data: bytes) -> None:
-        """Feeds the parser, and counts the bytes of an unfinished URL, field or trailer: the parser has no limit on them."""
+        """Feeds the parser, and limits the bytes of an unfinished URL, field or trailer, which the parser does not."""
         if self._broken or self.transport.is_closing():
             return
         if self._unparsed:
@@ -140,8 +140,8 @@ class GatewayProtocol(HttpToolsProtocol):
         return at + PARSE_CHUNKED_BYTES
 
     def _parse_without_upgrade(self) -> None:
-        """Parses the head again without `Upgrade`, with a new parser: the first takes the body for another protocol. The
-        new head comes from the parsed fields, so that it frames the same body.
+        """Parses the head again without `Upgrade`, with a new parser: the first takes the body for another protocol.
+        The new head comes from the parsed fields, so that it frames the same body.
         """
         self._upgrading = False
         version = self.parser.get_http_version().encode()
@@ -260,7 +260,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self.flow.pause_reading()
 
     def _linger(self) -> None:
-        """Closes the sending side only. Closing both would reset a caller that still sends, and destroy the response."""
+        """Closes the sending side only. Closing both would reset a caller that still sends, and lose the response."""
         if self._running_cycle is not None:
             self._running_cycle.disconnected = True
             self._running_cycle.message_event.set()
