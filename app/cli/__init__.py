@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from app import __version__
+from app.cli.error_reporting import ErrorReportingGroup
 from app.cli.exit_codes import STATUSES
-from app.cli.output import Writing
 
 _COMMANDS = {
     "serve": "app.cli.serve:serve",
@@ -28,14 +28,14 @@ _COMMANDS = {
 
 
 class _Commands(Mapping[str, Any]):
-    """The commands by their names. Each is imported when it is looked up: only `serve` needs a web framework."""
+    """The commands by name. A lookup imports the command's module: only `serve` needs the web framework."""
 
     def __getitem__(self, name: str) -> Any:
-        found, holder = _imported(_COMMANDS[name]), typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
-        if isinstance(found, typer.Typer):
-            holder.add_typer(found, name=name)
+        command, holder = _import(_COMMANDS[name]), typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
+        if isinstance(command, typer.Typer):
+            holder.add_typer(command, name=name)
         else:
-            holder.command(name)(found)
+            holder.command(name)(command)
         return typer.main.get_group(holder).commands[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -45,8 +45,8 @@ class _Commands(Mapping[str, Any]):
         return len(_COMMANDS)
 
 
-def _imported(name: str) -> Any:
-    """With no search for garbage amid it: all that an import makes stays, and the searches are a fifth of a start."""
+def _import(name: str) -> Any:
+    """Imports without garbage collection, which takes a fifth of the start and finds nothing to free."""
     gc.disable()
     try:
         return resolve_name(name)
@@ -54,14 +54,14 @@ def _imported(name: str) -> Any:
         gc.enable()
 
 
-class _Group(Writing):
+class _Root(ErrorReportingGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**{**attributes, "commands": _Commands()})
 
 
 app = typer.Typer(
     name="audio-gateway",
-    cls=_Group,
+    cls=_Root,
     help="A gateway in front of a speech-to-text provider: one provider key, many callers, every second accounted for.",
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
@@ -83,4 +83,4 @@ def _root(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Without a command of its own, typer takes this one for a group only because of this callback."""
+    """Makes typer treat the application as a group although it registers no command itself."""

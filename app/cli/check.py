@@ -1,11 +1,11 @@
-"""`audio-gateway check`."""
+"""`audio-gateway check`: checks settings, keys and ledger."""
 
 import os
 
 import typer
 
 from app.adapters.upstream import HttpUpstreamClient
-from app.cli.settings import ConfigFile, explained, ledger_of, usable
+from app.cli.settings import ConfigFile, exit_on_config_error, ledger_of, load_checked_settings
 from app.config import Config
 from app.services.configured_callers import refuse_duplicate_names
 from app.services.ports import SchemaState
@@ -14,12 +14,12 @@ from app.services.ports import SchemaState
 def check(config: ConfigFile = None) -> None:
     """Check settings, keys and ledger without starting.
 
-    Fails where `serve` would, and with the same line; only the address to listen on is not tried.
+    Reports the errors that would stop `serve`, except an address that is in use.
 
     Example: audio-gateway check --config config.toml
     """
-    with explained():
-        settings = usable(config)
+    with exit_on_config_error():
+        settings = load_checked_settings(config)
         HttpUpstreamClient(settings.upstream, settings.upstream.api_key(os.environ), settings.timeouts)
         ledger = _ledger(settings)
     scheme = "https" if settings.tls.certificate_file else "http"
@@ -33,12 +33,12 @@ def check(config: ConfigFile = None) -> None:
 
 
 def _ledger(settings: Config) -> str:
-    """What `serve` would find; LedgerUnusable or InvalidConfig where it would stop."""
+    """The state of the ledger; LedgerUnusable or InvalidConfig if it would stop `serve`."""
     ledger = ledger_of(settings)
     state = ledger.check_writable()
     if state is SchemaState.MISSING:
-        return "made at the first start"
+        return "is created at the first start"
     if state is SchemaState.CURRENT:
         refuse_duplicate_names(settings, ledger)
-        return "can be written"
-    return "of an older version, brought up to date at the next start"
+        return "writable"
+    return "has an older schema, which the next start migrates"

@@ -1,4 +1,4 @@
-"""What a shell is offered when Tab is pressed."""
+"""Values for shell completion."""
 
 import typer
 
@@ -9,7 +9,10 @@ from app.services.ports import LedgerUnusable
 
 
 def caller_names(context: typer.Context, incomplete: str) -> list[str]:
-    """The ledger's callers whose names begin so; none where it cannot be read, for nobody would see why."""
+    """The ledger's callers whose names start with `incomplete`; none if the ledger cannot be read.
+
+    A shell does not show errors of a completion.
+    """
     try:
         settings = config.load(context.params.get("config"))
         with ledger_of(settings).snapshot() as session:

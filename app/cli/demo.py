@@ -5,19 +5,19 @@ from typing import Annotated
 
 import typer
 
-from app.cli.exit_codes import stop
+from app.cli.messages import stop
 
 
 def demo(
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="An audio file; default: the bundled clip.")
+        Path | None, typer.Argument(metavar="FILE", help="An audio file. Default: the bundled clip.")
     ] = None,
-    serve: Annotated[bool, typer.Option("--serve", help="Leave engine and gateway running for you to try.")] = False,
+    serve: Annotated[bool, typer.Option("--serve", help="Keep the engine and the gateway running.")] = False,
 ) -> None:
-    """Show the gateway at work, with no provider key.
+    """Try the gateway without a provider key.
 
-    Starts it, creates a caller, transcribes a clip and prints the usage.
-    `make demo` installs what it needs; otherwise run pip install '.[offline]' in the source tree.
+    Starts the gateway and an embedded speech engine, creates a caller, transcribes a clip and prints the usage.
+    `make demo` installs the packages that it needs. Otherwise run pip install '.[offline]' in the source tree.
 
     Example: audio-gateway demo --serve
     """

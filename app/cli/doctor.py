@@ -14,32 +14,33 @@ from app import demo
 from app.adapters import doctor as checks
 from app.adapters.doctor import Clip, Finding
 from app.cli import tables
-from app.cli.exit_codes import FAILED, MISUSED, coloured, note, say, stop
-from app.cli.settings import ConfigFile, ledger_of, usable
+from app.cli.exit_codes import FAILED, MISUSED
+from app.cli.messages import coloured, note, say, stop
+from app.cli.settings import ConfigFile, ledger_of, load_checked_settings
 from app.cli.tables import Format
 from app.config import Config, InvalidConfig, Model
 
 
 def doctor(
     transcribe: Annotated[
-        bool, typer.Option("--transcribe", help="Also send a clip of some seconds to the provider, which bills it.")
+        bool, typer.Option("--transcribe", help="Also send a short clip to the provider, which bills it.")
     ] = False,
     model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="The model for --transcribe. Default: the first that can.")
+        str | None, typer.Option(metavar="MODEL", help="The model for --transcribe. Default: the first one.")
     ] = None,
-    format: Annotated[Format, typer.Option(help="How to print it.")] = Format.TABLE,
+    format: Annotated[Format, typer.Option(help="The output format.")] = Format.TABLE,
     config: ConfigFile = None,
 ) -> None:
     """Check the gateway and its surroundings; nothing is billed.
 
-    Checks settings, key, ledger, disk, and the provider's name, TLS and clock; for each prints ok, or what to do.
-    With --transcribe it also sends a clip with the real key. Where that fails, it tries other paths, auth schemes,
-    framings and models, and names what is at fault.
+    Checks settings, key, ledger, disk, and the provider's name, TLS and clock; prints ok or advice for each of them.
+    With --transcribe it also sends a clip with the real key. If that fails, it tries other paths, auth schemes,
+    framings and models, and names the setting to change.
 
     Example: audio-gateway doctor --transcribe
     """
     try:
-        settings = usable(config)
+        settings = load_checked_settings(config)
         key = settings.upstream.api_key(os.environ)
     except InvalidConfig as error:
         _print([Finding("settings", str(error), "fix what this line names")], format)
@@ -85,7 +86,7 @@ def _print(findings: list[Finding], format: Format) -> None:
             {"check": finding.check, "ok": finding.ok, "told": finding.message, "advice": finding.advice}
             for finding in findings
         ]
-        typer.echo(tables.rendered(rows, format), nl=False)
+        typer.echo(tables.render(rows, format), nl=False)
         return
     for finding in findings:
         mark = coloured("ok  ", fg="green") if finding.ok else coloured("FAIL", fg="red", bold=True)

@@ -1,4 +1,4 @@
-"""How far a command is: on standard error, once it has taken a second, and to a terminal alone."""
+"""A progress bar on standard error."""
 
 import time
 from types import TracebackType
@@ -7,17 +7,20 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-PATIENCE_SECONDS = 1.0
+DELAY_SECONDS = 1.0
 
 
-class Bar:
-    """Called with what is done and how much there is; gone without a trace in the end."""
+class ProgressBar:
+    """Shows progress on a terminal once the work has taken `delay` seconds, and disappears at the end.
 
-    def __init__(self, what: str, patience: float = PATIENCE_SECONDS) -> None:
-        self._what = what
-        self._patience = patience
+    Call it with the amounts done and in total.
+    """
+
+    def __init__(self, label: str, delay: float = DELAY_SECONDS) -> None:
+        self._label = label
+        self._delay = delay
         self._console = Console(stderr=True)
-        self._begun = time.monotonic()
+        self._started = time.monotonic()
         self._progress: Progress | None = None
 
     def __enter__(self) -> Self:
@@ -28,15 +31,15 @@ class Bar:
             self._progress.stop()
 
     def __call__(self, done: int, total: int) -> None:
-        if self._progress is None and time.monotonic() - self._begun >= self._patience:
-            self._progress = self._shown()
+        if self._progress is None and time.monotonic() - self._started >= self._delay:
+            self._progress = self._start()
         if self._progress is not None:
             self._progress.update(self._progress.task_ids[0], completed=done, total=total)
 
-    def _shown(self) -> Progress:
+    def _start(self) -> Progress:
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        # Standard output is left alone: it may be the very thing that is being written.
-        shown = Progress(
+        # Standard output must stay untouched: it can be the file that the command writes.
+        progress = Progress(
             *columns,
             console=self._console,
             transient=True,
@@ -44,6 +47,6 @@ class Bar:
             redirect_stderr=False,
             disable=not self._console.is_terminal,
         )
-        shown.add_task(self._what)
-        shown.start()
-        return shown
+        progress.add_task(self._label)
+        progress.start()
+        return progress

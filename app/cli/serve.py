@@ -1,4 +1,4 @@
-"""`audio-gateway serve`."""
+"""`audio-gateway serve`: runs the server."""
 
 import logging
 import os
@@ -10,11 +10,13 @@ from typing import Annotated
 import typer
 
 from app import __version__
-from app.adapters.server import certificate, process, reload, uvicorn_server
+from app.adapters.server import certificate as certificate_files
+from app.adapters.server import process, reload, uvicorn_server
 from app.adapters.server.certificate import ServerCertificate
 from app.adapters.telemetry import LogQueue, LogWriter, select_format
-from app.cli.exit_codes import MISUSED, stop
-from app.cli.settings import ConfigFile, explained, loaded
+from app.cli.exit_codes import MISUSED
+from app.cli.messages import stop
+from app.cli.settings import ConfigFile, exit_on_config_error, load_settings
 from app.config import Config
 from app.main import Source, create_app
 from app.snapshot import new_request_id
@@ -23,17 +25,15 @@ WORKERS_VARIABLE = "WEB_CONCURRENCY"
 
 
 def serve(
-    workers: Annotated[
-        int, typer.Option(metavar="N", help="Always 1: the memory of one process decides budgets and rates.")
-    ] = 1,
+    workers: Annotated[int, typer.Option(metavar="N", help="Always 1: one process decides budgets and rates.")] = 1,
     config: ConfigFile = None,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C; SIGHUP reads the settings again.
+    """Run the server until SIGTERM or Ctrl-C; SIGHUP reloads the settings.
 
     Example: ONEROUTER_API_KEY=... audio-gateway serve --config config.toml
     """
     _refuse_workers(workers, os.environ)
-    settings = loaded(config)
+    settings = load_settings(config)
     reload.ignore_sighup()
     process.forbid_core_dumps()
     process.raise_open_file_limit()
@@ -41,9 +41,9 @@ def serve(
     log_writer = LogWriter(log_queue, sys.stdout, select_format(settings.logs.format, sys.stdout))
     logging.basicConfig(level=settings.logs.number, handlers=[log_queue])
     logging.captureWarnings(True)
-    with explained():
-        shown = _certificate(settings)
-        application = create_app(settings, Source(config, os.environ), log_queue, server_status, shown)
+    with exit_on_config_error():
+        certificate = _certificate(settings)
+        application = create_app(settings, Source(config, os.environ), log_queue, server_status, certificate)
     _refuse_taken_address(settings)
     log_writer.start()
     upstream = settings.upstream
@@ -54,7 +54,7 @@ def serve(
         upstream.base_url,
         settings.ledger.path,
     )
-    tls = None if shown is None else shown.context
+    tls = None if certificate is None else certificate.context
     try:
         uvicorn_server.serve(application, settings.server, settings.timeouts, new_request_id, server_status, tls)
     finally:
@@ -62,12 +62,12 @@ def serve(
 
 
 def _certificate(settings: Config) -> ServerCertificate | None:
-    first = certificate.read(settings.tls)
-    return None if first is None else ServerCertificate(first)
+    pair = certificate_files.read(settings.tls)
+    return None if pair is None else ServerCertificate(pair)
 
 
 def _refuse_taken_address(settings: Config) -> None:
-    """End the command in one line if the address to listen on is taken; the server itself would log three."""
+    """Ends the command with one line if the address is in use; the server would log three lines."""
     host, port = settings.server.host, settings.server.port
     try:
         for family, kind, protocol, _, address in socket.getaddrinfo(
@@ -82,13 +82,13 @@ def _refuse_taken_address(settings: Config) -> None:
         stop(f"cannot listen on {host}:{port}: {error.strerror}; set host or port in [server]")
 
 
-def _refuse_workers(asked: int, environ: Mapping[str, str]) -> None:
-    """A second process would not know what the first one holds, and the ledger's lock would keep it out."""
-    told = environ.get(WORKERS_VARIABLE, "").strip()
-    for where, several in (("--workers", asked != 1), (WORKERS_VARIABLE, told not in ("", "1"))):
-        if several:
+def _refuse_workers(workers: int, environ: Mapping[str, str]) -> None:
+    """Ends the command if several workers are set: the ledger's lock would stop the second process."""
+    variable = environ.get(WORKERS_VARIABLE, "").strip()
+    for source, refused in (("--workers", workers != 1), (WORKERS_VARIABLE, variable not in ("", "1"))):
+        if refused:
             stop(
-                f"{where}: the gateway is one process, which takes thousands of requests at once; "
-                "it decides budgets and rates in its memory, and has the ledger's lock",
+                f"{source}: must be 1; one process serves thousands of requests at once, "
+                "decides budgets and rates in its memory, and locks the ledger",
                 MISUSED,
             )

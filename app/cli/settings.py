@@ -1,4 +1,4 @@
-"""What all commands have in common: `--config`, what it names, and who runs them."""
+"""Loads the settings and the ledger of a command, and turns their errors into exit statuses."""
 
 import getpass
 import os
@@ -12,7 +12,8 @@ import typer
 from app import config
 from app.adapters.server import certificate
 from app.adapters.sqlite import Database, SqliteLedgerStore
-from app.cli.exit_codes import FAILED, MISUSED, note, stop
+from app.cli.exit_codes import FAILED, MISUSED
+from app.cli.messages import note, stop
 from app.config import Config, InvalidConfig
 from app.services.administration import AdministrationError, AdministrationFault
 from app.services.configured_callers import configured_keys
@@ -20,15 +21,13 @@ from app.services.ports import LedgerStore, LedgerUnusable
 
 ConfigFile = Annotated[
     Path | None,
-    typer.Option(
-        "--config", envvar=config.CONFIG_FILE_VARIABLE, help="The TOML file with the settings.", metavar="FILE"
-    ),
+    typer.Option("--config", envvar=config.CONFIG_FILE_VARIABLE, help="The TOML file of the settings.", metavar="FILE"),
 ]
 
 
 @contextmanager
-def explained() -> Iterator[None]:
-    """Turn settings and ledgers that cannot be used into one line on standard error."""
+def exit_on_config_error() -> Iterator[None]:
+    """Ends the command with one line if the settings are not valid or the ledger cannot be used."""
     try:
         yield
     except InvalidConfig as error:
@@ -38,21 +37,25 @@ def explained() -> Iterator[None]:
 
 
 @contextmanager
-def possible() -> Iterator[None]:
-    """Turn a change that cannot be made into one line on standard error."""
+def exit_on_administration_error() -> Iterator[None]:
+    """Ends the command with one line if an administrative change is refused."""
     try:
         yield
     except AdministrationError as error:
         stop(str(error), MISUSED if error.fault is AdministrationFault.INVALID else FAILED)
 
 
-def loaded(file: Path | None) -> Config:
-    with explained():
+def load_settings(file: Path | None) -> Config:
+    """The settings of this file (None: the defaults); ends the command if they are not valid."""
+    with exit_on_config_error():
         return config.load(file)
 
 
-def usable(file: Path | None) -> Config:
-    """The settings, with all the files and variables that they name but the provider's key; InvalidConfig."""
+def load_checked_settings(file: Path | None) -> Config:
+    """The settings, after a check of every file and variable that they name, except the provider's key.
+
+    InvalidConfig says which one cannot be used.
+    """
     settings = config.load(file)
     configured_keys(settings, os.environ)
     settings.admin.key(os.environ)
@@ -72,13 +75,13 @@ def ledger_in(file: Path) -> LedgerStore:
     return SqliteLedgerStore(Database(file))
 
 
-def name_ledger(settings: Config) -> None:
-    """Say on standard error which ledger a command has changed: it may not be the one that the gateway serves from."""
+def print_ledger_path(settings: Config) -> None:
+    """Prints to standard error which ledger the command has changed, which need not be the gateway's."""
     note(f"ledger: {settings.ledger.path.absolute()}")
 
 
 def actor() -> str:
-    """Who runs this command, for the audit."""
+    """The name for the audit: the user who runs this command."""
     try:
         return f"cli:{getpass.getuser()}"
     except (KeyError, OSError):

@@ -135,7 +135,7 @@ def test_the_rows_themselves(upstream: ScriptedUpstream, gateway: GatewayProcess
     assert {(line["state"], line["cost_usd"], line["held_usd"]) for line in ours} == {("settled", COST, BOUND)}
     assert all(line["tags"] == {"n": "1"} for line in ours)
     done = gateway.command("usage", "export", "--format", "csv", "--verify")
-    assert (done.returncode, done.stderr) == (0, "audio-gateway: sums and states agree with the rows\n")
+    assert (done.returncode, done.stderr) == (0, "audio-gateway: totals and states agree with the rows\n")
     table = list(csv.DictReader(io.StringIO(done.stdout)))
     assert [row["id"] for row in table] == [line["id"] for line in lines]
     assert set(table[0]) == set(lines[0])

@@ -106,7 +106,7 @@ def test_what_is_good_is_shown_and_makes_nothing(tmp_path: Path, there: bool) ->
         done = gateway.command("check")
         assert not gateway.ledger.exists()
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"ledger     {gateway.ledger}: {'can be written' if there else 'made at the first start'}" in done.stdout
+    assert f"ledger     {gateway.ledger}: {'writable' if there else 'is created at the first start'}" in done.stdout
     assert max(map(len, done.stdout.replace(str(tmp_path), "").splitlines())) <= 80
 
 

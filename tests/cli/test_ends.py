@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.adapters.sqlite import Database
-from app.cli.progress import Bar
+from app.cli.progress import ProgressBar
 from tests.adapters.sqlite.maintenance.test_export import FILL, MANY
 from tests.stubs.gateway import COMMAND, clean_environment
 from tests.stubs.terminal import on_terminal
@@ -110,7 +110,7 @@ def test_progress_is_shown_on_a_terminal_beside_what_is_written(ledger: Path) ->
 
 
 def test_progress_is_told_to_terminals_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    with Bar("export", patience=0) as bar:
+    with ProgressBar("export", delay=0) as bar:
         bar(1, 2)
     assert capsys.readouterr() == ("", "")
 

@@ -142,6 +142,6 @@ def test_what_was_pruned_is_told_by_an_export(ledger: Path) -> None:
     assert done.exit_code == 0
     assert len(done.stdout.splitlines()) == 7
     assert done.stderr == (
-        "audio-gateway: 10 rows of this period were pruned; `usage` has their sums\n"
-        "audio-gateway: sums and states agree with the rows\n"
+        "audio-gateway: 10 rows of this period were pruned; `usage` has their totals\n"
+        "audio-gateway: totals and states agree with the rows\n"
     )

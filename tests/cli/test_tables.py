@@ -10,7 +10,7 @@ import pytest
 from rich.cells import cell_len
 
 from app.adapters.sqlite.migration import migrate
-from app.cli.tables import Format, rendered
+from app.cli.tables import Format, render
 from tests.adapters.sqlite.older import old_ledger
 from tests.cli.test_keys import run
 from tests.stubs.terminal import CommandResult, on_terminal
@@ -148,10 +148,10 @@ def test_every_listing_is_there_as_json(folder: Path, line: str) -> None:
 
 
 def test_nothing_is_none_and_rows_of_markup_are_text() -> None:
-    assert rendered([{"a": None, "b": "[red]x[/red]"}], Format.TABLE).splitlines()[-1].split() == ["[red]x[/red]"]
-    assert rendered([], Format.TABLE) == "nothing yet\n"
-    assert rendered([], Format.TABLE, empty="no callers yet") == "no callers yet\n"
-    assert rendered([], Format.CSV) == ""
+    assert render([{"a": None, "b": "[red]x[/red]"}], Format.TABLE).splitlines()[-1].split() == ["[red]x[/red]"]
+    assert render([], Format.TABLE) == "nothing yet\n"
+    assert render([], Format.TABLE, empty="no callers yet") == "no callers yet\n"
+    assert render([], Format.CSV) == ""
 
 
 REPRS = re.compile(r"None|True|False|\['|\{'|\('|datetime|<\w+")

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from app.cli.progress import Bar
-from app.cli.settings import ConfigFile, explained, ledger_of, loaded
+from app.cli.progress import ProgressBar
+from app.cli.settings import ConfigFile, exit_on_config_error, ledger_of, load_settings
 
 
 def backup(
@@ -19,7 +19,7 @@ def backup(
 
     Example: audio-gateway ledger backup ledger-2026-11-22.db
     """
-    ledger = ledger_of(loaded(config))
-    with explained(), Bar("backup") as bar:
+    ledger = ledger_of(load_settings(config))
+    with exit_on_config_error(), ProgressBar("backup") as bar:
         size = ledger.back_up(file, bar)
     typer.echo(f"{file}: {size / 1e6:.1f} MB")

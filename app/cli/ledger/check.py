@@ -7,8 +7,8 @@ import typer
 
 from app.cli import tables
 from app.cli.exit_codes import FAILED
-from app.cli.progress import Bar
-from app.cli.settings import ConfigFile, explained, ledger_in, ledger_of, loaded
+from app.cli.progress import ProgressBar
+from app.cli.settings import ConfigFile, exit_on_config_error, ledger_in, ledger_of, load_settings
 from app.cli.tables import Format
 from app.services.maintenance import IntegrityFinding
 
@@ -27,11 +27,11 @@ def check(
 
     Example: audio-gateway ledger check ledger-2026-11-22.db
     """
-    ledger = ledger_in(file) if file else ledger_of(loaded(config))
-    with explained(), ledger.snapshot() as session, Bar("check") as bar:
+    ledger = ledger_in(file) if file else ledger_of(load_settings(config))
+    with exit_on_config_error(), ledger.snapshot() as session, ProgressBar("check") as bar:
         findings = list(session.maintenance.check_integrity(ledger.served, quick, bar))
     to_row = _document if format is Format.JSON else _line
-    typer.echo(tables.rendered([to_row(finding) for finding in findings], format), nl=False)
+    typer.echo(tables.render([to_row(finding) for finding in findings], format), nl=False)
     if any(finding.faults for finding in findings):
         raise typer.Exit(FAILED)
 

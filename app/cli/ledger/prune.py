@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from app.cli.exit_codes import MISUSED, say, stop
-from app.cli.progress import Bar
-from app.cli.settings import ConfigFile, actor, explained, ledger_of, loaded, name_ledger
-from app.cli.times import DAY_MS, length_ms
+from app.cli.exit_codes import MISUSED
+from app.cli.messages import say, stop
+from app.cli.settings import ConfigFile, actor, exit_on_config_error, ledger_of, load_settings, print_ledger_path
+from app.cli.times import DAY_MS, parse_duration_ms
 from app.clock import now_ms
 from app.services.administration import AuditEntry
 from app.services.maintenance import Prunable
@@ -30,8 +30,8 @@ def prune(
     """
     before = _day_before(older_than)
     before_ms = Period(since=before).begin_ms
-    settings = loaded(config)
-    with explained(), ledger_of(settings).session() as session:
+    settings = load_settings(config)
+    with exit_on_config_error(), ledger_of(settings).session() as session:
         plan = session.maintenance.prunable(before_ms)
         if plan.rows and not dry_run:
             entry = AuditEntry(now_ms(), actor(), "prune", f"rows before {before}", _pruned_document(plan), None)
@@ -39,11 +39,11 @@ def prune(
                 session.maintenance.prune(before_ms, entry, bar)
     say(_summary(plan, before, dry_run))
     if plan.rows and not dry_run:
-        name_ledger(settings)
+        print_ledger_path(settings)
 
 
 def _day_before(older_than: str) -> date:
-    length = length_ms(older_than)
+    length = parse_duration_ms(older_than)
     if length < DAY_MS:
         stop("--older-than takes a day or more, such as 400d", MISUSED)
     return datetime.now(UTC).date() - timedelta(days=length // DAY_MS)

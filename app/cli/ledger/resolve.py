@@ -4,8 +4,17 @@ from typing import Annotated
 
 import typer
 
-from app.cli.exit_codes import MISUSED, stop
-from app.cli.settings import ConfigFile, actor, explained, ledger_of, loaded, name_ledger, possible
+from app.cli.exit_codes import MISUSED
+from app.cli.messages import stop
+from app.cli.settings import (
+    ConfigFile,
+    actor,
+    exit_on_administration_error,
+    exit_on_config_error,
+    ledger_of,
+    load_settings,
+    print_ledger_path,
+)
 from app.services.reconciliation import MAX_SECONDS, ProviderBill, Reconciliation
 from app.units import usd_text
 
@@ -29,9 +38,9 @@ def resolve_row(
     bill = ProviderBill(release, seconds, cost)
     if not bill.complete:
         stop("name one of --release, --seconds and --cost", MISUSED)
-    settings = loaded(config)
-    with explained(), ledger_of(settings).session() as session, possible():
+    settings = load_settings(config)
+    with exit_on_config_error(), ledger_of(settings).session() as session, exit_on_administration_error():
         resolved = Reconciliation.from_config(settings, session.unknown_requests, actor()).resolve(id, bill)
-    name_ledger(settings)
+    print_ledger_path(settings)
     cost = f" at {usd_text(resolved.charge.cost)} USD" if resolved.state == "settled" else ""
     typer.echo(f"{id}: {resolved.state}{cost}")

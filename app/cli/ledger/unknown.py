@@ -5,9 +5,8 @@ from typing import Annotated
 import typer
 
 from app.cli import tables
-from app.cli.settings import ConfigFile, actor, explained, ledger_of, loaded
+from app.cli.settings import ConfigFile, actor, exit_on_config_error, ledger_of, load_settings
 from app.cli.tables import Format
-from app.cli.times import minute
 from app.services.documents import unknown_document
 from app.services.reconciliation import Reconciliation, UnknownRequest
 from app.units import seconds_of, usd_text
@@ -24,14 +23,14 @@ def unknown(
 
     Example: audio-gateway ledger unknown
     """
-    settings = loaded(config)
-    with explained(), ledger_of(settings).session() as session:
+    settings = load_settings(config)
+    with exit_on_config_error(), ledger_of(settings).session() as session:
         requests = Reconciliation.from_config(settings, session.unknown_requests, actor()).unknown()
     if format is not Format.TABLE:
-        typer.echo(tables.rendered([unknown_document(request) for request in requests], format), nl=False)
+        typer.echo(tables.render([unknown_document(request) for request in requests], format), nl=False)
         return
     typer.echo(
-        tables.rendered([_line(request) for request in requests], format, SPARE, empty="no unknown requests"), nl=False
+        tables.render([_line(request) for request in requests], format, SPARE, empty="no unknown requests"), nl=False
     )
 
 
