@@ -164,7 +164,7 @@ def update(
         stop(f"{min(both)} is both set and named by --unlimited; name it once", MISUSED)
     changes |= dict.fromkeys(unlimited or ())
     if not changes:
-        stop("name at least one change", MISUSED)
+        stop("nothing to change: name at least one option", MISUSED)
     settings = load_settings(config)
     with _managed(settings) as callers:
         record = callers.update(name, changes)

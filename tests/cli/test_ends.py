@@ -1,4 +1,4 @@
-"""How commands end when nobody listens any more, when they are interrupted, and when they take their time."""
+"""How commands end if their output is closed or full, or if they are interrupted; progress bars; wrapped errors."""
 
 import shlex
 import signal
@@ -31,7 +31,7 @@ def environment(ledger: Path) -> dict[str, str]:
     return clean_environment(AUDIO_GATEWAY_LEDGER__PATH=str(ledger), ONEROUTER_API_KEY="sk-provider")
 
 
-def test_a_reader_that_leaves_ends_it_quietly(ledger: Path) -> None:
+def test_a_closed_pipe_ends_a_command_without_a_message(ledger: Path) -> None:
     with subprocess.Popen(
         [*COMMAND, "usage", "export"], env=environment(ledger), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
@@ -44,24 +44,24 @@ def test_a_reader_that_leaves_ends_it_quietly(ledger: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["usage", "usage export", "keys list", "check", "keys create somebody"])
-def test_a_full_disk_behind_its_output_ends_it_in_one_line(ledger: Path, line: str) -> None:
+def test_a_full_disk_is_an_error_of_one_line(ledger: Path, line: str) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [*COMMAND, *line.split()], env=environment(ledger), stdout=full, stderr=subprocess.PIPE, check=False
         )
-    told = done.stderr.decode().splitlines()
-    assert (done.returncode, told[-1]) == (1, "audio-gateway: the output cannot be written: No space left on device")
-    assert not any("Traceback" in each for each in told)
+    errors = done.stderr.decode().splitlines()
+    assert (done.returncode, errors[-1]) == (1, "audio-gateway: the output cannot be written: No space left on device")
+    assert not any("Traceback" in line for line in errors)
 
 
 @pytest.mark.parametrize("line", ["usage", "keys list"])
-def test_without_an_output_it_does_its_work_in_silence(ledger: Path, line: str) -> None:
+def test_a_closed_standard_output_is_no_error(ledger: Path, line: str) -> None:
     command = f"exec {shlex.join([*COMMAND, *line.split()])} >&-"
     done = subprocess.run(command, shell=True, env=environment(ledger), stderr=subprocess.PIPE, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_more_than_a_number_can_hold_is_misuse(ledger: Path) -> None:
+def test_a_number_that_is_too_large_is_misuse(ledger: Path) -> None:
     done = subprocess.run(
         [*COMMAND, "audit", "--limit", "9" * 30], env=environment(ledger), capture_output=True, text=True, check=False
     )
@@ -70,7 +70,7 @@ def test_more_than_a_number_can_hold_is_misuse(ledger: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["usage export", "ledger backup copy.db"])
-def test_an_interruption_ends_it_quietly_and_leaves_nothing(ledger: Path, tmp_path: Path, line: str) -> None:
+def test_an_interrupt_leaves_no_message_and_no_partial_file(ledger: Path, tmp_path: Path, line: str) -> None:
     with subprocess.Popen(
         [*COMMAND, *line.split()],
         env=environment(ledger) | {"PYTHONPATH": str(ROOT)},
@@ -91,45 +91,44 @@ def test_an_interruption_ends_it_quietly_and_leaves_nothing(ledger: Path, tmp_pa
 
 
 def wait_for_a_file(folder: Path) -> None:
-    """Return when a copy has begun to grow."""
+    """Waits until a partial copy has content."""
     deadline = time.monotonic() + 30
     while not any(file.stat().st_size for file in folder.glob("*.part")):
         assert time.monotonic() < deadline
         time.sleep(0.001)
 
 
-def test_progress_is_shown_on_a_terminal_beside_what_is_written(ledger: Path) -> None:
-    """Of an export to a file, which takes more than a second on any machine."""
+def test_a_terminal_shows_progress_while_the_output_goes_to_a_file(ledger: Path) -> None:
+    """The export takes more than a second on any machine."""
     path = {"AUDIO_GATEWAY_LEDGER__PATH": str(ledger)}
-    told = on_terminal(["usage", "export"], path, output=False, errors=True)
-    assert told.status == 0
-    assert len(told.output.splitlines()) == MANY
-    assert "export" in told.errors
-    assert "%" in told.errors
-    assert "\x1b" not in told.output
+    ended = on_terminal(["usage", "export"], path, output=False, errors=True)
+    assert ended.status == 0
+    assert len(ended.output.splitlines()) == MANY
+    assert "export" in ended.errors
+    assert "%" in ended.errors
+    assert "\x1b" not in ended.output
 
 
-def test_progress_is_told_to_terminals_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_shown_only_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with ProgressBar("export", delay=0) as bar:
         bar(1, 2)
     assert capsys.readouterr() == ("", "")
 
 
-def test_what_is_done_at_once_shows_no_progress(tmp_path: Path) -> None:
-    told = on_terminal(["ledger", "check"], {"AUDIO_GATEWAY_LEDGER__PATH": str(tmp_path / "none")}, errors=True)
-    assert told.status == 1
-    assert "%" not in told.output
-    assert "there is no such file" in " ".join(told.output.split())
+def test_a_fast_command_shows_no_progress(tmp_path: Path) -> None:
+    ended = on_terminal(["ledger", "check"], {"AUDIO_GATEWAY_LEDGER__PATH": str(tmp_path / "none")}, errors=True)
+    assert ended.status == 1
+    assert "%" not in ended.output
 
 
 @pytest.mark.parametrize("line", ["usage --caller nobody", "keys create a/b", "keys create --rmp 5", "reload"])
-def test_an_error_is_folded_between_words_on_a_terminal_and_whole_elsewhere(tmp_path: Path, line: str) -> None:
+def test_an_error_is_wrapped_on_a_terminal_and_one_line_elsewhere(tmp_path: Path, line: str) -> None:
     ledger = tmp_path / "ledger.db"
     Database(ledger).connect().close()
     environment = {"AUDIO_GATEWAY_LEDGER__PATH": str(ledger)}
     whole = on_terminal(line.split(), environment, 40, output=False, errors=False)
-    folded = on_terminal(line.split(), environment, 40, output=False, errors=True)
-    assert whole.status == folded.status != 0
+    wrapped = on_terminal(line.split(), environment, 40, output=False, errors=True)
+    assert whole.status == wrapped.status != 0
     assert whole.errors.count("\n") == 1
-    assert folded.errors.split() == whole.errors.split()
-    assert all(len(each) <= 40 or " " not in each.strip() for each in folded.errors.splitlines())
+    assert wrapped.errors.split() == whole.errors.split()
+    assert all(len(line) <= 40 or " " not in line.strip() for line in wrapped.errors.splitlines())

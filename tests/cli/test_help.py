@@ -1,4 +1,4 @@
-"""Help, completion and exit statuses: what a person meets before the first success."""
+"""Help, shell completion and exit statuses."""
 
 import re
 import subprocess
@@ -21,7 +21,7 @@ from tests.stubs.gateway import clean_environment
 
 
 def every_command(group: TyperGroup, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """All commands and groups, by the words that name them."""
+    """All commands and groups, each with the words that name it."""
     for name, command in group.commands.items():
         yield (*words, name), command
         if isinstance(command, TyperGroup):
@@ -34,9 +34,9 @@ COMMANDS = {" ".join(words): command for words, command in every_command(ROOT)}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_help_of_every_command_has_an_example_that_works(name: str) -> None:
-    paragraphs = [" ".join(each.split()) for each in str(COMMANDS[name].help).split("\n\n")]
-    examples = [each.removeprefix("Example: ") for each in paragraphs if each.startswith("Example: ")]
+def test_every_help_text_has_a_valid_example(name: str) -> None:
+    paragraphs = [" ".join(paragraph.split()) for paragraph in str(COMMANDS[name].help).split("\n\n")]
+    examples = [text.removeprefix("Example: ") for text in paragraphs if text.startswith("Example: ")]
     assert examples
     for example in examples:
         line = example.partition("audio-gateway ")[2].partition(" > ")[0]
@@ -45,7 +45,7 @@ def test_the_help_of_every_command_has_an_example_that_works(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])
-def test_help_fits_eighty_columns(name: str) -> None:
+def test_every_help_text_fits_eighty_columns(name: str) -> None:
     shown = CliRunner().invoke(app, [*name.split(), "--help"], env={"COLUMNS": "80", "TERM": "dumb"})
     assert shown.exit_code == 0
     assert max(map(len, shown.stdout.splitlines())) <= 80
@@ -89,8 +89,8 @@ def in_bash(home: Path, script: str, ledger: str = "ledger.db") -> str:
     return done.stdout
 
 
-def completed(home: Path, words: str, ledger: str = "ledger.db") -> list[str]:
-    """What bash offers when Tab is pressed behind these words."""
+def completions(home: Path, words: str, ledger: str = "ledger.db") -> list[str]:
+    """The completions that bash offers after these words."""
     count = len(words.split()) - (not words.endswith(" "))
     script = (
         'eval "$(audio-gateway --show-completion)"; '
@@ -108,19 +108,19 @@ def completed(home: Path, words: str, ledger: str = "ledger.db") -> list[str]:
         ("audio-gateway usage --caller b", ["bob"]),
     ],
 )
-def test_tab_completes(home: Path, words: str, offered: list[str]) -> None:
-    assert completed(home, words) == offered
+def test_commands_and_callers_are_completed(home: Path, words: str, offered: list[str]) -> None:
+    assert completions(home, words) == offered
 
 
 @pytest.mark.parametrize("ledger", ["nothing.db", "old.db"])
-def test_tab_makes_no_ledger_and_tells_no_error(home: Path, ledger: str) -> None:
-    assert completed(home, "audio-gateway keys show a", ledger) == []
+def test_completion_creates_no_ledger_and_prints_no_error(home: Path, ledger: str) -> None:
+    assert completions(home, "audio-gateway keys show a", ledger) == []
     assert not (home / "nothing.db").exists()
 
 
 def test_completion_can_be_installed(home: Path) -> None:
-    # A lone command would take the place of the shell that it looks for among its parents.
-    told = in_bash(home, "audio-gateway --install-completion && :")
-    assert "bash completion installed" in told
+    # bash replaces itself with a single command, and typer looks for the shell among its parent processes.
+    output = in_bash(home, "audio-gateway --install-completion && :")
+    assert "bash completion installed" in output
     words = "COMP_WORDS=(audio-gateway le); COMP_CWORD=1; _audio_gateway_completion audio-gateway; echo $COMPREPLY"
     assert in_bash(home, f"source ~/.bashrc; {words}") == "ledger\n"
