@@ -7,6 +7,7 @@ import typer
 
 from app.cli.exit_codes import MISUSED
 from app.cli.messages import say, stop
+from app.cli.progress import ProgressBar
 from app.cli.settings import ConfigFile, actor, exit_on_config_error, ledger_of, load_settings, print_ledger_path
 from app.cli.times import DAY_MS, parse_duration_ms
 from app.clock import now_ms
@@ -35,7 +36,7 @@ def prune(
         plan = session.maintenance.prunable(before_ms)
         if plan.rows and not dry_run:
             entry = AuditEntry(now_ms(), actor(), "prune", f"rows before {before}", _pruned_document(plan), None)
-            with Bar("prune") as bar:
+            with ProgressBar("prune") as bar:
                 session.maintenance.prune(before_ms, entry, bar)
     say(_summary(plan, before, dry_run))
     if plan.rows and not dry_run:

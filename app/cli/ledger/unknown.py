@@ -7,6 +7,7 @@ import typer
 from app.cli import tables
 from app.cli.settings import ConfigFile, actor, exit_on_config_error, ledger_of, load_settings
 from app.cli.tables import Format
+from app.cli.times import minute_text
 from app.services.documents import unknown_document
 from app.services.reconciliation import Reconciliation, UnknownRequest
 from app.units import seconds_of, usd_text
@@ -39,7 +40,7 @@ def _line(request: UnknownRequest) -> tables.Row:
         "id": request.id,
         "caller": request.caller,
         "model": request.model,
-        "admitted": minute(request.admitted_ms),
+        "admitted": minute_text(request.admitted_ms),
         "error": request.error or "",
         "held USD": usd_text(request.charge.cost),
         "seconds": seconds_of(request.charge.audio),
