@@ -1,7 +1,7 @@
 """Writes the tables of docs/configure.md.
 
-Names, types, bounds and defaults are those of the classes in app/config. What a setting means is told in
-config.example.toml and nowhere else: by the comment behind its line, or by the one above it.
+Names, types, bounds and defaults come from the classes in app/config. The meaning of a setting is its comment in
+config.example.toml: at the end of its line, or above it.
 
     python -m scripts.configure
 """
@@ -29,7 +29,7 @@ _HEADER = re.compile(r"^(?:#\s+)?\[{1,2}([\w.]+)\]{1,2}$")
 _SETTING = re.compile(r"^(?:#\s+)?(\w+) = .*?(?:\s{2,}# (.+))?$")
 _COMMENT = re.compile(r"^#(?: (.*))?$")
 
-_WORDS: Mapping[object, str] = {
+_TYPE_NAMES: Mapping[object, str] = {
     bool: "`true`, `false`",
     int: "integer",
     float: "number",
@@ -43,18 +43,18 @@ _BOUNDS = {Ge: ("from", "ge"), Gt: ("above", "gt"), Le: ("to", "le")}
 Meanings = Mapping[tuple[str, str], str]
 
 
-class Untold(Exception):
-    """Something that a reader would look for in vain."""
+class MissingDescription(Exception):
+    """A setting without a comment in the example, or a type without a name."""
 
 
 def tables(example: str) -> str:
-    """All settings, a table of Markdown for each section; Untold where the example is silent."""
-    told = meanings(example)
-    return "\n\n".join(_section(name, section, told) for name, section in sections().items())
+    """Returns a Markdown table for each section. Raises MissingDescription."""
+    comments = meanings(example)
+    return "\n\n".join(_section(name, section, comments) for name, section in sections().items())
 
 
 def sections() -> dict[str, type[Section]]:
-    """The class of every section, by its name in the file."""
+    """Returns the class of each section by its name in the file."""
     found: dict[str, type[Section]] = {}
     for name, field in Config.model_fields.items():
         found[name] = _class_of(field.annotation)
@@ -64,7 +64,7 @@ def sections() -> dict[str, type[Section]]:
 
 
 def meanings(example: str) -> Meanings:
-    """What the example says of each setting, by section and name; of a section itself under the name ""."""
+    """Returns the comment of each setting by section and name. The comment of a section has the name ""."""
     found: dict[tuple[str, str], str] = {}
     section, comment = "", ""
     for line in example.splitlines():
@@ -75,69 +75,69 @@ def meanings(example: str) -> Meanings:
         elif setting := _SETTING.match(line):
             found.setdefault((section, setting[1]), setting[2] or comment)
         else:
-            said = _COMMENT.match(line)
-            comment = f"{comment} {said[1] or ''}".strip() if said else ""
+            match = _COMMENT.match(line)
+            comment = f"{comment} {match[1] or ''}".strip() if match else ""
     return found
 
 
-def page(before: str, example: str) -> str:
-    """The page with the tables of this example between its markers."""
-    head, _, rest = before.partition(f"{BEGIN}\n")
+def page(current: str, example: str) -> str:
+    """Returns the page with the tables of this example between its markers."""
+    head, _, rest = current.partition(f"{BEGIN}\n")
     return f"{head}{BEGIN}\n{tables(example)}\n{END}{rest.partition(END)[2]}"
 
 
-def _section(name: str, section: type[Section], told: Meanings) -> str:
-    alone = name in Config.model_fields and _is_one(Config.model_fields[name])
-    title = f"### `[{name}]`" if alone or "." in name else f"### `[[{name}]]`"
-    rows = [_row(name, key, field, told, alone) for key, field in section.model_fields.items()]
-    variable = "" if alone or "." in name else f" As a JSON array in `{ENV_PREFIX}{name.upper()}`."
+def _section(name: str, section: type[Section], comments: Meanings) -> str:
+    single = name in Config.model_fields and _is_single(Config.model_fields[name])
+    title = f"### `[{name}]`" if single or "." in name else f"### `[[{name}]]`"
+    rows = [_row(name, key, field, comments, single) for key, field in section.model_fields.items()]
+    variable = "" if single or "." in name else f" As a JSON array in `{ENV_PREFIX}{name.upper()}`."
     restart = " Changes need a restart." if HELD_FROM_THE_START.get(name, ()) is None else ""
-    about = (told.get((name, ""), "") + variable + restart).strip()
+    intro = (comments.get((name, ""), "") + variable + restart).strip()
     head = "| setting | type | default | meaning |\n| --- | --- | --- | --- |"
-    return "\n\n".join(part for part in (title, about, "\n".join((head, *rows))) if part)
+    return "\n\n".join(part for part in (title, intro, "\n".join((head, *rows))) if part)
 
 
-def _row(section: str, key: str, field: FieldInfo, told: Meanings, variable: bool) -> str:
-    meaning = told.get((section, key), "").rstrip(".:")
+def _row(section: str, key: str, field: FieldInfo, comments: Meanings, has_variable: bool) -> str:
+    meaning = comments.get((section, key), "").rstrip(".:")
     if not meaning:
-        raise Untold(
-            f"config.example.toml says nothing of {key} in [{section}]: give it a line there, "
-            "at its default or indented as an example, with a comment above or behind it"
+        raise MissingDescription(
+            f"config.example.toml does not describe {key} of [{section}]: add a line with its default, "
+            "or an indented example, and a comment above it or at its end"
         )
-    named = f"`{key}`" + (f"<br>`{ENV_PREFIX}{section.upper()}__{key.upper()}`" if variable else "")
+    label = f"`{key}`" + (f"<br>`{ENV_PREFIX}{section.upper()}__{key.upper()}`" if has_variable else "")
     restart = " Needs a restart." if key in (HELD_FROM_THE_START.get(section) or ()) else ""
-    cells = (named, *cells_of(field), f"{meaning[0].upper()}{meaning[1:]}.{restart}")
+    cells = (label, *cells_of(field), f"{meaning[0].upper()}{meaning[1:]}.{restart}")
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def cells_of(field: FieldInfo) -> tuple[str, str]:
-    """The type and the default of a setting in words."""
-    return " ".join((_word(field.annotation), *_bounds(field.metadata))), _default(field)
+    """Returns the type and the default of a setting as text."""
+    return " ".join((_type_name(field.annotation), *_bounds(field.metadata))), _default(field)
 
 
-def _word(annotation: Any) -> str:
-    """The type in words; Untold for one that has none yet."""
-    if annotation in _WORDS:
-        return _WORDS[annotation]
+def _type_name(annotation: Any) -> str:
+    """Returns the name of a type. Raises MissingDescription for a type without one."""
+    if annotation in _TYPE_NAMES:
+        return _TYPE_NAMES[annotation]
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return " ".join((_word(inner[0]), *_bounds(inner[1:])))
+        return " ".join((_type_name(inner[0]), *_bounds(inner[1:])))
     if origin in (Union, UnionType):
-        return _word(next(each for each in inner if each is not NoneType))
+        return _type_name(next(member for member in inner if member is not NoneType))
     if origin is Literal:
         return ", ".join(f"`{json.dumps(value)}`" for value in inner)
     if origin is tuple:
-        return f"list: {_word(inner[0])}"
+        return f"list: {_type_name(inner[0])}"
     if origin is dict:
-        return f"table: {_word(inner[1])}"
-    raise Untold(f"scripts/configure.py has no word for the type {annotation}")
+        return f"table: {_type_name(inner[1])}"
+    raise MissingDescription(f"scripts/configure.py has no name for the type {annotation}")
 
 
 def _bounds(metadata: Any) -> Iterator[str]:
     for rule in metadata:
         if type(rule) in _BOUNDS:
-            word, name = _BOUNDS[type(rule)]
-            yield f"{word} {getattr(rule, name)}"
+            preposition, name = _BOUNDS[type(rule)]
+            yield f"{preposition} {getattr(rule, name)}"
         elif isinstance(rule, FieldInfo):
             yield from _bounds(rule.metadata)
 
@@ -148,7 +148,7 @@ def _default(field: FieldInfo) -> str:
     return "none" if field.default is None else f"`{json.dumps(field.default, default=str)}`"
 
 
-def _is_one(field: FieldInfo) -> bool:
+def _is_single(field: FieldInfo) -> bool:
     return isinstance(field.annotation, type)
 
 
@@ -160,5 +160,5 @@ def _class_of(annotation: Any) -> type[Section]:
 if __name__ == "__main__":
     try:
         PAGE.write_text(page(PAGE.read_text("utf-8"), EXAMPLE.read_text("utf-8")), "utf-8")
-    except Untold as error:
+    except MissingDescription as error:
         sys.exit(str(error))
