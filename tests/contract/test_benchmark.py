@@ -20,8 +20,8 @@ each_document = pytest.mark.parametrize("document", [documents.README, documents
 
 @each_document
 def test_the_tables_are_those_of_the_newest_result(document: Path) -> None:
-    told = documents.block_of((ROOT / document).read_text("utf-8"))
-    assert told == documents.blocks(documents.newest(RESULTS))[document]
+    tables = documents.block_of((ROOT / document).read_text("utf-8"))
+    assert tables == documents.blocks(documents.newest(RESULTS))[document]
 
 
 def test_every_result_has_its_data_and_its_plot() -> None:
@@ -30,15 +30,15 @@ def test_every_result_has_its_data_and_its_plot() -> None:
     assert {path.stem for path in RESULTS.glob("*.json")} == pages
 
 
-def test_the_data_of_every_result_say_on_what_machine_they_were_measured() -> None:
+def test_every_result_names_its_machine_and_versions() -> None:
     for path in RESULTS.glob("*.json"):
         data = json.loads(path.read_text("utf-8"))
         assert {"cpu", "cores", "memory", "kernel"} <= set(data["machine"]), path.name
         assert data["versions"], path.name
 
 
-def test_what_the_readme_says_of_peers_is_what_was_measured() -> None:
-    """Each cell of the comparison has the figure, or the word, of the newest result."""
+def test_the_comparison_in_the_readme_has_the_measured_figures() -> None:
+    """Each cell has the figure, or the word for it, of the newest result."""
     rows = [
         ("eight uploads of 25 MB", "large-8", "peak_mb"),
         ("caller leaves during the upload", "gone-upload", "told_ms"),
@@ -58,7 +58,7 @@ def test_what_the_readme_says_of_peers_is_what_was_measured() -> None:
 
 
 def measured(rounds: list[dict[str, float | str]], scenario: str, subject: str, metric: str) -> str:
-    """The median, or the word in its place; where a subject was left out, that it does not do this."""
+    """Returns the median, or the word in place of it. For a subject that was left out, returns `does not`."""
     values = [each[metric] for each in rounds]
     if not values:
         return "does not"
@@ -68,12 +68,12 @@ def measured(rounds: list[dict[str, float | str]], scenario: str, subject: str, 
     return number(statistics.median(float(value) for value in values))
 
 
-# -- the machinery of it ----------------------------------------------------------------------------------------------
+# -- writing the tables ----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """The documents alone, and no results."""
+    """Returns a folder with the two documents and no results."""
     for document in (documents.README, documents.PERFORMANCE):
         copy = tmp_path / document
         copy.parent.mkdir(exist_ok=True)
@@ -86,16 +86,16 @@ def write(folder: Path, name: str, short: str, whole: str) -> None:
 
 
 @each_document
-def test_what_is_inserted_is_what_the_page_says(tree: Path, document: Path) -> None:
+def test_a_run_inserts_the_tables_of_its_result(tree: Path, document: Path) -> None:
     write(tree, "2026-01-02", "| short |\n| --- |", "whole\n\n### Goals\n\n| a |\n| --- |")
     documents.insert(tree, "2026-01-02", "| short |\n| --- |", "whole\n\n### Goals\n\n| a |\n| --- |")
-    told = documents.block_of((tree / document).read_text("utf-8"))
-    assert told == documents.blocks(documents.newest(tree))[document]
-    assert "| --- |" in told
+    tables = documents.block_of((tree / document).read_text("utf-8"))
+    assert tables == documents.blocks(documents.newest(tree))[document]
+    assert "| --- |" in tables
 
 
 @each_document
-def test_around_the_markers_nothing_changes(tree: Path, document: Path) -> None:
+def test_text_outside_the_markers_stays(tree: Path, document: Path) -> None:
     before = (ROOT / document).read_text("utf-8")
     documents.insert(tree, "2026-01-02", "another", "another")
     after = (tree / document).read_text("utf-8")
@@ -112,7 +112,7 @@ def test_around_the_markers_nothing_changes(tree: Path, document: Path) -> None:
         (("2026-01-11-part", "2026-01-11"), "2026-01-11"),
     ],
 )
-def test_the_newest_result_is_no_quick_one(tmp_path: Path, names: tuple[str, ...], newest: str) -> None:
+def test_a_quick_result_is_never_the_newest(tmp_path: Path, names: tuple[str, ...], newest: str) -> None:
     for name in names:
         write(tmp_path, name, "", "")
     found = documents.newest(tmp_path)
@@ -120,12 +120,12 @@ def test_the_newest_result_is_no_quick_one(tmp_path: Path, names: tuple[str, ...
     assert found.stem == newest
 
 
-def test_a_document_without_its_markers_is_found() -> None:
+def test_a_document_without_markers_is_an_error() -> None:
     with pytest.raises(ValueError, match="unpack"):
         documents.block_of("no markers")
 
 
-def test_the_ledger_is_measured_on_an_empty_and_on_a_full_one() -> None:
+def test_the_ledger_benchmark_measures_an_empty_and_a_full_ledger() -> None:
     few = ["--rows", "1000", "--requests", "20", "--rounds", "1", "--json"]
     done = subprocess.run(
         [sys.executable, "-m", "bench.ledger", *few], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True

@@ -13,7 +13,7 @@ from app import config
 from app.adapters.telemetry.log_writer import STOP_SECONDS
 from app.main import LAST_SECONDS
 from tests.contract import dockerfile
-from tests.contract.test_docs import understood
+from tests.contract.test_docs import is_valid_command
 from tests.contract.tree import ROOT, is_variable
 
 DEPLOY = ROOT / "deploy"
@@ -61,7 +61,7 @@ def test_the_unit_is_in_the_grammar_of_units() -> None:
 def test_the_commands_of_the_unit_exist(name: str) -> None:
     program, *words = UNIT.one(name).split()
     assert program == PROGRAM
-    assert understood(words)
+    assert is_valid_command(words)
 
 
 def test_the_unit_waits_for_what_is_in_flight() -> None:
