@@ -72,7 +72,7 @@ def test_a_new_caller_is_found_by_the_hash_of_the_key(database: Database, admini
     assert found(database, apikey.mint(bytes(24))) is None
 
 
-def test_every_change_has_its_row_in_the_audit(administration: Administration, book: LedgerCallers) -> None:
+def test_every_change_has_an_audit_entry(administration: Administration, book: LedgerCallers) -> None:
     administration.create("alice", ALL_TERMS)
     administration.update("alice", {"rpm": 30, "budgets": None})
     administration.rotate("alice", HOUR_MS)
@@ -104,7 +104,7 @@ def told(entry: AuditEntry) -> tuple[str, str, object, object]:
     return entry.action, entry.subject, entry.before, entry.after
 
 
-def test_a_change_that_cannot_be_audited_is_not_made(
+def test_a_change_without_an_audit_entry_is_rolled_back(
     connection: apsw.Connection, administration: Administration
 ) -> None:
     administration.create("alice", {"rpm": 1})
@@ -123,7 +123,7 @@ def test_a_change_that_cannot_be_audited_is_not_made(
 
 
 @pytest.mark.parametrize("statement", ["UPDATE audit SET actor = 'nobody'", "DELETE FROM audit"])
-def test_the_audit_cannot_be_changed(
+def test_the_audit_log_is_append_only(
     connection: apsw.Connection, administration: Administration, book: LedgerCallers, statement: str
 ) -> None:
     administration.create("alice", {})
@@ -134,7 +134,7 @@ def test_the_audit_cannot_be_changed(
     assert len(before) == 1
 
 
-def test_no_key_is_anywhere_in_the_file(database: Database, administration: Administration) -> None:
+def test_the_file_contains_no_key(database: Database, administration: Administration) -> None:
     keys = [administration.create(f"caller-{number}", ALL_TERMS) for number in range(5)]
     keys += [administration.rotate(f"caller-{number}", HOUR_MS).secret for number in range(5)]
     files = list(database.path.parent.glob("ledger.db*"))
@@ -157,7 +157,7 @@ def test_no_key_is_anywhere_in_the_file(database: Database, administration: Admi
         ("bob", {"budgets": ["5eur"]}, AdministrationFault.INVALID, "5eur"),
     ],
 )
-def test_a_caller_that_cannot_be_made(
+def test_an_invalid_caller_is_not_created(
     administration: Administration,
     book: LedgerCallers,
     name: str,
@@ -173,7 +173,7 @@ def test_a_caller_that_cannot_be_made(
     assert len(book.audit(10)) == 1
 
 
-def test_changes_of_what_is_not_there(administration: Administration) -> None:
+def test_changes_of_a_missing_caller_fail(administration: Administration) -> None:
     for change in (
         lambda: administration.caller("bob"),
         lambda: administration.update("bob", {"rpm": 1}),
@@ -185,14 +185,14 @@ def test_changes_of_what_is_not_there(administration: Administration) -> None:
         assert caught.value.fault is AdministrationFault.MISSING
 
 
-def test_a_caller_all_of_whose_keys_are_revoked_cannot_be_revoked_again(administration: Administration) -> None:
+def test_revoked_keys_cannot_be_revoked_again(administration: Administration) -> None:
     administration.create("alice", {})
     assert len(administration.revoke("alice")) == 1
     with pytest.raises(AdministrationError):
         administration.revoke("alice")
 
 
-def test_old_keys_end_with_the_overlap_or_before(database: Database, administration: Administration) -> None:
+def test_old_keys_expire_with_the_overlap_or_earlier(database: Database, administration: Administration) -> None:
     soon = administration.create("alice", {}, expires_ms=1)
     later = administration.rotate("alice", 10 * HOUR_MS, expires_ms=FAR_MS)
     newest = administration.rotate("alice", HOUR_MS, expires_ms=FAR_MS)
@@ -205,7 +205,7 @@ def test_old_keys_end_with_the_overlap_or_before(database: Database, administrat
 
 
 @pytest.mark.parametrize("lifetime", [90 * 24 * HOUR_MS, None], ids=["90 days", "endless"])
-def test_a_new_key_has_the_lifetime_of_the_one_before(administration: Administration, lifetime: int | None) -> None:
+def test_a_new_key_has_the_lifetime_of_the_newest_key(administration: Administration, lifetime: int | None) -> None:
     administration.create("alice", {}, None if lifetime is None else now_ms() + lifetime)
     for _ in range(3):
         ends = administration.rotate("alice", HOUR_MS).expires_ms
@@ -215,7 +215,7 @@ def test_a_new_key_has_the_lifetime_of_the_one_before(administration: Administra
             assert ends == pytest.approx(now_ms() + lifetime, abs=60_000)
 
 
-def test_a_revoked_caller_is_revived_on_demand_alone(book: LedgerCallers, administration: Administration) -> None:
+def test_rotation_revives_a_revoked_caller_only_on_demand(book: LedgerCallers, administration: Administration) -> None:
     administration.create("alice", {})
     administration.revoke("alice")
     before = book.audit(10)
@@ -231,7 +231,7 @@ def test_an_expired_caller_gets_a_new_key(administration: Administration) -> Non
     assert administration.rotate("alice", HOUR_MS, expires_ms=FAR_MS).expires_ms == FAR_MS
 
 
-def test_changes_at_once_lose_none_of_each_other(database: Database) -> None:
+def test_concurrent_changes_lose_nothing(database: Database) -> None:
     parts: list[dict[str, Any]] = [{"rpm": 1}, {"concurrency": 2}, {"budgets": ["1usd"]}, {"tags": {"a": "b"}}]
     with closing(database.connect()) as connection:
         Administration(LedgerCallers(connection), MODELS, {}, "root").create("alice", {})
@@ -259,7 +259,7 @@ def test_changes_at_once_lose_none_of_each_other(database: Database) -> None:
             administration.update("alice", dict.fromkeys(("rpm", "concurrency", "budgets", "tags")))
 
 
-def test_when_a_key_was_last_used_is_told_by_its_requests(database: Database, administration: Administration) -> None:
+def test_requests_set_when_a_key_was_last_used(database: Database, administration: Administration) -> None:
     administration.create("alice", {})
     (key,) = administration.caller("alice").keys
     assert key.last_used_ms is None

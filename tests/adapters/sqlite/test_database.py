@@ -37,7 +37,7 @@ def refused(database: Database) -> str:
     return words.removeprefix(f"ledger {database.path}: ")
 
 
-def test_a_new_file_gets_its_tables_its_folder_and_its_mark(tmp_path: Path) -> None:
+def test_a_new_ledger_gets_folder_tables_and_application_id(tmp_path: Path) -> None:
     database = Database(tmp_path / "new" / "folder" / "ledger.db")
     with closing(database.connect()) as connection:
         assert connection.pragma("application_id") == APPLICATION_ID
@@ -48,7 +48,7 @@ def test_a_new_file_gets_its_tables_its_folder_and_its_mark(tmp_path: Path) -> N
         assert connection.execute("SELECT count(*) FROM requests").get == 0
 
 
-def test_many_may_make_the_same_ledger_at_once(tmp_path: Path) -> None:
+def test_processes_create_the_same_ledger_at_once(tmp_path: Path) -> None:
     """SQLite does not wait for a lock when it changes to write-ahead logging."""
 
     def make(path: Path, start: threading.Barrier) -> None:
@@ -63,7 +63,7 @@ def test_many_may_make_the_same_ledger_at_once(tmp_path: Path) -> None:
                 each.result()
 
 
-def test_a_ledger_is_opened_as_it_was_left(database: Database) -> None:
+def test_a_ledger_keeps_its_rows_between_connections(database: Database) -> None:
     with closing(database.connect()) as connection:
         connection.execute("INSERT INTO callers VALUES ('alice', '{}', 1)")
     with closing(database.connect()) as connection:
@@ -71,7 +71,7 @@ def test_a_ledger_is_opened_as_it_was_left(database: Database) -> None:
         assert connection.pragma("synchronous") == 1
 
 
-def test_another_programs_database_is_left_alone(database: Database) -> None:
+def test_another_database_is_refused_unchanged(database: Database) -> None:
     with closing(sqlite3.connect(database.path)) as other:
         other.execute("CREATE TABLE recipes (name TEXT)")
         other.commit()
@@ -81,7 +81,7 @@ def test_another_programs_database_is_left_alone(database: Database) -> None:
         assert other.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
-def test_another_programs_marked_database_is_left_alone(database: Database) -> None:
+def test_a_database_with_another_application_id_is_refused_unchanged(database: Database) -> None:
     with closing(sqlite3.connect(database.path)) as other:
         other.execute("PRAGMA application_id = 77")
         other.execute("CREATE TABLE recipes (name TEXT)")
@@ -90,19 +90,19 @@ def test_another_programs_marked_database_is_left_alone(database: Database) -> N
 
 
 @pytest.mark.parametrize("content", [b"caller,cost\nalice,1\n" * 100, os.urandom(8192)], ids=["text", "noise"])
-def test_a_file_that_is_no_database_is_left_alone(database: Database, content: bytes) -> None:
+def test_a_file_that_is_no_database_is_refused_unchanged(database: Database, content: bytes) -> None:
     database.path.write_bytes(content)
     assert refused(database) == "this file is not a database; move it away or name another path"
     assert database.path.read_bytes() == content
 
 
-def test_a_ledger_of_a_newer_gateway_is_left_alone(database: Database) -> None:
+def test_a_newer_ledger_is_refused_unchanged(database: Database) -> None:
     with closing(database.connect()) as connection:
         connection.pragma("user_version", VERSION + 1)
     assert refused(database) == f"made by a newer gateway (schema {VERSION + 1}); upgrade this one"
 
 
-def test_a_file_system_that_cannot_do_write_ahead_logging_is_told(database: Database) -> None:
+def test_a_file_system_without_write_ahead_logging_is_refused(database: Database) -> None:
     """SQLite's own access to file systems without shared memory, such as network shares."""
     usual = apsw.vfs_names()[0]
     apsw.set_default_vfs("unix-dotfile")
@@ -115,7 +115,7 @@ def test_a_file_system_that_cannot_do_write_ahead_logging_is_told(database: Data
     )
 
 
-def test_a_damaged_schema_is_told(database: Database) -> None:
+def test_a_damaged_schema_is_reported(database: Database) -> None:
     with closing(database.connect()) as connection:
         pages = connection.pragma("page_count")
     content = bytearray(database.path.read_bytes())
@@ -124,7 +124,7 @@ def test_a_damaged_schema_is_told(database: Database) -> None:
     assert refused(database) == "the database is damaged; restore a backup"
 
 
-def test_a_damaged_page_is_told_as_soon_as_it_is_read(database: Database) -> None:
+def test_a_damaged_page_is_reported_when_it_is_read(database: Database) -> None:
     with closing(database.connect()) as connection:
         root = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'callers'").get
     with database.path.open("r+b") as file:
@@ -136,7 +136,7 @@ def test_a_damaged_page_is_told_as_soon_as_it_is_read(database: Database) -> Non
 
 
 @pytest.mark.parametrize("table", ["resolutions", "requests_held"])
-def test_a_damaged_page_is_told_before_the_gateway_serves(database: Database, table: str) -> None:
+def test_a_damaged_page_is_reported_before_the_gateway_serves(database: Database, table: str) -> None:
     with closing(database.connect()) as connection:
         root = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).get
     with database.path.open("r+b") as file:
@@ -151,12 +151,12 @@ def begin(database: Database) -> None:
     LedgerWriter(database).open()
 
 
-def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_is_a_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     assert "exists" in refused(Database(tmp_path / "data" / "ledger.db"))
 
 
-def test_a_path_that_is_a_folder_is_told(database: Database) -> None:
+def test_a_path_that_is_a_folder_is_reported(database: Database) -> None:
     database.path.mkdir()
     assert refused(database) == "it cannot be opened; does the folder exist, and may this user write to it?"
 
@@ -171,7 +171,7 @@ def read_only_folder() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["a ledger", "no ledger yet"])
-def test_a_folder_in_which_this_user_may_not_write_is_told(read_only_folder: Path, there: bool) -> None:
+def test_a_folder_without_write_permission_is_reported(read_only_folder: Path, there: bool) -> None:
     database = Database(read_only_folder / "ledger.db")
     if there:
         database.connect().close()
@@ -202,7 +202,7 @@ def tell_as_nobody(database: Database, told: Connection) -> None:
         told.send("it was opened")
 
 
-def test_two_gateways_cannot_serve_from_one_ledger(database: Database) -> None:
+def test_one_gateway_serves_from_a_ledger(database: Database) -> None:
     with database.lock():
         with pytest.raises(LedgerUnusable) as caught:
             database.lock()
@@ -211,13 +211,13 @@ def test_two_gateways_cannot_serve_from_one_ledger(database: Database) -> None:
         database.connect().close()
 
 
-def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_lock_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     with pytest.raises(LedgerUnusable, match=r"ledger .*: File exists"):
         Database(tmp_path / "data" / "ledger.db").lock()
 
 
-def test_a_failed_transaction_leaves_nothing_behind(database: Database) -> None:
+def test_a_failed_transaction_is_rolled_back(database: Database) -> None:
     def fail() -> None:
         with write_transaction(connection):
             connection.execute("INSERT INTO callers VALUES ('alice', '{}', 1)")
@@ -230,7 +230,7 @@ def test_a_failed_transaction_leaves_nothing_behind(database: Database) -> None:
         assert connection.execute("SELECT count(*) FROM callers").get == 0
 
 
-def test_a_full_disk_is_told_as_one(database: Database) -> None:
+def test_a_full_disk_is_reported(database: Database) -> None:
     with closing(database.connect()) as connection:
         connection.pragma("max_page_count", connection.pragma("page_count"))
         with pytest.raises(apsw.FullError), write_transaction(connection):
@@ -241,7 +241,7 @@ def test_a_full_disk_is_told_as_one(database: Database) -> None:
 
 
 @pytest.mark.parametrize("query", [_HELD, _UNKNOWN, CLOSE_ORPHANS], ids=["held", "unknown", "orphans"])
-def test_open_rows_are_found_without_reading_all_the_others(database: Database, query: str) -> None:
+def test_open_rows_are_found_by_index(database: Database, query: str) -> None:
     with closing(database.connect()) as connection:
         values = ("x",) * query.count("?")
         plan = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", values)]
@@ -251,7 +251,7 @@ def test_open_rows_are_found_without_reading_all_the_others(database: Database, 
 
 @pytest.mark.parametrize("grouping", Grouping)
 @pytest.mark.parametrize("tags", [(), (("team", "search"),)], ids=["all", "tagged"])
-def test_a_callers_report_reads_no_other_callers_rows(database: Database, grouping: Grouping, tags: Tags) -> None:
+def test_a_report_of_one_caller_uses_an_index(database: Database, grouping: Grouping, tags: Tags) -> None:
     query = usage_query(grouping, True, tags)
     values = dict.fromkeys(("begin", "end", "first", "last", "caller", "key0", "value0"), 1)
     with closing(database.connect()) as connection:

@@ -18,7 +18,7 @@ def made(database: Database) -> None:
     database.connect().close()
 
 
-def test_few_at_once_and_few_who_wait(database: Database) -> None:
+def test_threads_and_queue_are_bounded(database: Database) -> None:
     async def scenario() -> None:
         executor = LedgerExecutor(database, "reports", threads=2, max_waiting=3)
         go, running = threading.Event(), set()
@@ -47,7 +47,7 @@ def test_few_at_once_and_few_who_wait(database: Database) -> None:
     asyncio.run(scenario())
 
 
-def test_a_ledger_that_cannot_be_used_is_a_refusal_with_a_time_to_come_back(database: Database) -> None:
+def test_an_unusable_ledger_is_refused_with_retry_after(database: Database) -> None:
     async def scenario() -> None:
         executor = LedgerExecutor(database, "reports")
         with closing(database.connect()) as connection:
@@ -61,7 +61,7 @@ def test_a_ledger_that_cannot_be_used_is_a_refusal_with_a_time_to_come_back(data
     asyncio.run(scenario())
 
 
-def test_a_stop_interrupts_what_is_under_way_and_drops_what_waits(database: Database) -> None:
+def test_close_interrupts_running_work_and_drops_waiting_work(database: Database) -> None:
     under_way: set[int] = set()
 
     def begun() -> bool:

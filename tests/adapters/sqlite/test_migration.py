@@ -41,12 +41,12 @@ def faults(database: Database) -> list[str]:
         return [f"{each.check}: {fault}" for each in found for fault in each.faults]
 
 
-def test_there_is_a_dump_of_every_older_version() -> None:
+def test_every_older_version_has_a_dump() -> None:
     assert sorted(path.name for path in DUMPS.iterdir()) == sorted(f"v{version}.sql" for version in OLDER)
 
 
 @every_older
-def test_an_old_ledger_becomes_what_a_new_one_is(tmp_path: Path, version: int) -> None:
+def test_a_migrated_ledger_equals_a_new_one(tmp_path: Path, version: int) -> None:
     database = old_ledger(tmp_path / "ledger.db", version)
     before = content(database.path)
     assert {row["state"] for row in before["requests"]} == {"held", "settled", "released", "unknown"}
@@ -62,7 +62,7 @@ def test_an_old_ledger_becomes_what_a_new_one_is(tmp_path: Path, version: int) -
 
 
 @every_older
-def test_the_ledger_as_it_was_is_kept(tmp_path: Path, version: int) -> None:
+def test_migration_keeps_a_backup(tmp_path: Path, version: int) -> None:
     database = old_ledger(tmp_path / "ledger.db", version)
     before = content(database.path)
     done = migrate(database)
@@ -74,7 +74,7 @@ def test_the_ledger_as_it_was_is_kept(tmp_path: Path, version: int) -> None:
 
 
 @every_older
-def test_what_cannot_be_kept_is_not_changed(tmp_path: Path, version: int) -> None:
+def test_without_a_backup_nothing_is_migrated(tmp_path: Path, version: int) -> None:
     database = old_ledger(tmp_path / "ledger.db", version)
     (tmp_path / f"ledger.db.schema-{version}").mkdir()
     with pytest.raises(LedgerUnusable, match=rf"backup .*ledger\.db\.schema-{version}: "):
@@ -84,7 +84,7 @@ def test_what_cannot_be_kept_is_not_changed(tmp_path: Path, version: int) -> Non
 
 
 @every_older
-def test_commands_leave_an_old_ledger_to_the_gateway(tmp_path: Path, version: int) -> None:
+def test_commands_do_not_migrate(tmp_path: Path, version: int) -> None:
     database = old_ledger(tmp_path / "ledger.db", version)
     with pytest.raises(LedgerUnusable) as caught:
         database.connect()
@@ -96,7 +96,7 @@ def test_commands_leave_an_old_ledger_to_the_gateway(tmp_path: Path, version: in
 
 
 @every_older
-def test_a_gateway_brings_its_ledger_up_to_date_and_serves(tmp_path: Path, version: int) -> None:
+def test_a_gateway_migrates_its_ledger_and_serves(tmp_path: Path, version: int) -> None:
     old_ledger(tmp_path / "ledger.db", version)
     with ScriptedUpstream() as upstream, GatewayProcess(tmp_path, upstream.base_url) as gateway:
         assert f"the ledger was migrated from schema {version} to {VERSION}" in gateway.log.read_text()
@@ -108,12 +108,12 @@ def test_a_gateway_brings_its_ledger_up_to_date_and_serves(tmp_path: Path, versi
     assert faults(Database(gateway.ledger)) == []
 
 
-def test_nothing_is_done_where_there_is_no_ledger_yet(tmp_path: Path) -> None:
+def test_a_missing_ledger_is_not_migrated(tmp_path: Path) -> None:
     assert migrate(Database(tmp_path / "ledger.db")) is None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_newer_ledger_and_another_programs_file_are_refused(tmp_path: Path) -> None:
+def test_a_newer_ledger_and_another_database_are_refused(tmp_path: Path) -> None:
     newer = Database(tmp_path / "newer.db")
     with closing(newer.connect()) as connection:
         connection.pragma("user_version", VERSION + 1)
@@ -130,7 +130,7 @@ HALF = "CREATE TABLE half (name TEXT); INSERT INTO half SELECT id FROM requests;
 
 
 @pytest.mark.parametrize("whole", [0, len(STEPS)], ids=["in the first step", "in the one after the last"])
-def test_a_kill_leaves_one_version_or_the_next(tmp_path: Path, whole: int) -> None:
+def test_a_kill_leaves_a_complete_version(tmp_path: Path, whole: int) -> None:
     database = old_ledger(tmp_path / "ledger.db", 1)
     before = content(database.path)
     process = multiprocessing.get_context("fork").Process(

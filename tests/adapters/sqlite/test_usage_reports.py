@@ -136,7 +136,7 @@ def numbers(each: Made) -> list[int]:
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(made, max_size=25), st.integers(0, 3), st.integers(0, 3))
-def test_sums_are_those_of_the_rows(all_made: list[Made], since: int, until: int) -> None:
+def test_totals_equal_the_rows(all_made: list[Made], since: int, until: int) -> None:
     period = Period(FIRST + timedelta(since), FIRST + timedelta(until))
     with TemporaryDirectory() as folder:
         database = Database(Path(folder) / "ledger.db", "normal")
@@ -160,7 +160,7 @@ def test_sums_are_those_of_the_rows(all_made: list[Made], since: int, until: int
             assert disagreements(connection, period) == []
 
 
-def test_two_tags_are_both_asked_for(database: Database) -> None:
+def test_a_report_by_two_tags_needs_both(database: Database) -> None:
     tags = ((("team", "a"),), (("p", "x"), ("team", "a")), (("p", "x"),))
     base = Made("alice", "key_1", "transcribe", "whisper-1", 0, State.SETTLED, Amounts(1, 1, 1), None, ())
     asyncio.run(write(database, [replace(base, tags=each) for each in tags]))
@@ -178,7 +178,7 @@ def test_two_tags_are_both_asked_for(database: Database) -> None:
         ("0.000001usd", "0.0000045", "0.000003", "0", None),
     ],
 )
-def test_how_a_budget_stands(
+def test_a_budget_status_has_spent_held_and_left(
     database: Database, budget: str, spent: str, held: str, left: str, resets: str | None
 ) -> None:
     async def scenario() -> None:

@@ -38,7 +38,7 @@ def transactions(path: Path) -> int:
     return sum(log[at + 8 : at + 16] == salts and struct.unpack_from(">I", log, at + 4)[0] > 0 for at in frames)
 
 
-def test_what_is_awaited_is_there_for_every_other_connection(database: Database) -> None:
+def test_an_awaited_write_is_visible_to_other_connections(database: Database) -> None:
     async def scenario() -> None:
         async with writing(database) as writer:
             held = hold(tags=(("team", "search"),))
@@ -56,7 +56,7 @@ def test_what_is_awaited_is_there_for_every_other_connection(database: Database)
     asyncio.run(scenario())
 
 
-def test_whatever_waits_is_written_in_one_transaction(database: Database) -> None:
+def test_all_waiting_writes_share_one_transaction(database: Database) -> None:
     async def scenario() -> None:
         async with writing(database) as writer:
             other = database.connect()
@@ -75,7 +75,7 @@ def test_whatever_waits_is_written_in_one_transaction(database: Database) -> Non
     asyncio.run(scenario())
 
 
-def test_outcomes_of_holds_that_could_not_be_written_are_not_kept(database: Database) -> None:
+def test_settlements_of_dropped_holds_are_not_kept(database: Database) -> None:
     """While the ledger cannot be written each refused request has one; kept, they would take memory without a bound."""
 
     async def scenario() -> None:
@@ -127,7 +127,7 @@ def test_refusals_are_not_counted_while_too_many_writes_wait(
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
-def test_writes_are_numbered_in_the_order_in_which_they_are_handed_in(database: Database) -> None:
+def test_writes_are_numbered_in_the_order_of_their_calls(database: Database) -> None:
     async def scenario() -> list[str]:
         async with writing(database) as writer:
             holds = [hold() for _ in range(50)]
@@ -145,7 +145,7 @@ def test_writes_are_numbered_in_the_order_in_which_they_are_handed_in(database: 
     assert max(row["held_seq"] for row in found) < min(row["closed_seq"] for row in found)
 
 
-def test_a_raise_of_a_hold_shares_the_commit_that_the_hold_still_waits_for(database: Database) -> None:
+def test_a_raised_hold_shares_the_commit_of_a_waiting_hold(database: Database) -> None:
     async def scenario() -> None:
         async with writing(database) as writer:
             await writer.reserve(hold())
@@ -163,7 +163,7 @@ def test_a_raise_of_a_hold_shares_the_commit_that_the_hold_still_waits_for(datab
     asyncio.run(scenario())
 
 
-def test_a_lower_hold_is_written_with_what_is_written_next(database: Database) -> None:
+def test_a_lower_hold_is_written_with_the_next_transaction(database: Database) -> None:
     async def scenario() -> None:
         async with writing(database) as writer:
             one, other = hold(), hold()
@@ -177,7 +177,7 @@ def test_a_lower_hold_is_written_with_what_is_written_next(database: Database) -
     asyncio.run(scenario())
 
 
-def test_the_end_of_a_row_brings_its_last_hold_and_no_revision_changes_it_afterwards(database: Database) -> None:
+def test_a_settlement_writes_the_last_hold_and_later_revisions_change_nothing(database: Database) -> None:
     async def scenario() -> None:
         async with writing(database) as writer:
             held = hold()
@@ -197,7 +197,7 @@ def bound_of(database: Database, row_id: str) -> tuple[int, ...]:
     return row["bound_nano_usd"], row["bound_audio_ms"], row["bound_tokens"]
 
 
-def test_a_row_that_is_closed_stays_as_it_is(database: Database) -> None:
+def test_a_settled_row_does_not_change(database: Database) -> None:
     async def scenario() -> None:
         async with writing(database) as writer:
             held = await record(writer, hold())
@@ -209,7 +209,7 @@ def test_a_row_that_is_closed_stays_as_it_is(database: Database) -> None:
     asyncio.run(scenario())
 
 
-def test_a_full_disk_refuses_holds_and_keeps_outcomes_until_there_is_room(
+def test_a_full_disk_refuses_holds_and_retries_settlements(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:
@@ -237,7 +237,7 @@ def test_a_full_disk_refuses_holds_and_keeps_outcomes_until_there_is_room(
     ]
 
 
-def test_a_ledger_that_somebody_keeps_locked_refuses_holds_and_keeps_outcomes(database: Database) -> None:
+def test_a_locked_ledger_refuses_holds_and_retries_settlements(database: Database) -> None:
     async def scenario() -> None:
         async with writing(database) as writer:
             writer._connection.set_busy_timeout(0)
@@ -258,7 +258,7 @@ def test_a_ledger_that_somebody_keeps_locked_refuses_holds_and_keeps_outcomes(da
     asyncio.run(scenario())
 
 
-def test_a_number_that_no_row_can_hold_spoils_no_other_write(database: Database) -> None:
+def test_a_number_out_of_range_fails_no_other_write(database: Database) -> None:
     async def scenario() -> None:
         async with writing(database) as writer:
             with pytest.raises(LedgerUnavailable):
@@ -270,7 +270,7 @@ def test_a_number_that_no_row_can_hold_spoils_no_other_write(database: Database)
     assert len(rows(database.path, "SELECT * FROM requests WHERE state = 'settled'")) == 1
 
 
-def test_a_write_that_can_never_be_written_is_set_aside_and_the_others_go_on(
+def test_a_faulty_write_is_discarded_and_the_others_are_committed(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:
@@ -307,7 +307,7 @@ def test_a_write_that_can_never_be_written_is_set_aside_and_the_others_go_on(
         assert disagreements(connection, Period(None, None)) == []
 
 
-def test_a_stop_writes_what_is_waiting(database: Database) -> None:
+def test_stop_commits_waiting_writes(database: Database) -> None:
     async def scenario() -> None:
         writer = LedgerWriter(database)
         writer.open()
@@ -322,7 +322,7 @@ def test_a_stop_writes_what_is_waiting(database: Database) -> None:
     assert len(rows(database.path, "SELECT * FROM requests WHERE state = 'settled'")) == 100
 
 
-def test_what_a_killed_gateway_left_held_is_unknown_at_the_next_start(database: Database) -> None:
+def test_rows_that_a_killed_gateway_held_become_unknown(database: Database) -> None:
     async def scenario() -> None:
         async with writing(database) as writer:
             await writer.reserve(hold())
@@ -351,7 +351,7 @@ async def until(predicate: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_refusals_are_counted_and_take_no_row_each(database: Database) -> None:
+def test_refusals_are_counted_without_a_row_for_each(database: Database) -> None:
     async def scenario() -> None:
         async with writing(database) as writer:
             for number in range(1000):
@@ -372,7 +372,7 @@ def test_refusals_are_counted_and_take_no_row_each(database: Database) -> None:
     )
 
 
-def test_a_notice_is_there_once_for_each_threshold_and_window(database: Database) -> None:
+def test_a_threshold_has_one_alert_in_a_window(database: Database) -> None:
     async def scenario() -> None:
         async with writing(database) as writer:
             for number in range(3):

@@ -30,7 +30,7 @@ def parts(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name.endswith((".part", "-wal", "-shm", "-journal"))]
 
 
-def test_a_copy_is_one_file_with_everything_in_it(database: Database, tmp_path: Path) -> None:
+def test_a_backup_is_one_complete_file(database: Database, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with writing(database) as writer:
             await record(writer, hold(id="req_1"))
@@ -53,7 +53,7 @@ def test_a_copy_is_one_file_with_everything_in_it(database: Database, tmp_path: 
     assert parts(tmp_path) == []
 
 
-def test_writes_go_on_and_the_copy_is_of_the_moment_of_its_begin(database: Database, tmp_path: Path) -> None:
+def test_a_backup_blocks_no_writer_and_shows_its_first_moment(database: Database, tmp_path: Path) -> None:
     filled(database)
     steps: list[tuple[int, int]] = []
 
@@ -72,7 +72,7 @@ def test_writes_go_on_and_the_copy_is_of_the_moment_of_its_begin(database: Datab
     assert steps[-1] == (steps[-1][1], steps[0][1])
 
 
-def test_no_file_is_ever_overwritten(database: Database, tmp_path: Path) -> None:
+def test_a_backup_overwrites_no_file(database: Database, tmp_path: Path) -> None:
     filled(database)
     target = tmp_path / "copy.db"
     target.write_text("mine")
@@ -81,7 +81,7 @@ def test_no_file_is_ever_overwritten(database: Database, tmp_path: Path) -> None
     assert target.read_text() == "mine"
 
 
-def test_a_file_that_is_made_meanwhile_is_not_overwritten(database: Database, tmp_path: Path) -> None:
+def test_a_backup_overwrites_no_file_that_appears_meanwhile(database: Database, tmp_path: Path) -> None:
     filled(database)
     target = tmp_path / "copy.db"
     with pytest.raises(LedgerUnusable, match="File exists"):
@@ -90,7 +90,7 @@ def test_a_file_that_is_made_meanwhile_is_not_overwritten(database: Database, tm
     assert [name for name in parts(tmp_path) if not name.startswith("ledger.db")] == []
 
 
-def test_a_kill_leaves_no_file_of_that_name(database: Database, tmp_path: Path) -> None:
+def test_a_killed_backup_leaves_no_target(database: Database, tmp_path: Path) -> None:
     filled(database)
     target = tmp_path / "copy.db"
     process = multiprocessing.get_context("fork").Process(target=back_up_and_die, args=(database, target))
@@ -109,19 +109,19 @@ def back_up_and_die(database: Database, target: Path) -> None:
     ("name", "words"),
     [("missing/copy.db", "No such file or directory"), ("ledger.db", "this file exists already")],
 )
-def test_what_is_wrong_with_the_place_is_told(database: Database, tmp_path: Path, name: str, words: str) -> None:
+def test_an_unusable_target_is_reported(database: Database, tmp_path: Path, name: str, words: str) -> None:
     filled(database)
     with pytest.raises(LedgerUnusable, match=words):
         back_up(database, tmp_path / name)
 
 
-def test_a_ledger_that_is_not_there_is_not_made(database: Database, tmp_path: Path) -> None:
+def test_a_backup_does_not_create_the_ledger(database: Database, tmp_path: Path) -> None:
     with pytest.raises(LedgerUnusable, match="there is no such file"):
         back_up(database, tmp_path / "copy.db")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_damaged_ledger_gives_no_copy(database: Database, tmp_path: Path) -> None:
+def test_a_damaged_ledger_has_no_backup(database: Database, tmp_path: Path) -> None:
     filled(database)
     with closing(database.connect()) as connection:
         root = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'requests_by_time'").get

@@ -52,7 +52,7 @@ def hold_open(database: Database, connection: apsw.Connection) -> None:
     )
 
 
-def test_rows_as_they_are_told(database: Database, connection: apsw.Connection) -> None:
+def test_exported_rows_have_all_fields(database: Database, connection: apsw.Connection) -> None:
     hold_open(database, connection)
     found = list(exported_rows(connection, Period()))
     assert [(row["id"], row["state"]) for row in found] == [
@@ -72,12 +72,12 @@ def test_rows_as_they_are_told(database: Database, connection: apsw.Connection) 
     assert not {"held_seq", "bound_nano_usd", "cost_nano_usd"} & set(found[0])
 
 
-def test_nothing_is_told_of_an_empty_ledger(connection: apsw.Connection) -> None:
+def test_an_empty_ledger_exports_nothing(connection: apsw.Connection) -> None:
     assert list(exported_rows(connection, Period())) == []
     assert disagreements(connection, Period()) == []
 
 
-def test_two_hundred_thousand_rows_take_no_more_memory_than_two_hundred(connection: apsw.Connection) -> None:
+def test_an_export_uses_constant_memory(connection: apsw.Connection) -> None:
     connection.execute(FILL)
     before, most = resident_bytes(), 0
     for count, row in enumerate(exported_rows(connection, Period()), start=1):  # noqa: B007
@@ -93,7 +93,7 @@ def resident_bytes() -> int:
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_sums_and_states_agree_with_the_rows(database: Database, connection: apsw.Connection) -> None:
+def test_totals_and_states_agree_with_the_rows(database: Database, connection: apsw.Connection) -> None:
     hold_open(database, connection)
     assert disagreements(connection, Period()) == []
 
@@ -112,7 +112,7 @@ GROUP = "alice / 2026-11-24 / key_1 / transcribe"
         ("DELETE FROM requests WHERE id = 'req_3'", "gpt-transcribe"),
     ],
 )
-def test_a_sum_that_is_not_that_of_its_rows_is_found(
+def test_a_total_that_differs_from_its_rows_is_found(
     database: Database, connection: apsw.Connection, change: str, model: str
 ) -> None:
     hold_open(database, connection)
@@ -131,9 +131,7 @@ def test_a_sum_that_is_not_that_of_its_rows_is_found(
         "UPDATE requests SET state = 'released' WHERE id = 'req_0'",
     ],
 )
-def test_a_row_that_is_not_closed_as_it_must_be_is_found(
-    database: Database, connection: apsw.Connection, change: str
-) -> None:
+def test_a_row_in_a_wrong_state_is_found(database: Database, connection: apsw.Connection, change: str) -> None:
     hold_open(database, connection)
     connection.execute(change)
     assert disagreements(connection, Period()) == ["1 rows have a wrong state"]

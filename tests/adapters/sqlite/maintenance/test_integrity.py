@@ -40,7 +40,7 @@ def wrong(database: Database) -> list[str]:
 
 @pytest.mark.usefixtures("connection")
 @pytest.mark.parametrize("quick", [True, False])
-def test_nothing_is_found_in_a_ledger_as_it_must_be(database: Database, quick: bool) -> None:
+def test_a_consistent_ledger_has_no_faults(database: Database, quick: bool) -> None:
     assert [(each.verdict, each.remarks) for each in checked(database, quick=quick).values()] == [("ok", ())] * 6
 
 
@@ -62,7 +62,7 @@ def test_nothing_is_found_in_a_ledger_as_it_must_be(database: Database, quick: b
         ("UPDATE requests SET tags = '[]' WHERE id = 'req_17'", "1 rows have tags that are not an object"),
     ],
 )
-def test_a_row_that_no_gateway_wrote_is_found(
+def test_an_inconsistent_row_is_a_fault(
     database: Database, connection: apsw.Connection, change: str, words: str
 ) -> None:
     connection.execute(change)
@@ -72,7 +72,7 @@ def test_a_row_that_no_gateway_wrote_is_found(
     assert fault.endswith(": req_80, req_81" if row == "held" else f": {row}")
 
 
-def test_of_many_wrong_rows_some_are_named(database: Database, connection: apsw.Connection) -> None:
+def test_many_inconsistent_rows_are_counted_with_examples(database: Database, connection: apsw.Connection) -> None:
     connection.execute("UPDATE requests SET error = NULL WHERE state = 'unknown'")
     assert wrong(database) == ["rows: 10 rows are unknown without an error: req_04, req_08, req_11 ..."]
 
@@ -93,23 +93,21 @@ DAY = "2025-08-31 / key_1 / transcribe / whisper-1"
         ),
     ],
 )
-def test_a_sum_that_is_not_that_of_its_rows_is_found(
+def test_a_total_that_differs_from_its_rows_is_found(
     database: Database, connection: apsw.Connection, change: str, faults: list[str]
 ) -> None:
     connection.execute(change)
     assert wrong(database) == [f"sums: the sums of {each} are not those of its rows" for each in faults]
 
 
-def test_a_negative_sum_is_found(database: Database, connection: apsw.Connection) -> None:
+def test_a_negative_total_is_a_fault(database: Database, connection: apsw.Connection) -> None:
     for table in ("daily", "pruned"):
         connection.execute(f"UPDATE {table} SET audio_ms = audio_ms - 99999 WHERE caller = 'alice' AND settled")
     assert "sums: the sums of alice / 2025-08-31 / key_1 in pruned are negative" in wrong(database)
     assert "sums: the sums of alice / 2025-08-31 / key_1 in daily are negative" in wrong(database)
 
 
-def test_a_key_of_nobody_and_terms_that_cannot_be_read_are_found(
-    database: Database, connection: apsw.Connection
-) -> None:
+def test_orphaned_keys_and_unreadable_policies_are_faults(database: Database, connection: apsw.Connection) -> None:
     connection.execute("PRAGMA foreign_keys = off")
     connection.execute("DELETE FROM callers WHERE name = 'bob'")
     connection.execute("""UPDATE callers SET terms = '{"rpm": 0}' WHERE name = 'alice'""")
@@ -119,7 +117,7 @@ def test_a_key_of_nobody_and_terms_that_cannot_be_read_are_found(
     ]
 
 
-def test_an_audit_with_a_gap_is_found(database: Database, connection: apsw.Connection) -> None:
+def test_a_gap_in_the_audit_log_is_a_fault(database: Database, connection: apsw.Connection) -> None:
     connection.execute("DROP TRIGGER audit_is_never_deleted")
     connection.execute("DELETE FROM audit WHERE seq IN (2, 3)")
     assert wrong(database) == [
@@ -128,7 +126,7 @@ def test_an_audit_with_a_gap_is_found(database: Database, connection: apsw.Conne
     ]
 
 
-def test_a_clock_that_went_back_is_remarked(database: Database, connection: apsw.Connection) -> None:
+def test_a_clock_that_went_back_is_a_remark(database: Database, connection: apsw.Connection) -> None:
     connection.execute(
         "INSERT INTO audit (at_ms, actor, action, subject) SELECT max(at_ms) - 90000, 'a', 'b', 'c' FROM audit"
     )
@@ -136,7 +134,7 @@ def test_a_clock_that_went_back_is_remarked(database: Database, connection: apsw
     assert (found.verdict, found.remarks) == ("note", ("entry 7 is 90 s older than the entry before it",))
 
 
-def test_tables_that_are_not_the_gateways_are_told(database: Database, connection: apsw.Connection) -> None:
+def test_foreign_tables_are_a_remark(database: Database, connection: apsw.Connection) -> None:
     connection.execute("CREATE INDEX mine ON requests (model); DROP INDEX requests_by_time")
     connection.execute("CREATE INDEX requests_by_time ON requests (received_ms)")
     found = checked(database)["tables"]
@@ -145,7 +143,7 @@ def test_tables_that_are_not_the_gateways_are_told(database: Database, connectio
 
 
 @pytest.mark.usefixtures("connection")
-def test_holds_of_a_gateway_that_is_not_running_are_remarked(database: Database) -> None:
+def test_holds_without_a_running_gateway_are_a_remark(database: Database) -> None:
     found = checked(database, served=False)["rows"]
     assert found.verdict == "note"
     assert found.remarks == (
@@ -154,7 +152,7 @@ def test_holds_of_a_gateway_that_is_not_running_are_remarked(database: Database)
 
 
 @pytest.mark.parametrize(("damaged", "check"), [("requests_by_caller", "file"), ("keys_by_caller", "file")])
-def test_a_damaged_page_is_found(database: Database, connection: apsw.Connection, damaged: str, check: str) -> None:
+def test_a_damaged_page_is_a_fault(database: Database, connection: apsw.Connection, damaged: str, check: str) -> None:
     root = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (damaged,)).get
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     with database.path.open("r+b") as file:
@@ -164,7 +162,7 @@ def test_a_damaged_page_is_found(database: Database, connection: apsw.Connection
 
 
 @pytest.mark.usefixtures("connection")
-def test_whether_a_gateway_serves_is_told_by_its_lock(database: Database) -> None:
+def test_the_lock_shows_whether_a_gateway_serves(database: Database) -> None:
     assert not database.served
     with database.lock():
         assert database.served

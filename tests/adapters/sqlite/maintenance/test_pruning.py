@@ -73,19 +73,19 @@ def test_held_unknown_and_later_rows_stay(database: Database, connection: apsw.C
     assert {row["state"] for row in before if row["admitted_ms"] < BEFORE_MS} == {"held", "unknown"}
 
 
-def test_what_would_be_done_is_told_and_not_done(connection: apsw.Connection) -> None:
+def test_prunable_changes_nothing(connection: apsw.Connection) -> None:
     assert prunable(connection, BEFORE_MS) == Prunable(10, FIRST_DAY, 7)
     assert prunable(connection, 0) == Prunable(0, None, 0)
     assert count_rows(connection, Period()) == (26, 0)
 
 
-def test_it_is_written_down_once(connection: apsw.Connection) -> None:
+def test_pruning_writes_one_audit_entry(connection: apsw.Connection) -> None:
     prune(connection, BEFORE_MS, ENTRY)
     assert prune(connection, BEFORE_MS, ENTRY) == 0
     assert [entry for entry in LedgerCallers(connection).audit(100) if entry.action == "prune"] == [ENTRY]
 
 
-def test_an_unknown_row_that_is_resolved_later_is_pruned_by_the_next(connection: apsw.Connection) -> None:
+def test_a_resolved_row_is_pruned_by_the_next_run(connection: apsw.Connection) -> None:
     prune(connection, BEFORE_MS, ENTRY)
     for row in unknown_requests(connection):
         resolve(connection, row, Amounts(1, 2, 3), ENTRY)
@@ -95,14 +95,14 @@ def test_an_unknown_row_that_is_resolved_later_is_pruned_by_the_next(connection:
     assert disagreements(connection, Period()) == []
 
 
-def test_a_row_that_vanished_is_found_after_a_prune_too(connection: apsw.Connection) -> None:
+def test_a_lost_row_is_found_after_pruning(connection: apsw.Connection) -> None:
     prune(connection, BEFORE_MS, ENTRY)
     connection.execute("DELETE FROM requests WHERE id = 'req_04'")
     group = "alice / 2025-08-31 / key_1 / transcribe / whisper-1"
     assert disagreements(connection, OLD) == [f"the sums of {group} are not those of its rows"]
 
 
-def test_many_small_transactions(database: Database) -> None:
+def test_pruning_uses_small_transactions(database: Database) -> None:
     """Each leaves the lock to a gateway that waits for it, and what it leaves agrees."""
     steps: list[tuple[int, int]] = []
 
@@ -129,7 +129,7 @@ def test_many_small_transactions(database: Database) -> None:
     assert len(steps) >= 60_000 / ROWS_AT_ONCE
 
 
-def test_a_kill_leaves_what_agrees(database: Database, connection: apsw.Connection) -> None:
+def test_a_killed_prune_leaves_consistent_totals(database: Database, connection: apsw.Connection) -> None:
     connection.execute(FILL)
     before = usage_totals(connection, Grouping.CALLER, Period())
     process = multiprocessing.get_context("fork").Process(target=prune_and_die, args=(database,))

@@ -41,9 +41,7 @@ def test_unknown_requests_are_listed(connection: apsw.Connection) -> None:
 
 
 @pytest.mark.parametrize("charge", [None, Amounts(), Amounts(1, 2, 3), Amounts(9_000, 8_000, 700)], ids=repr)
-def test_a_row_is_closed_once_with_what_it_came_to(
-    database: Database, connection: apsw.Connection, charge: Amounts | None
-) -> None:
+def test_a_request_is_resolved_once(database: Database, connection: apsw.Connection, charge: Amounts | None) -> None:
     reader = LedgerReader(database)
     row = unknown_requests(connection)[0]
     assert resolve(connection, row, charge, ENTRY)
@@ -63,7 +61,7 @@ def test_a_row_is_closed_once_with_what_it_came_to(
     reader.close()
 
 
-def test_a_reader_that_begins_later_has_it_in_its_sums(database: Database, connection: apsw.Connection) -> None:
+def test_a_later_reader_includes_the_resolution(database: Database, connection: apsw.Connection) -> None:
     days = [(first_day(window, NOON_MS), next_day(window, NOON_MS)) for window in Window]
     reader = LedgerReader(database)
     before = reader.spent("alice", days)
@@ -79,7 +77,7 @@ def test_a_reader_that_begins_later_has_it_in_its_sums(database: Database, conne
     later.close()
 
 
-def test_a_resolution_without_its_audit_is_not_made(database: Database, connection: apsw.Connection) -> None:
+def test_a_resolution_without_an_audit_entry_is_rolled_back(database: Database, connection: apsw.Connection) -> None:
     connection.execute("ALTER TABLE audit RENAME TO lost")
     row = unknown_requests(connection)[0]
     with pytest.raises(apsw.SQLError):
