@@ -1,4 +1,4 @@
-"""What is written to ledgers in these tests: holds, outcomes, and a writer that is open for a while."""
+"""What the tests write to a ledger: holds, settlements, and a writer that is open inside a block."""
 
 import secrets
 import sqlite3
@@ -20,7 +20,7 @@ CHARGE = Amounts(cost=1_500, audio=1_000, tokens=59)
 
 
 def hold(**changes: Any) -> Hold:
-    """A hold of alice's, with an id of its own."""
+    """Returns a hold of the caller alice with a new id."""
     row_id = identifier.time_ordered("req_", NOON_MS, secrets.token_bytes(identifier.RANDOM_BYTES))
     made = Hold(
         row_id, "alice", "key_1", "transcribe", "whisper-1", "up", "whisper-1", "wav", NOON_MS, NOON_MS, BOUND, ()
@@ -29,7 +29,7 @@ def hold(**changes: Any) -> Hold:
 
 
 def result(held: Hold, state: State = State.SETTLED, **changes: Any) -> SettlementResult:
-    """How this hold ended: settled, unless something else is said."""
+    """Returns the settlement result of this hold, `settled` by default."""
     settled = state is State.SETTLED
     made = SettlementResult(
         id=held.id,
@@ -53,7 +53,7 @@ def result(held: Hold, state: State = State.SETTLED, **changes: Any) -> Settleme
 
 @asynccontextmanager
 async def writing(database: Database) -> AsyncIterator[LedgerWriter]:
-    """A writer on this ledger, started and in the end stopped."""
+    """Starts a writer on this ledger, and stops it at the end."""
     writer = LedgerWriter(database)
     writer.open()
     writer.start()
@@ -64,19 +64,19 @@ async def writing(database: Database) -> AsyncIterator[LedgerWriter]:
 
 
 async def record(writer: LedgerWriter, held: Hold, state: State = State.SETTLED, **changes: Any) -> Hold:
-    """A request from its hold to its end."""
+    """Writes a request from its hold to its settlement."""
     await writer.reserve(held)
     await writer.settle(result(held, state, **changes))
     return held
 
 
 async def no_body() -> AsyncIterator[bytes]:
-    """The body of a request that nobody reads."""
+    """The body of a request whose body is not read."""
     yield b""
 
 
 def rows(path: Path, query: str, *values: Any) -> list[dict[str, Any]]:
-    """What another program reads."""
+    """Returns rows as another program reads them."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         connection.row_factory = sqlite3.Row
         return [dict(row) for row in connection.execute(query, values)]

@@ -1,4 +1,4 @@
-"""Ledgers as older gateways left them: real files, made of the dumps beside this module."""
+"""Ledgers of older gateways: real files, created from the dumps beside this module."""
 
 import sqlite3
 from contextlib import closing

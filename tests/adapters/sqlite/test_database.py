@@ -1,4 +1,4 @@
-"""Opening the file: made when it is not there, and one clear line for everything that is wrong with it."""
+"""Opening the file: it is created if missing, and every fault is reported in one line."""
 
 import multiprocessing
 import os
@@ -163,23 +163,23 @@ def test_a_path_that_is_a_folder_is_reported(database: Database) -> None:
 
 @pytest.fixture
 def read_only_folder() -> Iterator[Path]:
-    """A folder that everybody may read and nobody may write to, but root, whom no mode stops."""
+    """A folder that all users can read and only root can write."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         yield folder
         folder.chmod(0o755)
 
 
-@pytest.mark.parametrize("there", [True, False], ids=["a ledger", "no ledger yet"])
-def test_a_folder_without_write_permission_is_reported(read_only_folder: Path, there: bool) -> None:
+@pytest.mark.parametrize("exists", [True, False], ids=["a ledger", "no ledger yet"])
+def test_a_folder_without_write_permission_is_reported(read_only_folder: Path, exists: bool) -> None:
     database = Database(read_only_folder / "ledger.db")
-    if there:
+    if exists:
         database.connect().close()
         database.path.chmod(0o444)
     read_only_folder.chmod(0o555)
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
-    process = context.Process(target=tell_as_nobody, args=(database, theirs))
+    process = context.Process(target=report_as_nobody, args=(database, theirs))
     process.start()
     words = ours.recv()
     process.join()
@@ -188,8 +188,8 @@ def test_a_folder_without_write_permission_is_reported(read_only_folder: Path, t
     assert "\n" not in words
 
 
-def tell_as_nobody(database: Database, told: Connection) -> None:
-    """What a user without rights is told; runs in a process of its own."""
+def report_as_nobody(database: Database, pipe: Connection) -> None:
+    """Sends the error that a user without rights gets; runs in a separate process."""
     if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(NOBODY)
@@ -197,9 +197,9 @@ def tell_as_nobody(database: Database, told: Connection) -> None:
     try:
         database.connect()
     except LedgerUnusable as error:
-        told.send(str(error))
+        pipe.send(str(error))
     else:
-        told.send("it was opened")
+        pipe.send("it was opened")
 
 
 def test_one_gateway_serves_from_a_ledger(database: Database) -> None:
@@ -257,6 +257,6 @@ def test_a_report_of_one_caller_uses_an_index(database: Database, grouping: Grou
     with closing(database.connect()) as connection:
         plan = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", values)]
     table = "requests" if tags or grouping is Grouping.TAG else "daily"
-    (step,) = [each for each in plan if each.startswith(("SEARCH", "SCAN")) and table in each]
+    (step,) = [step for step in plan if step.startswith(("SEARCH", "SCAN")) and table in step]
     assert step.startswith("SEARCH")
     assert "(caller=? AND " in step

@@ -1,4 +1,4 @@
-"""Work beside the requests: few at once, few waiting, and none that keeps the gateway from stopping."""
+"""Work beside the requests: threads and queue are bounded, and no work delays the stop of the gateway."""
 
 import asyncio
 import threading
@@ -14,7 +14,7 @@ ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELE
 
 
 @pytest.fixture(autouse=True)
-def made(database: Database) -> None:
+def ledger(database: Database) -> None:
     database.connect().close()
 
 
@@ -28,18 +28,18 @@ def test_threads_and_queue_are_bounded(database: Database) -> None:
             go.wait(10)
             return int(session.connection.execute("SELECT 7").get)
 
-        taken = [asyncio.create_task(executor.run(work)) for _ in range(5)]
+        tasks = [asyncio.create_task(executor.run(work)) for _ in range(5)]
         await asyncio.sleep(0.1)
         with pytest.raises(APIError) as caught:
             await executor.run(work)
         assert (caught.value.status, caught.value.code) == (503, "overloaded")
-        taken.pop().cancel()
+        tasks.pop().cancel()
         await asyncio.sleep(0)
-        taken.append(asyncio.create_task(executor.run(work)))
+        tasks.append(asyncio.create_task(executor.run(work)))
         # asyncio's own threads are free meanwhile.
         assert await asyncio.wait_for(asyncio.to_thread(lambda: 1), 5) == 1
         go.set()
-        assert await asyncio.gather(*taken) == [7] * 5
+        assert await asyncio.gather(*tasks) == [7] * 5
         assert len(running) == 2
         await asyncio.gather(*(executor.run(work) for _ in range(5)))
         await executor.close()
@@ -62,26 +62,26 @@ def test_an_unusable_ledger_is_refused_with_retry_after(database: Database) -> N
 
 
 def test_close_interrupts_running_work_and_drops_waiting_work(database: Database) -> None:
-    under_way: set[int] = set()
+    running: set[int] = set()
 
-    def begun() -> bool:
-        under_way.add(threading.get_ident())
+    def count_thread() -> bool:
+        running.add(threading.get_ident())
         return False
 
     def endless(session: SqliteSession) -> object:
-        session.connection.set_progress_handler(begun, 1_000)
+        session.connection.set_progress_handler(count_thread, 1_000)
         return session.connection.execute(ENDLESS).get
 
     async def scenario() -> None:
         executor = LedgerExecutor(database, "reports")
-        taken = [asyncio.create_task(executor.run(endless)) for _ in range(5)]
+        tasks = [asyncio.create_task(executor.run(endless)) for _ in range(5)]
         async with asyncio.timeout(30):
-            while len(under_way) < THREADS:
+            while len(running) < THREADS:
                 await asyncio.sleep(0.01)
             await executor.close()
-            await asyncio.wait(taken)
-        assert sum(each.cancelled() for each in taken) == 3
-        assert all(isinstance(each.exception(), APIError) for each in taken if not each.cancelled())
+            await asyncio.wait(tasks)
+        assert sum(task.cancelled() for task in tasks) == 3
+        assert all(isinstance(task.exception(), APIError) for task in tasks if not task.cancelled())
         with pytest.raises(APIError) as caught:
             await executor.run(lambda session: 1)
         assert caught.value.code == "shutting_down"

@@ -1,4 +1,4 @@
-"""Ledgers of every older version become what a new one is, with all that was in them; a kill leaves a whole version."""
+"""Ledgers of every older version migrate with all their rows; a kill leaves a complete version."""
 
 import json
 import multiprocessing
@@ -37,8 +37,8 @@ def content(path: Path) -> dict[str, list[dict[str, object]]]:
 
 def faults(database: Database) -> list[str]:
     with database.snapshot() as connection:
-        found = check_integrity(connection, served=True, quick=False, progress=lambda done, total: None)
-        return [f"{each.check}: {fault}" for each in found for fault in each.faults]
+        findings = check_integrity(connection, served=True, quick=False, progress=lambda done, total: None)
+        return [f"{finding.check}: {fault}" for finding in findings for fault in finding.faults]
 
 
 def test_every_older_version_has_a_dump() -> None:

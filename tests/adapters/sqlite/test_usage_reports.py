@@ -1,4 +1,4 @@
-"""The sums of reports are those of the rows, for every grouping, period, caller and tag."""
+"""The totals of reports equal the rows, for every grouping, period, caller and tag."""
 
 import asyncio
 from collections import defaultdict
@@ -143,19 +143,19 @@ def test_totals_equal_the_rows(all_made: list[Made], since: int, until: int) -> 
         asyncio.run(write(database, all_made))
         with closing(database.connect()) as connection:
 
-            def told(grouping: Grouping, period: Period, caller: str | None, tags: Tags) -> list[tuple[object, ...]]:
+            def totals(grouping: Grouping, period: Period, caller: str | None, tags: Tags) -> list[tuple[object, ...]]:
                 return [astuple(each) for each in usage_totals(connection, grouping, period, caller, tags)]
 
             for grouping in Grouping:
                 tagged = grouping is Grouping.TAG
-                assert told(grouping, Period(), None, ()) == expected(all_made, grouping, tagged)
+                assert totals(grouping, Period(), None, ()) == expected(all_made, grouping, tagged)
                 within = [each for each in all_made if since <= each.day <= until]
-                assert told(grouping, period, None, ()) == expected(within, grouping, tagged)
+                assert totals(grouping, period, None, ()) == expected(within, grouping, tagged)
                 of_alice = [each for each in within if each.caller == "alice"]
-                assert told(grouping, period, "alice", ()) == expected(of_alice, grouping, tagged)
+                assert totals(grouping, period, "alice", ()) == expected(of_alice, grouping, tagged)
                 tags = (("p.x-1", "b/c d"),)
                 with_tag = [each for each in of_alice if set(tags) <= set(each.tags)]
-                assert told(grouping, period, "alice", tags) == expected(with_tag, grouping, True)
+                assert totals(grouping, period, "alice", tags) == expected(with_tag, grouping, True)
             assert disagreements(connection, Period()) == []
             assert disagreements(connection, period) == []
 

@@ -1,4 +1,4 @@
-"""The one writer: many writes in one transaction, in their order, each once, and none that matters lost."""
+"""The writer: many writes in one transaction, in order, each once, and no settlement is lost."""
 
 import asyncio
 import struct
@@ -76,15 +76,15 @@ def test_all_waiting_writes_share_one_transaction(database: Database) -> None:
 
 
 def test_settlements_of_dropped_holds_are_not_kept(database: Database) -> None:
-    """While the ledger cannot be written each refused request has one; kept, they would take memory without a bound."""
+    """Each request that is refused during a failure has one; without this rule memory would grow without a bound."""
 
     async def scenario() -> None:
         async with writing(database) as writer:
-            late = hold()
-            await writer.reserve(late)
+            held = hold()
+            await writer.reserve(held)
             database.path.rename(database.path.with_suffix(".away"))
             with pytest.raises(LedgerUnavailable):
-                await writer.settle(result(late))
+                await writer.settle(result(held))
             for _ in range(20):
                 refused = hold()
                 with pytest.raises(LedgerUnavailable):
@@ -231,7 +231,7 @@ def test_a_full_disk_refuses_holds_and_retries_settlements(
             await record(writer, hold())
 
     asyncio.run(scenario())
-    assert [each.getMessage() for each in caplog.records if each.name == "audio_gateway.ledger"] == [
+    assert [line.getMessage() for line in caplog.records if line.name == "audio_gateway.ledger"] == [
         "the ledger cannot be written: database or disk is full",
         "the ledger can be written again; 1 delayed settlements written",
     ]
@@ -297,10 +297,10 @@ def test_a_faulty_write_is_discarded_and_the_others_are_committed(
             await writer.settle(result(good[3]))
             found = {row["id"]: row["state"] for row in rows(database.path, "SELECT * FROM requests")}
             assert found == {**{each.id: "settled" for each in good}, bad.id: "held"}
-            told = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
-            assert len(told) == 5
-            assert all(f"the settlement of {bad.id} cannot be written" in each for each in told[:4])
-            assert f"the hold of {good[3].id} cannot be written" in told[4]
+            messages = [line.getMessage() for line in caplog.records if line.levelname == "ERROR"]
+            assert len(messages) == 5
+            assert all(f"the settlement of {bad.id} cannot be written" in message for message in messages[:4])
+            assert f"the hold of {good[3].id} cannot be written" in messages[4]
 
     asyncio.run(scenario())
     with closing(database.connect()) as connection:

@@ -1,4 +1,4 @@
-"""A copy is whole and of one moment, whatever is written meanwhile, and never in the place of another file."""
+"""A backup is complete and of one moment, while others write, and never replaces another file."""
 
 import asyncio
 import multiprocessing

@@ -1,4 +1,4 @@
-"""The rows themselves in constant memory, and the check that finds what was tampered with."""
+"""The export uses constant memory, and the check finds changed rows and totals."""
 
 import asyncio
 import os

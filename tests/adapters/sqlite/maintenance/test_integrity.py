@@ -1,4 +1,4 @@
-"""Each thing that must be true of a ledger: found, in words, where it is not."""
+"""Each rule that must hold in a ledger, and the fault where it does not."""
 
 import os
 from collections.abc import Iterator
@@ -29,19 +29,21 @@ def connection(database: Database) -> Iterator[apsw.Connection]:
 
 def checked(database: Database, served: bool = True, quick: bool = False) -> dict[str, IntegrityFinding]:
     with database.snapshot() as connection:
-        found = list(check_integrity(connection, served, quick, lambda done, total: None))
-    assert [each.check for each in found] == NAMES
-    return {each.check: each for each in found}
+        findings = list(check_integrity(connection, served, quick, lambda done, total: None))
+    assert [finding.check for finding in findings] == NAMES
+    return {finding.check: finding for finding in findings}
 
 
 def wrong(database: Database) -> list[str]:
-    return [f"{each.check}: {fault}" for each in checked(database).values() for fault in each.faults]
+    return [f"{finding.check}: {fault}" for finding in checked(database).values() for fault in finding.faults]
 
 
 @pytest.mark.usefixtures("connection")
 @pytest.mark.parametrize("quick", [True, False])
 def test_a_consistent_ledger_has_no_faults(database: Database, quick: bool) -> None:
-    assert [(each.verdict, each.remarks) for each in checked(database, quick=quick).values()] == [("ok", ())] * 6
+    assert [(finding.verdict, finding.remarks) for finding in checked(database, quick=quick).values()] == [
+        ("ok", ())
+    ] * 6
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,7 @@ def test_an_inconsistent_row_is_a_fault(
 ) -> None:
     connection.execute(change)
     row = change.rpartition("'")[0].rpartition("'")[2]
-    (fault,) = [each for each in wrong(database) if words in each]
+    (fault,) = [fault for fault in wrong(database) if words in fault]
     assert fault.startswith(f"rows: {words}")
     assert fault.endswith(": req_80, req_81" if row == "held" else f": {row}")
 
@@ -97,7 +99,7 @@ def test_a_total_that_differs_from_its_rows_is_found(
     database: Database, connection: apsw.Connection, change: str, faults: list[str]
 ) -> None:
     connection.execute(change)
-    assert wrong(database) == [f"sums: the sums of {each} are not those of its rows" for each in faults]
+    assert wrong(database) == [f"sums: the sums of {group} are not those of its rows" for group in faults]
 
 
 def test_a_negative_total_is_a_fault(database: Database, connection: apsw.Connection) -> None:
@@ -130,23 +132,23 @@ def test_a_clock_that_went_back_is_a_remark(database: Database, connection: apsw
     connection.execute(
         "INSERT INTO audit (at_ms, actor, action, subject) SELECT max(at_ms) - 90000, 'a', 'b', 'c' FROM audit"
     )
-    found = checked(database)["audit"]
-    assert (found.verdict, found.remarks) == ("note", ("entry 7 is 90 s older than the entry before it",))
+    finding = checked(database)["audit"]
+    assert (finding.verdict, finding.remarks) == ("note", ("entry 7 is 90 s older than the entry before it",))
 
 
 def test_foreign_tables_are_a_remark(database: Database, connection: apsw.Connection) -> None:
     connection.execute("CREATE INDEX mine ON requests (model); DROP INDEX requests_by_time")
     connection.execute("CREATE INDEX requests_by_time ON requests (received_ms)")
-    found = checked(database)["tables"]
-    assert found.faults == ("the index requests_by_time has been changed",)
-    assert found.remarks == ("the index mine is not the gateway's",)
+    finding = checked(database)["tables"]
+    assert finding.faults == ("the index requests_by_time has been changed",)
+    assert finding.remarks == ("the index mine is not the gateway's",)
 
 
 @pytest.mark.usefixtures("connection")
 def test_holds_without_a_running_gateway_are_a_remark(database: Database) -> None:
-    found = checked(database, served=False)["rows"]
-    assert found.verdict == "note"
-    assert found.remarks == (
+    finding = checked(database, served=False)["rows"]
+    assert finding.verdict == "note"
+    assert finding.remarks == (
         "2 rows are held, but no gateway serves from this file; the next start makes them unknown",
     )
 

@@ -1,4 +1,4 @@
-"""Rows go and no sum changes: not in a report, not in a budget, not in what a check finds."""
+"""Pruning removes rows and changes no total: in reports, in budgets, and in the integrity check."""
 
 import asyncio
 import multiprocessing

@@ -1,4 +1,4 @@
-"""Closing rows that nobody knew the end of: once, audited, and told to the running gateway."""
+"""Unknown requests are resolved once, with an audit entry, and the running gateway reads the resolution."""
 
 import asyncio
 from collections.abc import Iterator
@@ -50,13 +50,13 @@ def test_a_request_is_resolved_once(database: Database, connection: apsw.Connect
     now = charge or Amounts()
     assert closed["state"] == ("released" if charge is None else "settled")
     assert (closed["cost_nano_usd"], closed["audio_ms"], closed["charged_tokens"]) == (now.cost, now.audio, now.tokens)
-    assert [each.id for each in unknown_requests(connection)] == ["req_2"]
+    assert [request.id for request in unknown_requests(connection)] == ["req_2"]
     assert LedgerCallers(connection).audit(10) == [ENTRY]
     assert disagreements(connection, Period()) == []
 
-    (told,) = reader.new_resolutions()
-    assert (told.number, told.caller, told.admitted_ms) == (1, "alice", NOON_MS)
-    assert told.change == Amounts(now.cost - BOUND.cost, now.audio - BOUND.audio, now.tokens - BOUND.tokens)
+    (resolution,) = reader.new_resolutions()
+    assert (resolution.number, resolution.caller, resolution.admitted_ms) == (1, "alice", NOON_MS)
+    assert resolution.change == Amounts(now.cost - BOUND.cost, now.audio - BOUND.audio, now.tokens - BOUND.tokens)
     assert reader.new_resolutions() == []
     reader.close()
 
@@ -72,7 +72,7 @@ def test_a_later_reader_includes_the_resolution(database: Database, connection: 
     for one, other in zip(before.amounts, after.amounts, strict=True):
         assert one.cost - other.cost == BOUND.cost > 0
     assert later.new_resolutions() == []
-    assert [each.number for each in reader.new_resolutions()] == [1]
+    assert [resolution.number for resolution in reader.new_resolutions()] == [1]
     reader.close()
     later.close()
 
