@@ -4,5 +4,5 @@ import time
 
 
 def now_ms() -> int:
-    """Milliseconds since the epoch, UTC."""
+    """Returns milliseconds since the epoch, UTC."""
     return time.time_ns() // 1_000_000

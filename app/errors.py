@@ -1,15 +1,15 @@
-"""Every refusal that a client can see, and OpenAI's envelope around it.
+"""Every error that a client can get, in OpenAI's envelope.
 
     APIError
-    ├── the caller's fault        4xx, type `invalid_request_error`: `invalid_api_key()` .. `request_timeout()`
-    ├── ours                      5xx, type `server_error`: `overloaded()` .. `internal_error()`
-    └── the provider's            `upstream_*()`: 502, 504, 429, or the provider's own status and body
+    ├── of the caller             4xx, type `invalid_request_error`: `invalid_api_key()` .. `request_timeout()`
+    ├── of the gateway            5xx, type `server_error`: `overloaded()` .. `internal_error()`
+    └── of the upstream           `upstream_*()`: 502, 504, 429, or the upstream's own status and body
 
-A refusal is a value that is raised. `envelope()` gives the body that the OpenAI SDKs turn into their typed exceptions:
-`{"error": {"message", "type", "param", "code"}}` (https://platform.openai.com/docs/guides/error-codes).
+Each function returns a new APIError to raise. `envelope()` returns the body that the OpenAI SDKs turn into their typed
+exceptions: `{"error": {"message", "type", "param", "code"}}` (https://platform.openai.com/docs/guides/error-codes).
 
-`retry` becomes `x-should-retry`, which the SDKs obey before their own rule of repeating 408, 409, 429 and every 5xx:
-False wherever a repeat would pay twice or cannot help.
+`retry` becomes the header `x-should-retry`. The SDKs obey it before their own rule, which retries 408, 409, 429 and
+every 5xx. It is False wherever a retry would be billed twice or cannot help.
 """
 
 import json
@@ -22,7 +22,10 @@ Header = tuple[bytes, bytes]
 
 
 class APIError(Exception):
-    """An answer that is no success: HTTP status, code and message, as the SDK will show them."""
+    """An error response: HTTP status, code and message, as the SDK shows them.
+
+    `model` is the model that the request named, and `reason` what only the log states.
+    """
 
     def __init__(
         self,
@@ -51,14 +54,14 @@ class APIError(Exception):
         self.reason: str | None = None
 
     def envelope(self) -> bytes:
-        """The JSON body; the provider's own where it was already of this shape."""
+        """Returns the JSON body; the upstream's own body if it has this shape already."""
         if self.body is not None:
             return self.body
         error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
         return json.dumps({"error": error}, ensure_ascii=False).encode()
 
     def all_headers(self) -> tuple[Header, ...]:
-        """The headers that go with the body, without the request id and the length."""
+        """Returns the headers of the response, without the request id and the length."""
         headers = [(b"content-type", b"application/json"), *self.headers]
         if self.retry is not None:
             headers.append((b"x-should-retry", b"true" if self.retry else b"false"))
@@ -69,7 +72,7 @@ class APIError(Exception):
         return tuple(headers)
 
     def without_retry(self) -> "APIError":
-        """The same refusal, telling the SDK not to send the file again."""
+        """Returns the same error, with which SDKs do not send the file again."""
         self.retry = False
         return self
 
@@ -78,42 +81,42 @@ class APIError(Exception):
 
 
 def invalid_api_key(reason: str) -> APIError:
-    """One text for a key that is missing, malformed, unknown, revoked or expired, so that nothing can be probed.
+    """The error for a key that is missing, malformed, unknown, revoked or expired.
 
-    The reason is for the log alone.
+    All have the same text, so that keys cannot be probed. Only the log states the reason.
     """
-    refusal = APIError(
+    error = APIError(
         401,
         "invalid_api_key",
         "Missing or invalid API key. Send a key of this gateway as 'Authorization: Bearer sk-agw-...'.",
         headers=((b"www-authenticate", b"Bearer"),),
     )
-    refusal.reason = reason
-    return refusal
+    error.reason = reason
+    return error
 
 
 def invalid_admin_key(reason: str) -> APIError:
-    """The same for the admin API, whose key is another."""
-    refusal = invalid_api_key(reason)
-    refusal.message = (
+    """The same error for the admin API, which has a key of its own."""
+    error = invalid_api_key(reason)
+    error.message = (
         "Missing or invalid admin key. Send the gateway's admin key, as AUDIO_GATEWAY_ADMIN_KEY or key_file of [admin] "
         "has it, as 'Authorization: Bearer ...'; the key of a caller does not work here."
     )
-    return refusal
+    return error
 
 
 def invalid_metrics_key() -> APIError:
-    """As above, for `/metrics`: a caller's key does not open it."""
-    refusal = invalid_api_key("no key for /metrics")
-    refusal.message = (
+    """The same error for `/metrics`, which a caller's key does not open."""
+    error = invalid_api_key("no key for /metrics")
+    error.message = (
         "/metrics needs the key in key_file of [metrics], or the admin key, as 'Authorization: Bearer <key>'; "
         "open = true of [metrics] answers without one."
     )
-    return refusal
+    return error
 
 
 def too_many_bad_keys(retry_after: float) -> APIError:
-    """In place of the 401: a repeat with the same key cannot help, whenever it comes."""
+    """Replaces the 401. A retry with the same key never helps."""
     return APIError(
         429,
         "too_many_bad_keys",
@@ -187,14 +190,17 @@ def empty_file() -> APIError:
 
 
 def invalid_file_format(formats: Iterable[str], kind: str, headless: bool = False) -> APIError:
-    """`kind` names what the bytes look like instead, where that is known; `headless`: but for its beginning."""
+    """`kind` names what the bytes look like, if that is known. `headless`: they lack the header of that format."""
     if headless:
         reason = f"the file is {kind} without its header, and cannot be played: it begins in the middle of a recording"
         advice = "Send the parts of the recording joined to one file, from the first part on, which has the header."
         return APIError(400, "invalid_file_format", f"Invalid file format: {reason}. {advice}", param="file")
-    told = f"the file looks like {kind}, and is none of" if kind else "the bytes are none of"
+    description = f"the file looks like {kind}, and is none of" if kind else "the bytes are none of"
     return APIError(
-        400, "invalid_file_format", f"Invalid file format: {told} these formats: {', '.join(formats)}.", param="file"
+        400,
+        "invalid_file_format",
+        f"Invalid file format: {description} these formats: {', '.join(formats)}.",
+        param="file",
     )
 
 
@@ -208,11 +214,11 @@ def request_too_large(limit: int) -> APIError:
 
 
 def request_timeout(reason: str) -> APIError:
-    return APIError(408, "request_timeout", f"The request came too slowly: {reason}.")
+    return APIError(408, "request_timeout", f"The request arrived too slowly: {reason}.")
 
 
 def caller_gone() -> APIError:
-    """Nobody reads this one, for the caller left during the upload; it stands in the log and the ledger."""
+    """The caller left during the upload. The error is in the log and the ledger only."""
     return APIError(499, "client_closed_request", "The caller closed the connection before the upload was complete.")
 
 
@@ -257,15 +263,15 @@ def rate_limit_exceeded(limit: str, retry_after: float, headers: tuple[Header, .
 
 
 def insufficient_quota(budget: str, resets: date | None) -> APIError:
-    """The budget is spent: no repeat helps before it begins anew."""
-    until = f" It begins anew on {resets.isoformat()} (UTC)." if resets else ""
+    """The budget is spent. A retry does not help before the next window."""
+    until = f" It resets on {resets.isoformat()} (UTC)." if resets else ""
     return APIError(
         429, "insufficient_quota", f"Your budget of {budget} is spent.{until}", kind="insufficient_quota", retry=False
     )
 
 
 def budget_reserved(budget: str, retry_after: float) -> APIError:
-    """Only requests in flight stand in the way, and what they hold may be released."""
+    """Only requests in flight prevent the request, and what they hold may be released."""
     return APIError(
         429,
         "budget_reserved",
@@ -287,21 +293,24 @@ def shutting_down() -> APIError:
 
 
 def ledger_unavailable() -> APIError:
-    """Before anything complete went upstream: the request cannot be accounted for, so it is not made."""
+    """The request cannot be accounted for, so it is not sent upstream."""
     return APIError(
         503, "ledger_unavailable", "The usage ledger cannot be written, so no request is passed on.", retry_after=5
     )
 
 
 def settlement_failed() -> APIError:
-    """The provider has answered (and billed), but its usage could not be made durable: the answer is withheld."""
+    """The upstream has responded and billed, but the usage could not be made durable. The response is withheld."""
     return APIError(
-        500, "ledger_unavailable", "The usage of this answer could not be recorded, so it is withheld.", retry=False
+        500,
+        "ledger_unavailable",
+        "The usage of this response could not be recorded, so the response is withheld.",
+        retry=False,
     )
 
 
 def internal_error() -> APIError:
-    return APIError(500, "internal_error", "The gateway made an error. Name the request id when you report it.")
+    return APIError(500, "internal_error", "The gateway failed. State the request id when you report it.")
 
 
 # -- the provider -----------------------------------------------------------------------------------------------------
@@ -312,28 +321,28 @@ def upstream_unreachable() -> APIError:
 
 
 def upstream_timeout() -> APIError:
-    return APIError(504, "upstream_timeout", "The speech provider did not answer in time.")
+    return APIError(504, "upstream_timeout", "The speech provider did not respond in time.")
 
 
 def upstream_error(
-    message: str = "The connection to the speech provider broke before its answer was complete.",
+    message: str = "The connection to the speech provider broke before its response was complete.",
 ) -> APIError:
     return APIError(502, "upstream_error", message)
 
 
 def upstream_failed() -> APIError:
-    """The last event of a stream in which the provider has said in words of its own that it failed."""
+    """The last event of a stream in which the upstream reported that it failed."""
     return upstream_error("The speech provider reported an error instead of the end of the transcript.")
 
 
 def upstream_cut() -> APIError:
-    """The last frame of a stream that broke off: the SDK raises on it, where a mere cut would end in silence."""
+    """The last event of a stream that broke off. SDKs raise it; a closed connection alone would look like the end."""
     return APIError(502, "upstream_cut", "The speech provider's stream broke off before the transcript was complete.")
 
 
 def upstream_bad_response(reason: str, *, retry: bool | None = None) -> APIError:
     return APIError(
-        502, "upstream_bad_response", f"The speech provider's answer cannot be used: {reason}.", retry=retry
+        502, "upstream_bad_response", f"The speech provider's response cannot be used: {reason}.", retry=retry
     )
 
 
@@ -341,7 +350,7 @@ def upstream_auth_failed() -> APIError:
     return APIError(
         502,
         "upstream_auth_failed",
-        "The speech provider refused the gateway's own key. Tell whoever runs this gateway.",
+        "The speech provider refused the gateway's own key. Inform the administrator of this gateway.",
         retry=False,
     )
 
@@ -350,14 +359,17 @@ def upstream_out_of_credit() -> APIError:
     return APIError(
         502,
         "upstream_out_of_credit",
-        "The gateway's account at the speech provider is out of credit. Tell whoever runs this gateway.",
+        "The gateway's account at the speech provider is out of credit. Inform the administrator of this gateway.",
         retry=False,
     )
 
 
 def upstream_redirect() -> APIError:
     return APIError(
-        502, "upstream_redirect", "The speech provider answered with a redirect, which is never followed.", retry=False
+        502,
+        "upstream_redirect",
+        "The speech provider responded with a redirect, which the gateway never follows.",
+        retry=False,
     )
 
 
@@ -374,7 +386,7 @@ def upstream_rate_limited(retry_after: float | None) -> APIError:
 def upstream_refused(
     status: int, detail: str, body: bytes | None, *, retry: bool | None = None, retry_after: float | None = None
 ) -> APIError:
-    """A complete error answer of the provider, under its own status; with its own body where that is OpenAI-shaped."""
+    """A complete error response of the upstream, with its own status, and its own body if that has OpenAI's shape."""
     message = f"The speech provider refused the request with status {status}."
     return APIError(
         status, "upstream_error", f"{message} {detail}".strip(), body=body, retry=retry, retry_after=retry_after

@@ -1,9 +1,9 @@
-"""What is counted: money, audio and tokens. Integers throughout, so that sums are exact.
+"""The units of usage: money, audio and tokens. All are integers, so that sums are exact.
 
 NanoUSD     money, in billionths of a US dollar
-AudioMs     a length of audio, in thousandths of a second
-Tokens      what a model counted, as the provider's `usage` tells it
-Usage       what one answer told or one file measured
+AudioMs     a length of audio, in milliseconds
+Tokens      token counts, as the upstream's `usage` states them
+Usage       what one response stated, or one file measured
 """
 
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ NANO_PER_USD = 1_000_000_000
 
 
 class UsageSource(StrEnum):
-    """Where a row's usage came from, best first."""
+    """The source of a row's usage, best first."""
 
     UPSTREAM = "upstream"
     MEASURED = "measured"
@@ -26,7 +26,7 @@ class UsageSource(StrEnum):
 
 
 class Tokens(NamedTuple):
-    """Token counts of one answer. `audio` and `text` are parts of `input`, where the provider splits it."""
+    """Token counts of one response. `audio` and `text` are parts of `input`, if the upstream splits it."""
 
     input: int
     output: int
@@ -36,43 +36,43 @@ class Tokens(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """The usage of one request: a length of audio, tokens, or both; at least one of them is there."""
+    """The usage of one request: a length of audio, tokens, or both; at least one of them."""
 
     audio: AudioMs | None = None
     tokens: Tokens | None = None
 
     def document(self) -> dict[str, int | float | None]:
-        """What there is of it, as JSON has it."""
+        """Returns the JSON object for logs and exports."""
         if self.tokens is None:
             return {"seconds": None if self.audio is None else seconds_of(self.audio)}
         return {f"{name}_tokens": count for name, count in self.tokens._asdict().items() if count is not None}
 
 
 def to_nano(usd: Decimal) -> NanoUSD:
-    """Nano-dollars of a decimal number of dollars; a finer fraction is rounded up."""
+    """Returns the nano-dollars for a number of dollars; a smaller fraction is rounded up."""
     nano = Context(rounding=ROUND_CEILING).multiply(usd, Decimal(NANO_PER_USD))
     return NanoUSD(int(nano.to_integral_value(rounding=ROUND_CEILING)))
 
 
 def usd_text(nano: int) -> str:
-    """A decimal string of dollars, exact, without an exponent or superfluous zeros: `0.000485`."""
+    """Returns the exact dollars as a decimal string without an exponent or trailing zeros: `0.000485`."""
     whole, rest = divmod(abs(nano), NANO_PER_USD)
     text = f"{whole}.{rest:09d}".rstrip("0").rstrip(".")
     return f"-{text}" if nano < 0 else text
 
 
 def to_ms(seconds: float) -> AudioMs:
-    """Whole milliseconds of a length in seconds, rounded to the nearest."""
+    """Returns the milliseconds of a length in seconds, rounded to the nearest."""
     return AudioMs(round(seconds * 1000))
 
 
 def seconds_of(audio: int) -> float:
-    """Seconds of a length in milliseconds; an int that fits a float exactly gives back the same digits."""
+    """Returns the seconds of a length in milliseconds."""
     return audio / 1000
 
 
 def iso_time(at_ms: int) -> str:
-    """Milliseconds since the epoch as every document has a time: ISO 8601, UTC, `2026-11-28T09:30:00.000Z`."""
+    """Returns ISO 8601 in UTC for milliseconds since the epoch: `2026-11-28T09:30:00.000Z`."""
     return f"{datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec='milliseconds')[:-6]}Z"
 
 

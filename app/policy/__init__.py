@@ -1,1 +1,1 @@
-"""Decisions: numbers and `now` go in, a decision comes out. Pure."""
+"""Decisions: numbers and the current time go in, a decision comes out. Pure."""

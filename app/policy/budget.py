@@ -1,12 +1,12 @@
-"""How much a caller may spend: a limit on money, audio or tokens, by UTC day, week, month or in total.
+"""Budgets: how much a caller may spend. A limit on money, audio or tokens, by UTC day, week, month or in total.
 
     admit       settled + held + bound <= limit, or nothing is held and settled < limit
     spent       settled >= limit
-    reserved    only the holds of requests in flight stand in the way
+    reserved    only the holds of requests in flight prevent it
 
-A hold that is raised is judged by the same rule, without what the request holds already; one that is lowered always
-may be. The second way to be admitted lets a budget be spent to its end: while less is left than one request's bound,
-requests go one at a time. So settled + held passes the limit by no more than what one request may cost.
+The same rule decides whether a hold may be raised, without what the request holds already. A hold may always be
+lowered. The second way to be admitted lets a budget be spent to its end: while less is left than one request's bound,
+requests are admitted one at a time. So settled + held exceeds the limit by no more than what one request may cost.
 """
 
 import re
@@ -23,14 +23,14 @@ MS_PER_MINUTE = 60_000
 MS_PER_DAY = 86_400_000
 
 _TEXT = re.compile(r"(\d+(?:\.\d+)?)(usd|min|tokens)(?:/(day|week|month|total))?")
-_LARGEST = 1 << 62
-_LONGEST_TEXT = 1_000
-_FINEST_MINUTE = Decimal("1e-9")
+_MAX_LIMIT = 1 << 62
+_MAX_TEXT = 1_000
+_MINUTE_DIGITS = Decimal("1e-9")
 _EPOCH = date(1970, 1, 1)
 
 
 class Unit(StrEnum):
-    """What is limited; amounts are integers of nano-dollars, milliseconds and tokens."""
+    """What is limited. Amounts are integers: nano-dollars, milliseconds, tokens."""
 
     USD = "usd"
     MINUTES = "min"
@@ -38,7 +38,7 @@ class Unit(StrEnum):
 
 
 class Window(StrEnum):
-    """How long a limit lasts. Weeks begin on Monday (ISO 8601); all begin at midnight UTC."""
+    """The period of a limit. Weeks begin on Monday (ISO 8601), all periods at midnight UTC."""
 
     DAY = "day"
     WEEK = "week"
@@ -53,7 +53,7 @@ class BudgetDecision(StrEnum):
 
 
 class Amounts(NamedTuple):
-    """What one request may cost, or has cost, in every unit."""
+    """What a request may cost, or has cost, in every unit."""
 
     cost: int = 0
     audio: int = 0
@@ -78,7 +78,7 @@ _SCALE = {Unit.USD: NANO_PER_USD, Unit.MINUTES: MS_PER_MINUTE, Unit.TOKENS: 1}
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A limit of so many nano-dollars, milliseconds or tokens in a window."""
+    """A limit in a window. `limit` is in nano-dollars, milliseconds or tokens."""
 
     limit: int
     unit: Unit
@@ -86,16 +86,16 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The budget that a text such as `50usd/month`, `600min/day` or `20usd` (in total) tells; ValueError."""
-        if len(text) > _LONGEST_TEXT:
+        """Returns the budget for a text such as `50usd/month`, `600min/day` or `20usd` (in total); ValueError."""
+        if len(text) > _MAX_TEXT:
             raise ValueError(f"a text of {len(text)} characters is too long for a budget")
         match = _TEXT.fullmatch(text.strip().lower())
         if match is None:
-            raise ValueError(f"{text!r} is no budget such as 50usd/month, 600min/day or 1000000tokens/week")
+            raise ValueError(f"{text!r} is not a budget such as 50usd/month, 600min/day or 1000000tokens/week")
         unit = Unit(match[2])
         limit = Decimal(match[1]) * _SCALE[unit]
-        if limit != limit.to_integral_value() or not 0 < limit < _LARGEST:
-            raise ValueError(f"{text!r} is too fine or too large a budget, or none")
+        if limit != limit.to_integral_value() or not 0 < limit < _MAX_LIMIT:
+            raise ValueError(f"{text!r} is not a budget: the amount is 0, too small or too large")
         return cls(int(limit), unit, Window(match[3] or Window.TOTAL))
 
     def __str__(self) -> str:
@@ -103,18 +103,18 @@ class Budget:
 
 
 def amount_text(amount: int, unit: Unit) -> str:
-    """An amount in the unit that people write: dollars, minutes, tokens; of minutes to nine decimals, else exact."""
+    """Returns an amount in dollars, minutes or tokens. Minutes have nine decimals at most; the others are exact."""
     if unit is Unit.USD:
         return usd_text(amount)
     if unit is Unit.TOKENS:
         return str(amount)
-    return f"{(Decimal(amount) / MS_PER_MINUTE).quantize(_FINEST_MINUTE).normalize():f}"
+    return f"{(Decimal(amount) / MS_PER_MINUTE).quantize(_MINUTE_DIGITS).normalize():f}"
 
 
 def decide(limit: int, settled: int, held: int, bound: int) -> BudgetDecision:
-    """Whether a request that may cost `bound` is admitted while those in flight hold `held` together.
+    """Returns whether a request that may cost `bound` is admitted while requests in flight hold `held`.
 
-    For a request that raises its hold to `bound`, `held` is what the others hold.
+    For a request that raises its hold to `bound`, `held` is what the other requests hold.
     """
     if settled >= limit:
         return BudgetDecision.SPENT
@@ -124,7 +124,7 @@ def decide(limit: int, settled: int, held: int, bound: int) -> BudgetDecision:
 
 
 def first_day(window: Window, now_ms: int) -> date:
-    """The day on which the window that holds this moment began."""
+    """Returns the first day of the window that this moment is in."""
     return _first_day(window, now_ms // MS_PER_DAY)
 
 
@@ -139,10 +139,10 @@ def _first_day(window: Window, day: int) -> date:
 
 
 def next_day(window: Window, now_ms: int) -> date | None:
-    """The day on which the next window begins; None for a total."""
-    begun = first_day(window, now_ms)
+    """Returns the first day of the next window; None for a total."""
+    begin = first_day(window, now_ms)
     if window is Window.DAY:
-        return begun + timedelta(days=1)
+        return begin + timedelta(days=1)
     if window is Window.WEEK:
-        return begun + timedelta(days=7)
-    return (begun + timedelta(days=32)).replace(day=1) if window is Window.MONTH else None
+        return begin + timedelta(days=7)
+    return (begin + timedelta(days=32)).replace(day=1) if window is Window.MONTH else None

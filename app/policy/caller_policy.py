@@ -1,6 +1,6 @@
-"""The terms on which a caller is served: one model for callers in the settings, in the ledger and over HTTP.
+"""What a caller may do: models, tasks, rate, concurrency, budgets and tags.
 
-As a document (TOML, JSON and the ledger alike), every part may be left out:
+It is the same for callers in the settings, in the ledger and in the admin API. As a document, every part is optional:
 
     {"models": ["whisper-1"], "tasks": ["transcribe"], "rpm": 60, "burst": 10, "concurrency": 8,
      "budgets": ["50usd/month", "600min/day"], "tags": {"team": "search"}}
@@ -28,7 +28,7 @@ Tags = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class CallerPolicy:
-    """None means no limit: every model, every task, any rate, any number at once."""
+    """One caller's policy. None means no limit: every model, every task, any rate, any concurrency."""
 
     models: frozenset[str] | None = None
     tasks: frozenset[str] | None = None
@@ -40,11 +40,11 @@ class CallerPolicy:
 
     @cached_property
     def rate(self) -> Rate | None:
-        """The rate, whose burst is a whole minute's requests unless it is stated."""
+        """The rate. Without a stated burst, the burst is one minute's requests."""
         return None if self.rpm is None else Rate(self.rpm, self.burst or self.rpm)
 
     def over(self, defaults: "CallerPolicy") -> "CallerPolicy":
-        """These terms with the defaults' rate and concurrency where they state none."""
+        """Returns this policy with the defaults' rate and concurrency if it states none."""
         stated: dict[str, Any] = {}
         if self.rpm is None and defaults.rpm is not None:
             stated = {"rpm": defaults.rpm, "burst": defaults.burst}
@@ -53,7 +53,7 @@ class CallerPolicy:
         return replace(self, **stated) if stated else self
 
     def document(self) -> dict[str, Any]:
-        """The parts that are stated."""
+        """Returns the parts that are stated."""
         parts: dict[str, Any] = {
             "models": None if self.models is None else sorted(self.models),
             "tasks": None if self.tasks is None else sorted(self.tasks),
@@ -67,10 +67,10 @@ class CallerPolicy:
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Self:
-        """The terms that a document states; ValueError names the part that is wrong."""
+        """Returns the policy that a document states; ValueError names the part that is wrong."""
         unknown = set(document) - _PARTS
         if unknown:
-            raise ValueError(f"{min(unknown)}: no such part of a caller's terms")
+            raise ValueError(f"{min(unknown)}: a caller's policy has no such part")
         budgets = tuple(Budget.parse(text) for text in _texts(document, "budgets") or ())
         if len({(budget.unit, budget.window) for budget in budgets}) < len(budgets):
             raise ValueError("budgets: two of the same unit and window")
@@ -88,18 +88,18 @@ class CallerPolicy:
 
 
 def parse_tags(texts: Iterable[str]) -> Tags:
-    """The tags that texts such as `team=search` tell; ValueError."""
-    given = list(texts)
-    for text in given:
+    """Returns the tags for texts such as `team=search`; ValueError."""
+    pairs = list(texts)
+    for text in pairs:
         if "=" not in text:
-            raise ValueError(f"{text!r} is no tag such as team=search")
-    return read_tags(dict(text.split("=", 1) for text in given))
+            raise ValueError(f"{text!r} is not a tag such as team=search")
+    return read_tags(dict(text.split("=", 1) for text in pairs))
 
 
 def read_tags(document: Any) -> Tags:
-    """Tags, checked and in the order of their keys; ValueError."""
+    """Returns the tags, checked and in the order of their keys; ValueError."""
     if not isinstance(document, Mapping) or len(document) > MAX_TAGS:
-        raise ValueError(f"tags: a table of {MAX_TAGS} at the most")
+        raise ValueError(f"tags: must be a table of {MAX_TAGS} tags at most")
     for key, value in document.items():
         if not (isinstance(value, str) and _TAG_KEY.fullmatch(key) and _TAG_VALUE.fullmatch(value)):
             raise ValueError("tags: a key is lower-case letters and digits, a value 64 plain characters at the most")
@@ -110,7 +110,7 @@ def _texts(document: Mapping[str, Any], part: str) -> list[str] | None:
     value = document.get(part)
     if value is None:
         return None
-    if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+    if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
         raise ValueError(f"{part}: must be a list of texts")
     return list(value)
 

@@ -1,15 +1,15 @@
-"""How many bytes one kind of buffer may take for all requests together.
+"""Quotas: how many bytes one kind of buffer may take for all requests together.
 
-A request has its first bytes for itself: they are bounded by the number of requests. What it holds beyond them counts
-against the quota of the process, in which one caller has at most three quarters of what the others leave. So there is
-room for another caller, whatever one of them holds, and a caller who is alone has most of it.
+A request's first bytes are free: the number of requests bounds them. What it holds beyond them counts against the quota
+of the process, of which one caller gets at most three quarters of what the others leave. So there is room for another
+caller, whatever one of them holds, and a single caller gets most of it.
 """
 
 from app import errors
 
 
 class Quota:
-    """The bytes of one kind that the process holds, and how many of them each caller holds."""
+    """The bytes of one kind that the process holds, and each caller's part of them. `what` names the kind in errors."""
 
     __slots__ = ("_by_caller", "_total", "_what", "used")
 
@@ -20,15 +20,15 @@ class Quota:
         self.used = 0
 
     def take(self, caller: str, size: int) -> None:
-        """Count these bytes as held; APIError 503 if there is no room for them."""
+        """Counts these bytes as held; APIError 503 if there is no room for them."""
         own = self._by_caller.get(caller, 0)
         if 4 * (own + size) > 3 * (self._total - self.used + own):
             raise errors.overloaded(f"{self._what}, or your share of it, is full")
         self._by_caller[caller] = own + size
         self.used += size
 
-    def give_back(self, caller: str, size: int) -> None:
-        """Count these bytes as free."""
+    def release(self, caller: str, size: int) -> None:
+        """Counts these bytes as free."""
         left = self._by_caller[caller] - size
         self.used -= size
         if left:
@@ -38,7 +38,7 @@ class Quota:
 
 
 class QuotaShare:
-    """What one request holds of a quota; `free` bytes of it do not count. To be released on every way out."""
+    """What one request holds of a quota. `free` bytes of it do not count. It must be released on every way out."""
 
     __slots__ = ("_caller", "_free", "_quota", "_taken")
 
@@ -49,9 +49,9 @@ class QuotaShare:
         self._taken = 0
 
     def resize(self, size: int) -> None:
-        """Hold so many bytes from now on; APIError 503 if there is no room for them.
+        """Changes what the request holds to `size` bytes; APIError 503 if there is no room for them.
 
-        A refused request is over and holds nothing any more, so that of many that grow at once some can go on.
+        A refused request holds nothing any more. So if many requests grow at once, some of them can continue.
         """
         if size <= self._free and not self._taken:  # nearly every call of nearly every request
             return
@@ -59,7 +59,7 @@ class QuotaShare:
         if wanted == self._taken:
             return
         if self._taken:
-            self._quota.give_back(self._caller, self._taken)
+            self._quota.release(self._caller, self._taken)
             self._taken = 0
         if wanted:
             self._quota.take(self._caller, wanted)

@@ -1,7 +1,7 @@
-"""How often a caller may ask: GCRA, the leaky bucket without a drip (ITU-T I.371; ATM Forum UNI 3.1, A.1).
+"""The rate limit of a caller: GCRA, a leaky bucket without a timer (ITU-T I.371; ATM Forum UNI 3.1, A.1).
 
-One number is all the state there is: the theoretical arrival time (TAT) at which the bucket would be empty again. A
-request conforms while TAT lies no further ahead than the burst allows. Times are nanoseconds of any monotonic clock.
+The only state is one number: the theoretical arrival time (TAT), at which the bucket would be empty again. A request
+conforms while TAT is no further ahead than the burst allows. Times are nanoseconds of any monotonic clock.
 """
 
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ MINUTE_NS = 60_000_000_000
 
 @dataclass(frozen=True)
 class Rate:
-    """So many requests a minute in the long run, and `burst` of them at once."""
+    """`per_minute` requests a minute in the long run, and `burst` of them at once."""
 
     per_minute: int
     burst: int
 
     @cached_property
     def interval_ns(self) -> int:
-        """The time that one request takes up, rounded up: never more than `per_minute` in the long run."""
+        """The time that one request uses. It is rounded up, so that `per_minute` is never exceeded in the long run."""
         return -(-MINUTE_NS // self.per_minute)
 
 
 class RateDecision(NamedTuple):
-    """What a rate says to one request. `tat_ns` is the state to keep; `wait_ns` is 0 if the request may pass."""
+    """The decision on one request. `tat_ns` is the state to keep. `wait_ns` is 0 if the request is allowed."""
 
     tat_ns: int
     wait_ns: int
@@ -38,7 +38,7 @@ class RateDecision(NamedTuple):
 
 
 def check_rate(rate: Rate, tat_ns: int, now_ns: int) -> RateDecision:
-    """Judge a request that comes now. A refused one takes nothing from the bucket."""
+    """Returns the decision on a request that arrives now. A refused request uses nothing of the rate."""
     interval, tolerance = rate.interval_ns, rate.interval_ns * (rate.burst - 1)
     due = max(tat_ns, now_ns)
     wait = due - tolerance - now_ns

@@ -1,15 +1,15 @@
-"""The lowest rate at which an upload may arrive, as seconds of credit.
+"""The minimum rate of an upload, as seconds of credit.
 
-Bytes add credit, waiting for the caller uses it up. The credit has a ceiling, so that a burst at the beginning does not
-pay for hours of a byte now and then: the rate holds over each stretch of an upload, not only over all of it.
+Bytes add credit, and waiting for the caller uses it up. The credit has a maximum, so that a burst at the beginning does
+not pay for hours of single bytes. The rate therefore holds over each part of an upload, not only over all of it.
 """
 
-# A caller that opens the upload before it has anything to send, such as one that records, has this long at first.
+# The credit at the start, for callers that open the upload before they have data, such as a recorder.
 START_SECONDS = 5.0
 
 
 class UploadRate:
-    """The credit of one upload: how long the gateway waits for its next bytes."""
+    """The credit of one upload: `seconds` is how long the gateway waits for its next bytes."""
 
     __slots__ = ("_bytes_per_second", "_most", "seconds")
 
@@ -19,9 +19,9 @@ class UploadRate:
         self.seconds = min(START_SECONDS, most_seconds)
 
     def waited(self, seconds: float) -> None:
-        """Use up credit by the time for which the gateway waited for the caller."""
+        """Uses up credit for the time that the gateway waited for the caller."""
         self.seconds -= seconds
 
     def received(self, size: int) -> None:
-        """Add credit for bytes that arrived."""
+        """Adds credit for bytes that arrived."""
         self.seconds = min(self.seconds + size / self._bytes_per_second, self._most)

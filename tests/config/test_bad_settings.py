@@ -107,8 +107,16 @@ BAD_FILES = {
     "caller with a rate of 0": (CALLER + "rpm = 0", "callers.0", "rpm: must be a whole number of 1 or more"),
     "caller with a burst of no rate": (CALLER + "burst = 5", "callers.0", "burst: needs rpm"),
     "caller with no room at all": (CALLER + "concurrency = 0", "callers.0", "concurrency: must be a whole number"),
-    "caller with no budget": (CALLER + "budgets = ['50eur/month']", "callers.0", "'50eur/month' is no budget such as"),
-    "caller with a budget of 0": (CALLER + "budgets = ['0usd/day']", "callers.0", "too fine or too large a budget"),
+    "caller with no budget": (
+        CALLER + "budgets = ['50eur/month']",
+        "callers.0",
+        "'50eur/month' is not a budget such as",
+    ),
+    "caller with a budget of 0": (
+        CALLER + "budgets = ['0usd/day']",
+        "callers.0",
+        "the amount is 0, too small or too large",
+    ),
     "caller with a budget twice": (
         CALLER + "budgets = ['1usd/day', '2usd/day']",
         "callers.0",
@@ -120,7 +128,7 @@ BAD_FILES = {
     "caller with nine tags": (
         CALLER + "tags = { " + ", ".join(f"t{n} = 'x'" for n in range(9)) + " }",
         "callers.0",
-        "tags: a table of 8",
+        "tags: must be a table of 8",
     ),
     "a burst of no rate": ("[limits]\nburst = 5", "limits", "burst: needs rpm"),
     "a limit of nothing": ("[limits]\nrpm = 0", "limits.rpm", "must be 1 or more"),

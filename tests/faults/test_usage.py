@@ -35,6 +35,7 @@ from app.gateway.settlement import CallerResponse
 from app.gateway.upload import UploadParser
 from app.gateway.upstream_context import UpstreamContext
 from app.operations import TRANSCRIPTION
+from app.policy import plausibility
 from app.policy.caller_policy import CallerPolicy
 from app.policy.quota import Quota
 from app.services.configured_callers import configured_keys
@@ -102,7 +103,7 @@ def test_usage_that_the_audio_cannot_come_to_is_settled_as_measured_and_flagged(
     assert 0 < row["charged_tokens"] <= row["bound_tokens"]
     assert json.loads(row["implausible_usage"])
     gateway.wait_for_log(row["id"])
-    words = "less than the audio comes to" if case.startswith("N241") else "more than the audio can come to"
+    words = plausibility.TOO_LITTLE if case.startswith("N241") else plausibility.TOO_MUCH
     (warning,) = warnings(gateway, row["id"])
     assert words in warning
     wait_for_scrape(gateway, lambda scrape: scrape.value(COUNTER) == before + 1)

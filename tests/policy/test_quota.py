@@ -31,7 +31,7 @@ def test_what_is_given_back_can_be_taken_again() -> None:
     with pytest.raises(APIError, match="the memory for tests, or your share of it, is full") as caught:
         quota.take("a", 1)
     assert (caught.value.status, caught.value.code) == (503, "overloaded")
-    quota.give_back("a", 768)
+    quota.release("a", 768)
     assert quota.used == 0
     quota.take("b", 768)
 
