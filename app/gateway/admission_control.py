@@ -138,6 +138,6 @@ def _boundary(headers: Headers) -> str:
     if content_type.partition(";")[0].strip().lower() != "multipart/form-data":
         raise errors.invalid_content_type()
     try:
-        return multipart.boundary_of(content_type.strip())
+        return multipart.parse_boundary(content_type.strip())
     except multipart.MalformedForm as error:
         raise errors.invalid_multipart(str(error)) from error

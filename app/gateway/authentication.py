@@ -29,7 +29,7 @@ class KeyDirectory:
     async def find(self, secret: str) -> Key | None:
         sha256 = apikey.digest(secret)
         configured = self._configured.get(sha256)
-        if configured is not None or not apikey.well_formed(secret):
+        if configured is not None or not apikey.is_well_formed(secret):
             return configured
         key = await self._store.find(sha256)
         return key if key is not None and hmac.compare_digest(key.sha256, sha256) else None

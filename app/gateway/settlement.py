@@ -27,8 +27,8 @@ from app.policy import plausibility
 from app.policy.budget import NOTHING, Amounts
 from app.units import Tokens, Usage, UsageSource, to_ms
 from app.wire.failure import is_error_event, is_failure_event
-from app.wire.headers import towards_caller, upstream_request_id
-from app.wire.usage import closing_answer, is_end_marker
+from app.wire.headers import caller_headers, upstream_request_id
+from app.wire.usage import final_document, is_end_marker
 
 _log = logging.getLogger("audio_gateway.accounting")
 
@@ -111,7 +111,7 @@ class Settlement:
         ended, settled, failed, error_relayed = False, False, False, False
         try:
             async for event in stream.events:
-                closing = closing_answer(event)
+                closing = final_document(event)
                 if is_failure_event(event):
                     failed = True
                     if is_error_event(event):
@@ -221,7 +221,7 @@ class Settlement:
 
 def _headers(result: BufferedResponse | StreamingResponse, seconds: float) -> tuple[Header, ...]:
     """Returns the upstream's headers for the caller, with our own time, and a content type if it stated none."""
-    headers = towards_caller(result.headers)
+    headers = caller_headers(result.headers)
     names = dict(headers)
     if isinstance(result, BufferedResponse) and b"content-type" not in names:
         kind = b"text/plain; charset=utf-8" if not result.is_json else b"application/json"

@@ -1,7 +1,7 @@
-"""The form of the gateway's own keys: `sk-agw-` + 32 random characters + 6 of checksum, all base 62.
+"""The format of the gateway's own keys: `sk-agw-` + 32 random characters + 6 of checksum, all base 62.
 
-The checksum is a CRC-32 of what stands before it. It keeps typing errors and strangers' keys from ever reaching the
-ledger; it is no secret. Only a key's SHA-256 is stored, and its last four characters for people to tell keys apart.
+The checksum is a CRC-32 of the characters before it and is no secret. It lets the gateway reject typing errors and
+foreign keys without reading the ledger. The ledger stores a key's SHA-256, and its last four characters for display.
 """
 
 import hashlib
@@ -15,15 +15,15 @@ _BODY, _CHECK = 32, 6
 
 
 def mint(random: bytes) -> str:
-    """The key that these random bytes (24 of them) make."""
+    """The key that these 24 random bytes give."""
     if len(random) != RANDOM_BYTES:
-        raise ValueError(f"a key is made of {RANDOM_BYTES} random bytes")
+        raise ValueError(f"a key needs {RANDOM_BYTES} random bytes")
     body = PREFIX + _base62(int.from_bytes(random), _BODY + 1)[-_BODY:]
     return body + _checksum(body)
 
 
-def well_formed(key: str) -> bool:
-    """Whether the prefix, the length and the checksum are those of a key of ours."""
+def is_well_formed(key: str) -> bool:
+    """Whether the prefix, the length and the checksum are those of a gateway key."""
     body, check = key[:-_CHECK], key[-_CHECK:]
     return (
         len(key) == len(PREFIX) + _BODY + _CHECK
@@ -39,6 +39,7 @@ def digest(key: str) -> str:
 
 
 def last4(key: str) -> str:
+    """The last four characters of a key, for display."""
     return key[-4:]
 
 

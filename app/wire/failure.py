@@ -1,12 +1,12 @@
-"""Whether what comes with the status of a success is an error all the same: one rule, for bodies and for events.
+"""Recognises errors in responses with a success status: one rule, for bodies and for events.
 
-An object is an error if it names one and holds no transcript:
+A JSON object is an error if it names one and holds no transcript:
 
-    error, errors                   anything in them, and no words in `text`
-    detail, message, code, ...      anything in them, and nothing under any name that a transcript has
+    error, errors                   not empty, and `text` is empty
+    detail, message, code, ...      not empty, and every field that a transcript has is empty
 
-An event is one if its name or its `type` says so, or if its data is such an object. What is neither, such as a shape
-that is not known yet, counts as a transcript: it may have been paid for.
+An event is an error if its name or its `type` says so, or if its data is such an object. Everything else, such as an
+unknown shape, counts as a transcript: the provider may bill it.
 """
 
 import re
@@ -14,7 +14,7 @@ import re
 from app.wire.sse import Event
 from app.wire.usage import NotJson, document_of
 
-_TRANSCRIPTS = (
+_TRANSCRIPT_FIELDS = (
     "text",
     "transcript",
     "transcription",
@@ -28,7 +28,7 @@ _TRANSCRIPTS = (
     "output",
     "delta",
 )
-_ERRORS = (
+_ERROR_FIELDS = (
     "error",
     "errors",
     "detail",
@@ -46,58 +46,58 @@ _ERRORS = (
 )
 _FAILED = frozenset({"error", "failed", "failure"})
 
-_PART_OF_A_TRANSCRIPT = re.compile(rb'"type": ?"transcript\.text\.(?:delta|segment|done)"')
-_NAME = re.compile(rb"(?:^|[\r\n])event: ?([^\r\n]{0,256})")
-_NAME_OF_A_FAILURE = re.compile(r"(?:.*[._-])?(?:error|failed|failure)", re.IGNORECASE)
+_TRANSCRIPT_EVENT = re.compile(rb'"type": ?"transcript\.text\.(?:delta|segment|done)"')
+_EVENT_NAME = re.compile(rb"(?:^|[\r\n])event: ?([^\r\n]{0,256})")
+_FAILURE_NAME = re.compile(r"(?:.*[._-])?(?:error|failed|failure)", re.IGNORECASE)
 
 
 def is_error(document: object) -> bool:
-    """Whether the JSON document of a success is an error."""
+    """Whether a JSON document with a success status is an error."""
     if not isinstance(document, dict):
         return False
     if document.get("error") or document.get("errors"):
         return not document.get("text")
     if document.get("text") is not None:
         return False
-    named = {name.lower(): value for name, value in document.items()}
-    if any(named.get(name) for name in _TRANSCRIPTS):
+    fields = {name.lower(): value for name, value in document.items()}
+    if any(fields.get(name) for name in _TRANSCRIPT_FIELDS):
         return False
-    return named.get("success") is False or _has_failed(named) or any(named.get(name) for name in _ERRORS)
+    return fields.get("success") is False or _has_failed(fields) or any(fields.get(name) for name in _ERROR_FIELDS)
 
 
 def is_failure_event(event: Event) -> bool:
-    """Whether an event says that the transcript has failed."""
+    """Whether an event reports that the transcription failed."""
     raw = event.raw
-    if _PART_OF_A_TRANSCRIPT.search(raw):
+    if _TRANSCRIPT_EVENT.search(raw):
         return False
-    name = _NAME.search(raw)
-    if name is not None and _NAME_OF_A_FAILURE.fullmatch(name[1].decode("latin-1").strip()):
+    name = _EVENT_NAME.search(raw)
+    if name is not None and _FAILURE_NAME.fullmatch(name[1].decode("latin-1").strip()):
         return True
     if b"{" not in raw:
         return False
     try:
-        told = document_of(event)
+        data = document_of(event)
     except NotJson:
         return False
-    if not isinstance(told, dict):
+    if not isinstance(data, dict):
         return False
-    kind = told.get("type")
-    if isinstance(kind, str) and not told.get("error"):
-        return _NAME_OF_A_FAILURE.fullmatch(kind) is not None or _has_failed(told)
-    return is_error(told)
+    kind = data.get("type")
+    if isinstance(kind, str) and not data.get("error"):
+        return _FAILURE_NAME.fullmatch(kind) is not None or _has_failed(data)
+    return is_error(data)
 
 
 def is_error_event(event: Event) -> bool:
-    """Whether this is a `data: {"error": ...}` event, on which the SDKs raise."""
+    """Whether this is a `data: {"error": ...}` event, for which the SDKs raise an exception."""
     if b'"error"' not in event.raw:
         return False
     try:
-        told = document_of(event)
+        data = document_of(event)
     except NotJson:
         return False
-    return isinstance(told, dict) and bool(told.get("error"))
+    return isinstance(data, dict) and bool(data.get("error"))
 
 
-def _has_failed(told: dict[str, object]) -> bool:
-    status = told.get("status")
+def _has_failed(fields: dict[str, object]) -> bool:
+    status = fields.get("status")
     return isinstance(status, str) and status.lower() in _FAILED

@@ -1,6 +1,6 @@
-"""Which request heads a gateway may take (RFC 9112). What two servers could frame in two ways is refused, not guessed.
+"""Checks request heads (RFC 9112): a request that two servers could frame differently is rejected.
 
-The HTTP parser finds most faults by itself; these are the ones that it lets through.
+The HTTP parser rejects most malformed heads; these checks find those that it accepts.
 """
 
 import re
@@ -12,7 +12,7 @@ from app.errors import APIError, Header
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 100
 
-# Of a chunked body: so many chunks are free, and beyond them one for so many bytes. A chunk of one byte costs the
+# A chunked body may have FREE_CHUNKS chunks, and one more for each BYTES_PER_CHUNK bytes. A chunk of one byte costs the
 # parser as much as one of 100; live audio has chunks of 10 bytes and more.
 FREE_CHUNKS = 4096
 BYTES_PER_CHUNK = 8
@@ -21,50 +21,51 @@ _VERSIONS = frozenset({"1.0", "1.1"})
 _HOST = re.compile(rb"([0-9A-Za-z._~-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{0,5})?")
 
 
-def fault_of(version: str, target: bytes, headers: Sequence[Header], tunnel: bool = False) -> APIError | None:
-    """What is wrong with the head of a request, or None. Names are in lower case.
+def check_head(version: str, target: bytes, headers: Sequence[Header], tunnel: bool = False) -> APIError | None:
+    """The error that a request head deserves, or None for a valid head. Header names are in lower case.
 
-    `tunnel`: the parser takes what follows for another protocol, as after CONNECT.
+    `tunnel`: the parser treats what follows as another protocol, as after CONNECT.
     """
-    told: dict[bytes, list[bytes]] = {b"transfer-encoding": [], b"content-length": [], b"host": []}
+    values: dict[bytes, list[bytes]] = {b"transfer-encoding": [], b"content-length": [], b"host": []}
     size = len(target)
     for name, value in headers:
         size += len(name) + len(value)
-        if name in told:
-            told[name].append(value)
+        if name in values:
+            values[name].append(value)
     if size > MAX_HEAD_BYTES or len(headers) > MAX_HEADERS:
         return too_large()
-    encodings, lengths, hosts = told.values()
+    encodings, lengths, hosts = values.values()
     if version not in _VERSIONS:
-        return errors.bad_request(f"HTTP/{version} is not spoken here; HTTP/1.1 is.")
+        return errors.bad_request(f"HTTP/{version} is not supported; use HTTP/1.1.")
     if tunnel:
-        return errors.bad_request("The gateway is no proxy: the connection cannot become a tunnel.")
+        return errors.bad_request("The gateway is not a proxy: it does not open tunnels.")
     if encodings and (lengths or version == "1.0"):
-        return errors.bad_request("Transfer-Encoding stands beside Content-Length, or in HTTP/1.0.")
+        return errors.bad_request("Transfer-Encoding must not be used with Content-Length or HTTP/1.0.")
     if encodings and [encoding.strip().lower() for encoding in encodings] != [b"chunked"]:
         return errors.unsupported_transfer_encoding()
     if len(lengths) > 1 or (lengths and not (lengths[0].isdigit() and len(lengths[0]) < 20)):
-        return errors.bad_request("The Content-Length is not one number.")
+        return errors.bad_request("Content-Length must be one number.")
     if len(hosts) > 1 or (version == "1.1" and not hosts):
-        return errors.bad_request("There is not exactly one Host header.")
+        return errors.bad_request("The request must have exactly one Host header.")
     if hosts and not _HOST.fullmatch(hosts[0].strip()):
-        return errors.bad_request("The Host header is not a host and a port.")
+        return errors.bad_request("The Host header must be a host with an optional port.")
     if b"#" in target:
-        return errors.bad_request("The URL has a fragment, which no client sends.")
+        return errors.bad_request("The URL must not have a fragment.")
     return None
 
 
 def too_large() -> APIError:
-    """The refusal of a head beyond the limits, whole or not."""
+    """The error for a request head above the limits, complete or not."""
     return errors.head_too_large(MAX_HEAD_BYTES, MAX_HEADERS)
 
 
-def most_chunks(size: int) -> int:
-    """How many chunks may bring so many bytes."""
+def max_chunks(size: int) -> int:
+    """The most chunks that a body of `size` bytes may have."""
     return FREE_CHUNKS + size // BYTES_PER_CHUNK
 
 
 def chunks_too_small() -> APIError:
+    """The error for a body with more than `max_chunks`."""
     return errors.bad_request(
         f"The chunks of the body are too small: send at least {BYTES_PER_CHUNK} bytes in a chunk, on average."
     )

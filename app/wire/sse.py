@@ -1,12 +1,11 @@
-"""Server-sent events, cut at their ends without changing a byte (WHATWG HTML, 9.2.6).
+"""Splits a stream into server-sent events without changing a byte (WHATWG HTML, 9.2.6).
 
     stream = [BOM] *event
     event  = *(line EOL) EOL          EOL is CRLF, LF or CR
 
-`feed` gives the events that have come in whole, each with the raw bytes to relay; what is incomplete stays behind and
-is handed out by `finish` only if the stream ended as it should. The joined raw bytes are the input, for every split.
-Blank lines that come with an event's end belong to it: an event for each pair of them would cost 2 MB of line ends a
-million events.
+`feed` returns the complete events, each with the raw bytes to relay. `finish` returns an incomplete last event; call it
+only if the stream ended properly. The raw bytes of all events joined are the input, however it is split. Blank lines
+after an event belong to it: otherwise, 2 MB of line ends would make a million events.
 """
 
 import re
@@ -22,12 +21,12 @@ _DATA = re.compile(rb"[\r\n]data: ?([^\r\n]*)")
 
 
 class EventTooLarge(ValueError):
-    """One event passed MAX_EVENT_BYTES without an end."""
+    """An event is longer than MAX_EVENT_BYTES."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event's bytes as they came, its blank line included."""
+    """The raw bytes of one event, its blank line included."""
 
     raw: bytes
 
@@ -38,19 +37,19 @@ class Event:
 
 
 class EventSplitter:
-    """Push parser of one stream."""
+    """Splits one stream, fed in chunks of any size."""
 
     def __init__(self) -> None:
         self._held = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Event]:
-        """The events that these bytes complete; the iterator is to be exhausted before the next bytes are fed."""
+        """The events that these bytes complete. Exhaust the iterator before you feed more bytes."""
         held = self._held
         if held:
-            # An end may have begun with the last three bytes that were searched before.
-            searched = max(0, len(held) - 3)
+            # The last three bytes of the last search may be the beginning of an event's end.
+            start = max(0, len(held) - 3)
             held += data
-            if _EVENT_END.search(held, searched) is None:
+            if _EVENT_END.search(held, start) is None:
                 data = b""
             else:
                 data, self._held = bytes(held), bytearray()
@@ -64,6 +63,6 @@ class EventSplitter:
             raise EventTooLarge
 
     def finish(self) -> Event | None:
-        """What is left behind at a clean end: an event without its blank line, which some servers send last."""
+        """The rest of a stream that ended properly: an event without its blank line, as some servers send last."""
         rest, self._held = bytes(self._held), bytearray()
         return Event(rest) if rest else None

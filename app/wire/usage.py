@@ -1,10 +1,10 @@
-"""What an answer tells of its usage: a JSON body, or the last event of a stream. Anything that does not fit is None.
+"""Reads the usage that a response reports, in a JSON body or in the last event of a stream. Any other shape is None.
 
     usage = {"type": "tokens", "input_tokens", "output_tokens", "total_tokens",
              "input_token_details"?: {"audio_tokens"?, "text_tokens"?}}
           | {"type": "duration", "seconds"}
 
-and, for want of it, the `duration` in seconds that verbose_json and diarized_json have at their top.
+Without it, the top-level `duration` in seconds of verbose_json and diarized_json counts.
 Source: https://platform.openai.com/docs/api-reference/audio/json-object
 """
 
@@ -16,31 +16,30 @@ from app.wire.sse import Event
 
 DONE_TYPE = "transcript.text.done"
 
-# A year of audio; ten thousand million tokens. Above these a number is a fault of the provider's, not a usage.
-_MOST_SECONDS = 366 * 86_400
-_MOST_TOKENS = 10_000_000_000
+# A year of audio; ten thousand million tokens. Larger numbers are provider errors, not usage.
+_MAX_SECONDS = 366 * 86_400
+_MAX_TOKENS = 10_000_000_000
 
-# What takes long about an event is not its length but its parts. Reading so many takes 50 ms, on the event loop.
-_MOST_PARTS = 500_000
+# The parts of an event cost more than its length. Reading this many takes 50 ms on the event loop.
+_MAX_PARTS = 500_000
 _PARTS = (b"data:", b",", b"[", b"{")
-_MOST_MARKER_BYTES = 1024
+_MAX_MARKER_BYTES = 1024
 
-
-# A document takes some 60 bytes of memory for each of its values, which take a hostile provider two bytes to write.
+# A document takes about 60 bytes of memory for each value; a hostile provider writes a value in two bytes.
 _SMALL_BYTES = 1024 * 1024
-_MOST_VALUES = 3_000_000
+_MAX_VALUES = 3_000_000
 
 
 class NotJson(ValueError):
-    """The bytes are no JSON document."""
+    """The bytes are not a JSON document."""
 
 
 def document(body: bytes) -> object:
-    """The JSON document in these bytes; NotJson for anything else, nesting and values without end included.
+    """The JSON document in these bytes; raises NotJson for anything else, and for too much nesting or too many values.
 
-    A byte that is not UTF-8 becomes U+FFFD: some engines cut a character in two at the end of a segment.
+    Bytes that are not UTF-8 become U+FFFD: some engines split a character at the end of a segment.
     """
-    if len(body) > _SMALL_BYTES and sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+    if len(body) > _SMALL_BYTES and sum(map(body.count, (b",", b"[", b"{"))) > _MAX_VALUES:
         raise NotJson
     try:
         try:
@@ -52,50 +51,50 @@ def document(body: bytes) -> object:
 
 
 def document_of(event: Event) -> object:
-    """The JSON document that an event carries; NotJson also for one of too many parts."""
-    if len(event.raw) > _MOST_PARTS and sum(map(event.raw.count, _PARTS)) > _MOST_PARTS:
+    """The JSON document in an event; raises NotJson also for an event with too many parts."""
+    if len(event.raw) > _MAX_PARTS and sum(map(event.raw.count, _PARTS)) > _MAX_PARTS:
         raise NotJson
     return document(event.data)
 
 
-def usage_of(answer: object) -> Usage | None:
-    """The usage that an answer's JSON document tells, or None."""
-    if not isinstance(answer, dict):
+def usage_of(response: object) -> Usage | None:
+    """The usage that a response's JSON document reports, or None."""
+    if not isinstance(response, dict):
         return None
-    told = answer.get("usage")
-    usage = _tokens(told) or _duration(told.get("seconds")) if isinstance(told, dict) else None
-    return usage or _duration(answer.get("duration"))
+    reported = response.get("usage")
+    usage = _tokens(reported) or _duration(reported.get("seconds")) if isinstance(reported, dict) else None
+    return usage or _duration(response.get("duration"))
 
 
-def closing_answer(event: Event) -> dict[str, object] | None:
-    """The document of a `transcript.text.done` event; None for every other event."""
+def final_document(event: Event) -> dict[str, object] | None:
+    """The JSON document of a `transcript.text.done` event; None for every other event."""
     if DONE_TYPE.encode() not in event.raw:
         return None
     try:
-        answer = document_of(event)
+        final = document_of(event)
     except NotJson:
         return None
-    return answer if isinstance(answer, dict) and answer.get("type") == DONE_TYPE else None
+    return final if isinstance(final, dict) and final.get("type") == DONE_TYPE else None
 
 
 def is_end_marker(event: Event) -> bool:
-    """Whether this is the `data: [DONE]` that some providers send last."""
+    """Whether this is the `data: [DONE]` event that some providers send last."""
     raw = event.raw
-    return b"[DONE]" in raw and len(raw) <= _MOST_MARKER_BYTES and event.data.strip() == b"[DONE]"
+    return b"[DONE]" in raw and len(raw) <= _MAX_MARKER_BYTES and event.data.strip() == b"[DONE]"
 
 
-def _tokens(told: dict[str, object]) -> Usage | None:
-    given, made = _count(told.get("input_tokens")), _count(told.get("output_tokens"))
-    if given is None or made is None:
+def _tokens(usage: dict[str, object]) -> Usage | None:
+    input_tokens, output_tokens = _count(usage.get("input_tokens")), _count(usage.get("output_tokens"))
+    if input_tokens is None or output_tokens is None:
         return None
-    total = _count(told.get("total_tokens")) or 0
-    details = told.get("input_token_details")
+    total = _count(usage.get("total_tokens")) or 0
+    details = usage.get("input_token_details")
     details = details if isinstance(details, dict) else {}
     return Usage(
         tokens=Tokens(
-            input=given,
-            output=made,
-            total=max(total, given + made),
+            input=input_tokens,
+            output=output_tokens,
+            total=max(total, input_tokens + output_tokens),
             audio=_count(details.get("audio_tokens")),
             text=_count(details.get("text_tokens")),
         )
@@ -109,10 +108,10 @@ def _duration(seconds: object) -> Usage | None:
         length = float(seconds)
     except (ValueError, OverflowError):
         return None
-    if not math.isfinite(length) or not 0 <= length <= _MOST_SECONDS:
+    if not math.isfinite(length) or not 0 <= length <= _MAX_SECONDS:
         return None
     return Usage(audio=to_ms(length))
 
 
 def _count(number: object) -> int | None:
-    return number if type(number) is int and 0 <= number <= _MOST_TOKENS else None
+    return number if type(number) is int and 0 <= number <= _MAX_TOKENS else None

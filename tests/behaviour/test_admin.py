@@ -108,7 +108,7 @@ def test_the_life_of_a_caller(upstream: ScriptedUpstream, gateway: GatewayProces
     created = gateway.admin("POST", "/callers", {"caller": "alice", "expires_in_hours": 24, **policy})
     assert created.status_code == 201
     first = created.json()["key"]
-    assert apikey.well_formed(first)
+    assert apikey.is_well_formed(first)
     assert (created.json()["caller"], created.json()["terms"]) == ("alice", policy)
     (key,) = created.json()["keys"]
     assert (key["state"], key["last4"]) == ("good", first[-4:])

@@ -99,7 +99,7 @@ def test_the_life_of_a_caller(upstream: ScriptedUpstream, gateway: GatewayProces
 def test_a_key_is_printed_once_and_only_its_hash_is_kept(gateway: GatewayProcess) -> None:
     done = gateway.command("keys", "create", "bob")
     key = done.stdout.removesuffix("\n")
-    assert apikey.well_formed(key)
+    assert apikey.is_well_formed(key)
     assert "bob" in done.stderr
     assert key not in done.stderr
     assert asked(gateway, key) == 200

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.wire.apikey import PREFIX, RANDOM_BYTES, digest, last4, mint, well_formed
+from app.wire.apikey import PREFIX, RANDOM_BYTES, digest, is_well_formed, last4, mint
 
 RANDOM = st.binary(min_size=RANDOM_BYTES, max_size=RANDOM_BYTES)
 KEY = mint(bytes(range(100, 100 + RANDOM_BYTES)))
@@ -14,7 +14,7 @@ BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 @given(RANDOM)
 def test_a_minted_key_is_well_formed(random: bytes) -> None:
     key = mint(random)
-    assert well_formed(key)
+    assert is_well_formed(key)
     assert key.startswith("sk-agw-")
     assert len(key) == 45
     assert set(key.removeprefix(PREFIX)) <= set(BASE62)
@@ -22,7 +22,7 @@ def test_a_minted_key_is_well_formed(random: bytes) -> None:
 
 @pytest.mark.parametrize("random", [bytes(RANDOM_BYTES), b"\xff" * RANDOM_BYTES, b"\0" * 23 + b"\x01"], ids=bytes.hex)
 def test_the_extremes_of_chance_make_well_formed_keys(random: bytes) -> None:
-    assert well_formed(mint(random))
+    assert is_well_formed(mint(random))
 
 
 @given(RANDOM, RANDOM)
@@ -41,14 +41,14 @@ def test_a_key_takes_its_full_measure_of_chance(length: int) -> None:
 @pytest.mark.parametrize("place", range(len(KEY)))
 def test_each_change_of_a_single_character_is_refused(place: int) -> None:
     for other in {*BASE62, "-", " ", "é"} - {KEY[place]}:
-        assert not well_formed(KEY[:place] + other + KEY[place + 1 :])
+        assert not is_well_formed(KEY[:place] + other + KEY[place + 1 :])
 
 
 @pytest.mark.parametrize("place", range(len(PREFIX), len(KEY) - 1))
 def test_two_neighbours_that_have_changed_places_are_refused(place: int) -> None:
     swapped = KEY[:place] + KEY[place + 1] + KEY[place] + KEY[place + 2 :]
     assert swapped != KEY
-    assert not well_formed(swapped)
+    assert not is_well_formed(swapped)
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,12 @@ def test_two_neighbours_that_have_changed_places_are_refused(place: int) -> None
     ["", "sk-agw-", KEY[:-1], KEY + "0", KEY[1:], f" {KEY}", f"{KEY}\n", KEY.upper(), KEY.lower(), "sk-" + "a" * 42],
 )
 def test_strangers_keys_are_refused(key: str) -> None:
-    assert not well_formed(key)
+    assert not is_well_formed(key)
 
 
 @given(st.text(max_size=60))
 def test_no_text_that_was_not_minted_is_well_formed(text: str) -> None:
-    assert not well_formed(text)
+    assert not is_well_formed(text)
 
 
 def test_a_key_is_stored_as_its_sha256() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import multipart_form_data_conformance as conformance
 import pytest
 
-from app.wire.multipart import MalformedForm, boundary_of
+from app.wire.multipart import MalformedForm, parse_boundary
 from tests.wire.forms import CORPUS, FAULTS, Form
 from tests.wire.mutants import mutants
 from tests.wire.parsers import agree, by_multipart, by_werkzeug, data_by_python_multipart
@@ -46,7 +46,7 @@ def told(case: Path) -> dict[str, Any]:
 
 def form(case: Path) -> Form:
     headers = json.loads((case / "headers.json").read_text("utf-8"))
-    return Form((case / "input.raw").read_bytes(), [], boundary_of(headers["content-type"]))
+    return Form((case / "input.raw").read_bytes(), [], parse_boundary(headers["content-type"]))
 
 
 def digest_of(part: dict[str, Any]) -> str:

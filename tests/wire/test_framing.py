@@ -3,7 +3,7 @@
 import pytest
 
 from app.errors import Header
-from app.wire.framing import fault_of
+from app.wire.framing import check_head
 
 HOST: Header = (b"host", b"gateway.test")
 CHUNKED: Header = (b"transfer-encoding", b"chunked")
@@ -15,22 +15,22 @@ def length(value: bytes) -> Header:
 
 @pytest.mark.parametrize("headers", [[HOST], [HOST, CHUNKED], [HOST, length(b"0")], [HOST, length(b"9" * 19)]])
 def test_a_good_head(headers: list[Header]) -> None:
-    assert fault_of("1.1", b"/", headers) is None
+    assert check_head("1.1", b"/", headers) is None
 
 
 def test_http_1_0_needs_no_host() -> None:
-    assert fault_of("1.0", b"/", []) is None
+    assert check_head("1.0", b"/", []) is None
 
 
 @pytest.mark.parametrize("version", ["0.9", "1.2", "2.0"])
 def test_another_version(version: str) -> None:
-    fault = fault_of(version, b"/", [HOST])
+    fault = check_head(version, b"/", [HOST])
     assert fault is not None
     assert (fault.status, fault.code) == (400, "bad_request")
 
 
 def test_a_tunnel() -> None:
-    fault = fault_of("1.1", b"/", [HOST], tunnel=True)
+    fault = check_head("1.1", b"/", [HOST], tunnel=True)
     assert fault is not None
     assert (fault.status, fault.code) == (400, "bad_request")
 
@@ -46,39 +46,39 @@ def test_a_tunnel() -> None:
     ],
 )
 def test_two_ways_to_frame(headers: list[Header]) -> None:
-    fault = fault_of("1.1", b"/", headers)
+    fault = check_head("1.1", b"/", headers)
     assert fault is not None
     assert (fault.status, fault.code) == (400, "bad_request")
 
 
 @pytest.mark.parametrize("value", [b"xchunked", b"chunked, identity", b"gzip, chunked", b"identity"])
 def test_another_transfer_encoding(value: bytes) -> None:
-    fault = fault_of("1.1", b"/", [HOST, (b"transfer-encoding", value)])
+    fault = check_head("1.1", b"/", [HOST, (b"transfer-encoding", value)])
     assert fault is not None
     assert (fault.status, fault.code) == (501, "unsupported_transfer_encoding")
 
 
 def test_chunked_in_http_1_0() -> None:
-    fault = fault_of("1.0", b"/", [CHUNKED])
+    fault = check_head("1.0", b"/", [CHUNKED])
     assert fault is not None
     assert fault.status == 400
 
 
 @pytest.mark.parametrize("host", [b"a", b"a.b-c_d:8080", b"a:", b"[::1]:80", b"127.0.0.1", b"a \t"])
 def test_a_good_host(host: bytes) -> None:
-    assert fault_of("1.1", b"/", [(b"host", host)]) is None
+    assert check_head("1.1", b"/", [(b"host", host)]) is None
 
 
 @pytest.mark.parametrize(
     "host", [b"", b"a/#@b", b"a b", b"a,b", b"a@b", b"a?b", b"a\\b", b"a:x", b"[::1", b"\xe9", b":80"]
 )
 def test_a_host_that_is_none(host: bytes) -> None:
-    fault = fault_of("1.1", b"/", [(b"host", host)])
+    fault = check_head("1.1", b"/", [(b"host", host)])
     assert fault is not None
     assert (fault.status, fault.code) == (400, "bad_request")
 
 
 def test_a_target_with_a_fragment() -> None:
-    fault = fault_of("1.1", b"/v1/models#x", [HOST])
+    fault = check_head("1.1", b"/v1/models#x", [HOST])
     assert fault is not None
     assert (fault.status, fault.code) == (400, "bad_request")

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.wire.headers import Header, Headers, retry_after, towards_caller, upstream_request_id
+from app.wire.headers import Header, Headers, caller_headers, retry_after, upstream_request_id
 
 
 def test_names_are_found_in_any_case_and_values_in_their_order() -> None:
@@ -53,7 +53,7 @@ def test_only_what_the_list_names_crosses_towards_the_caller() -> None:
             (b"OpenAI-Processing-MS", b"12"),
         ]
     )
-    assert dict(towards_caller(answer)) == {
+    assert dict(caller_headers(answer)) == {
         b"content-type": b"application/json",
         b"openai-processing-ms": b"12",
         b"x-upstream-request-id": b"req_1",
@@ -64,7 +64,7 @@ def test_only_what_the_list_names_crosses_towards_the_caller() -> None:
     st.lists(st.tuples(st.sampled_from([b"content-type", b"x-request-id", b"x"]), st.binary(max_size=600)), max_size=5)
 )
 def test_what_crosses_is_short_and_printable(fields: list[Header]) -> None:
-    crossing = towards_caller(Headers(fields))
+    crossing = caller_headers(Headers(fields))
     assert {name for name, _ in crossing} <= {b"content-type", b"x-upstream-request-id"}
     for _, value in crossing:
         assert len(value) <= 512
@@ -74,7 +74,7 @@ def test_what_crosses_is_short_and_printable(fields: list[Header]) -> None:
 @pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"\xff", b"\0", b"a\tb", b"x" * 513], ids=repr)
 def test_a_value_that_cannot_be_printed_does_not_cross(value: bytes) -> None:
     answer = Headers([(b"x-request-id", value), (b"content-type", b"text/plain")])
-    assert towards_caller(answer) == ((b"content-type", b"text/plain"),)
+    assert caller_headers(answer) == ((b"content-type", b"text/plain"),)
     assert upstream_request_id(answer) is None
 
 

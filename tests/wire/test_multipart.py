@@ -10,7 +10,7 @@ from app.wire.multipart import (
     MalformedForm,
     MultipartReader,
     PartBegin,
-    boundary_of,
+    parse_boundary,
 )
 from tests.wire.forms import CORPUS, FAULTS, LONGEST_BOUNDARY, Form, Part, part
 from tests.wire.reading import read, read_or_none
@@ -124,7 +124,7 @@ def test_what_the_writer_writes_the_reader_reads(fields: list[tuple[str, bytes]]
     body += writer.file_head("audio.wav", "audio/wav") + audio + writer.file_end()
     expected: list[Part] = [(name, None, value) for name, value in fields]
     pieces = [body[:cut], body[cut:], writer.close()]
-    assert read(boundary_of(writer.content_type), pieces) == [*expected, ("file", "audio.wav", audio)]
+    assert read(parse_boundary(writer.content_type), pieces) == [*expected, ("file", "audio.wav", audio)]
 
 
 def test_the_writer_leaves_no_quote_in_a_name() -> None:
@@ -160,7 +160,7 @@ def test_without_the_writers_close_a_form_is_not_complete() -> None:
     ],
 )
 def test_the_boundary_is_read_from_the_content_type(content_type: str, boundary: str) -> None:
-    assert boundary_of(content_type) == boundary
+    assert parse_boundary(content_type) == boundary
 
 
 @pytest.mark.parametrize(
@@ -189,4 +189,4 @@ def test_the_boundary_is_read_from_the_content_type(content_type: str, boundary:
 )
 def test_a_content_type_without_one_good_boundary_is_refused(content_type: str) -> None:
     with pytest.raises(MalformedForm):
-        boundary_of(content_type)
+        parse_boundary(content_type)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.wire.redaction import REDACTED, Redaction, redacted
+from app.wire.redaction import REDACTED, Redaction, redact_headers
 
 KEY = b"sk-provider/01+23=45 67~89"
 REDACT = Redaction(KEY)
@@ -100,4 +100,4 @@ FIELD = st.tuples(
 
 @given(st.lists(FIELD, max_size=5))
 def test_of_header_fields_each_is_redacted_by_itself(fields: list[tuple[bytes, bytes]]) -> None:
-    assert list(redacted(fields, REDACT)) == [(name, REDACT(value)) for name, value in fields]
+    assert list(redact_headers(fields, REDACT)) == [(name, REDACT(value)) for name, value in fields]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.units import AudioMs, Tokens, Usage
 from app.wire.sse import Event, EventSplitter
-from app.wire.usage import DONE_TYPE, NotJson, closing_answer, document, is_end_marker, usage_of
+from app.wire.usage import DONE_TYPE, NotJson, document, final_document, is_end_marker, usage_of
 
 TOKENS = {"type": "tokens", "input_tokens": 14, "output_tokens": 45, "total_tokens": 59}
 COUNTED = Usage(tokens=Tokens(input=14, output=45, total=59))
@@ -194,7 +194,7 @@ DONE = {"type": DONE_TYPE, "text": "a", "usage": TOKENS}
     ids=["plain", "no blank", "named", "several lines", "byte order mark"],
 )
 def test_the_done_event_is_found_in_every_dress(raw: str) -> None:
-    answer = closing_answer(event(raw))
+    answer = final_document(event(raw))
     assert answer == DONE
     assert usage_of(answer) == COUNTED
 
@@ -213,7 +213,7 @@ def test_the_done_event_is_found_in_every_dress(raw: str) -> None:
     ],
 )
 def test_no_other_event_is_the_done_event(raw: str) -> None:
-    assert closing_answer(event(raw)) is None
+    assert final_document(event(raw)) is None
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_the_end_marker(raw: str, is_it: bool) -> None:
 @given(st.binary(max_size=80), st.sampled_from([b"", DONE_TYPE.encode(), b"[DONE]", b'"error"']))
 def test_any_event_can_be_asked(noise: bytes, word: bytes) -> None:
     asked = Event(b"data: " + noise + word + b"\n\n")
-    assert closing_answer(asked) is None
+    assert final_document(asked) is None
     assert is_end_marker(asked) is (asked.data.strip() == b"[DONE]")
 
 
@@ -275,7 +275,7 @@ def test_any_bytes_can_be_read_as_a_stream_and_asked_for_their_usage(words: list
     events = [*splitter.feed(stream[:cut]), *splitter.feed(stream[cut:]), splitter.finish()]
     assert b"".join(each.raw for each in events if each is not None) == stream
     for each in filter(None, events):
-        answer = closing_answer(each)
+        answer = final_document(each)
         assert answer is None or DONE_TYPE.encode() in each.raw
         assert usage_of(answer) is None or answer is not None
         assert not is_end_marker(each) or b"[DONE]" in each.data
@@ -297,9 +297,9 @@ def test_an_event_of_too_many_parts_is_not_read() -> None:
     parts = Event(start + b"[" + b"[]," * 600_000 + b"[]]}\n\n")
     lines = Event(start + b'""}\n' + b"data:\n" * 600_000 + b"\n")
     text = Event(start + b'"' + b"hello, " * 300_000 + b'"}\n\n')
-    assert closing_answer(parts) is None
-    assert closing_answer(lines) is None
-    assert closing_answer(text) is not None
+    assert final_document(parts) is None
+    assert final_document(lines) is None
+    assert final_document(text) is not None
 
 
 def test_an_end_marker_is_a_short_event() -> None:

@@ -179,7 +179,7 @@ class GatewayProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= MAX_PIPELINED:
             self._reject(errors.bad_request("Too many requests wait on this connection."))
         version = self.parser.get_http_version()
-        error = framing.fault_of(version, self.url, self.headers, tunnel)
+        error = framing.check_head(version, self.url, self.headers, tunnel)
         if error is not None:
             self._reject(error)
         self.expect_100_continue &= version != "1.0"
@@ -198,7 +198,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._body_bytes += len(body)
         # A chunk alone in a read costs its sender as much as the gateway: only further chunks of a read count.
         self._small_chunks += len(chunks) - 1
-        if self._small_chunks > framing.most_chunks(self._body_bytes):
+        if self._small_chunks > framing.max_chunks(self._body_bytes):
             self._reject(framing.chunks_too_small())
         cycle: Any = self.cycle
         if cycle.response_complete:

@@ -11,7 +11,7 @@ from app.adapters.upstream.response import ResponseParser
 from app.errors import APIError
 from app.gateway.ports import ConnectionLost, TransportFailure
 from app.wire.headers import Headers
-from app.wire.redaction import redacted
+from app.wire.redaction import redact_headers
 
 _LAST_CHUNK = b"0\r\n\r\n"
 
@@ -24,7 +24,7 @@ class HttpResponse:
     def __init__(self, parser: ResponseParser, redact: Callable[[bytes], bytes]) -> None:
         self._parser = parser
         self.status = parser.status
-        self.headers = Headers(redacted(parser.fields, redact))
+        self.headers = Headers(redact_headers(parser.fields, redact))
 
     def body(self) -> AsyncIterator[bytes]:
         """Yields the body as it arrives. Raises ConnectionLost if it ends before HTTP says so."""

@@ -1,7 +1,7 @@
-"""multipart/form-data, read as it arrives and written anew (RFC 7578 over RFC 2046, 5.1).
+"""Reads multipart/form-data as it arrives, and writes the gateway's own forms (RFC 7578 over RFC 2046, 5.1).
 
-`MultipartReader` is fed a body in any pieces and gives events, the same for every split of the same bytes.
-`FormWriter` makes our own serialisation: no byte of the caller's framing is used again.
+`MultipartReader` takes a body in chunks of any size and returns the same events however the bytes are split.
+`FormWriter` writes the form for the upstream: no byte of the caller's framing is reused.
 """
 
 from app.wire.multipart.head import (
@@ -9,7 +9,7 @@ from app.wire.multipart.head import (
     MAX_PART_HEADERS,
     MalformedForm,
     PartBegin,
-    boundary_of,
+    parse_boundary,
 )
 from app.wire.multipart.reader import (
     MAX_EPILOGUE_BYTES,
@@ -31,5 +31,5 @@ __all__ = [
     "MalformedForm",
     "MultipartReader",
     "PartBegin",
-    "boundary_of",
+    "parse_boundary",
 ]

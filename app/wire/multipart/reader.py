@@ -1,14 +1,14 @@
-"""Reading a form as it arrives: feed bytes, get events, the same ones for every split of the same bytes.
+"""Reads a form as it arrives: feed bytes, get events, the same events however the bytes are split.
 
     body  = [preamble CRLF] open part *(CRLF open part) CRLF close [epilogue]
     open  = "--" boundary CRLF
     close = "--" boundary "--"
-    part  = PartBegin bytes* None                               as events; no bytes are empty
+    part  = PartBegin bytes* None                               as events; the bytes are never empty
 
-What two readers read differently, an attacker can use. So nothing is forgiven: a line that begins with the boundary
-opens a part or closes the form, also where it follows a lone CR or LF, or stands in a head or right behind one.
-Preamble and epilogue have 1 KiB each at most, the boundary is nowhere in the preamble, and without the closing boundary
-there is no form.
+An attacker can exploit input that two readers read differently, so this reader is strict. A line that begins with the
+boundary must open a part or close the form, also after a lone CR or LF, and in or directly after the head of a part.
+Preamble and epilogue have at most 1 KiB each, the preamble must not contain the boundary, and the closing boundary is
+required.
 """
 
 import re
@@ -19,8 +19,8 @@ from app.wire.multipart.head import (
     MalformedForm,
     PartBegin,
     check_length,
-    head_of,
-    header_of,
+    parse_head,
+    parse_header,
     plain_head,
 )
 
@@ -30,17 +30,17 @@ MAX_EPILOGUE_BYTES = 1024
 
 Event = PartBegin | bytes | None
 
-# Reads on from a position in the bytes and returns the next one; None if it has read or held all that is there.
+# A state of the parser: reads from a position in the bytes and returns the next position, or None to wait for more.
 _Step = Callable[["MultipartReader", bytes, int, list[Event]], int | None]
 
 
 class MultipartReader:
-    """Push parser of one form. `feed` what arrives; `finish` at the body's end, which proves the form complete."""
+    """Reads one form. `feed` the bytes that arrive, then `finish` to check that the form is complete."""
 
     def __init__(self, boundary: str) -> None:
         self._line = b"--" + boundary.encode()
         self._step: _Step = MultipartReader._opening
-        # What has come and means nothing before more has.
+        # Bytes that have no meaning before more arrive.
         self._held = b""
         self._headers: list[tuple[str, str]] = []
         self._parts = 0
@@ -56,7 +56,7 @@ class MultipartReader:
         return events
 
     def finish(self) -> None:
-        """MalformedForm unless the closing boundary has been read."""
+        """Raises MalformedForm unless the closing boundary has been read."""
         if self._step is MultipartReader._opening and not self._line.startswith(self._held):
             raise _no_beginning()
         if self._step is not MultipartReader._epilogue:
@@ -71,38 +71,38 @@ class MultipartReader:
             raise _no_beginning()
         if found and data[max(0, found - 2) : found] != b"\r\n":
             raise _no_delimiter()
-        self._step = MultipartReader._mark
+        self._step = MultipartReader._after_boundary
         return found + len(self._line)
 
-    def _mark(self, data: bytes, at: int, _events: list[Event]) -> int | None:
-        """What stands behind a boundary at the beginning of a line."""
-        mark = data[at : at + 2]
-        if mark == b"\r\n":
+    def _after_boundary(self, data: bytes, at: int, _events: list[Event]) -> int | None:
+        """Reads the bytes after a boundary at the beginning of a line."""
+        suffix = data[at : at + 2]
+        if suffix == b"\r\n":
             self._parts += 1
             if self._parts > MAX_PARTS:
                 raise MalformedForm(f"it has more than {MAX_PARTS} parts")
             self._step = MultipartReader._head
-        elif mark == b"--":
+        elif suffix == b"--":
             self._step = MultipartReader._epilogue
-        elif mark in (b"", b"\r", b"-"):
-            self._held = mark
+        elif suffix in (b"", b"\r", b"-"):
+            self._held = suffix
             return None
         else:
             raise _no_delimiter()
         return at + 2
 
     def _head(self, data: bytes, at: int, events: list[Event]) -> int | None:
-        """A head as SDKs send it, at once; any other line by line."""
+        """Reads a head in the form that SDKs send at once, and any other head line by line."""
         plain = plain_head(data, at)
         if plain is None:
             self._step, self._headers = MultipartReader._header, []
             return at
         events.append(plain[0])
-        self._step = MultipartReader._behind_head
+        self._step = MultipartReader._after_head
         return plain[1]
 
     def _header(self, data: bytes, at: int, events: list[Event]) -> int | None:
-        """A line of a head; the empty one ends it."""
+        """Reads a line of a head; an empty line ends it."""
         end = data.find(b"\r\n", at)
         if end < 0:
             self._held = data[at:]
@@ -110,18 +110,18 @@ class MultipartReader:
             return None
         line = data[at:end]
         if not line:
-            events.append(head_of(self._headers))
-            self._step = MultipartReader._behind_head
+            events.append(parse_head(self._headers))
+            self._step = MultipartReader._after_head
         elif line.startswith(self._line):
             raise _no_delimiter()
         elif len(self._headers) == MAX_PART_HEADERS:
             raise MalformedForm(f"a part has more than {MAX_PART_HEADERS} headers")
         else:
-            self._headers.append(header_of(line))
+            self._headers.append(parse_header(line))
         return end + 2
 
-    def _behind_head(self, data: bytes, at: int, _events: list[Event]) -> int | None:
-        """Where a part's first byte is. A line begins there, but the CRLF before it is the head's."""
+    def _after_head(self, data: bytes, at: int, _events: list[Event]) -> int | None:
+        """Checks the first bytes of a part: a line begins there, and the CRLF before it belongs to the head."""
         if data.startswith(self._line, at):
             raise _no_delimiter()
         first = data[at : at + len(self._line)]
@@ -134,7 +134,7 @@ class MultipartReader:
     def _data(self, data: bytes, at: int, events: list[Event]) -> int | None:
         found = data.find(self._line, at)
         if found >= 0 and data[max(at, found - 1) : found] not in (b"\r", b"\n"):
-            # One search for the next at the beginning of a line, however often the boundary stands elsewhere.
+            # A single search for the next boundary at the beginning of a line, however often it occurs elsewhere.
             match = re.compile(b"[\r\n]" + re.escape(self._line)).search(data, found)
             found = match.end() - len(self._line) if match else -1
         if found >= 0:
@@ -143,16 +143,16 @@ class MultipartReader:
             if found - 2 > at:
                 events.append(data[at : found - 2])
             events.append(None)
-            self._step = MultipartReader._mark
+            self._step = MultipartReader._after_boundary
             return found + len(self._line)
-        end = self._certain(data, at)
+        end = self._data_end(data, at)
         if end > at:
             events.append(data[at:end])
         self._held = data[end:]
         return None
 
-    def _certain(self, data: bytes, at: int) -> int:
-        """How far this is data for certain: up to the last line break, if a boundary may have begun behind it."""
+    def _data_end(self, data: bytes, at: int) -> int:
+        """The end of the bytes that are data: the last line break if a boundary may begin after it, else all bytes."""
         reach = max(at, len(data) - len(self._line))
         newline = max(data.rfind(b"\n", reach), data.rfind(b"\r", reach))
         if newline < 0 or not self._line.startswith(data[newline + 1 :]):
@@ -167,8 +167,8 @@ class MultipartReader:
 
 
 def _no_beginning() -> MalformedForm:
-    return MalformedForm("it does not begin with the boundary that its Content-Type names")
+    return MalformedForm("it does not begin with the boundary in its Content-Type")
 
 
 def _no_delimiter() -> MalformedForm:
-    return MalformedForm("a line begins with its boundary and is no delimiter")
+    return MalformedForm("a line begins with its boundary but is not a delimiter")

@@ -1,8 +1,8 @@
-"""A form of our own, piece by piece."""
+"""Writes the form for the upstream, piece by piece."""
 
 
 class FormWriter:
-    """Writes a form of our own. The boundary must occur in no part: nobody who writes one may be able to tell it."""
+    """Writes one form. The boundary must not occur in any part, so callers must not be able to predict it."""
 
     def __init__(self, boundary: str) -> None:
         self.content_type = f"multipart/form-data; boundary={boundary}"
@@ -10,11 +10,11 @@ class FormWriter:
         self._close = f"--{boundary}--\r\n".encode()
 
     def field(self, name: str, value: bytes) -> bytes:
-        """A whole text field."""
+        """A complete text field."""
         return b'%b"%b"\r\n\r\n%b\r\n' % (self._open, _quoted(name), value)
 
     def file_head(self, filename: str, media_type: str) -> bytes:
-        """What comes before the bytes of `file`."""
+        """The boundary and headers before the bytes of `file`."""
         return b'%b"file"; filename="%b"\r\nContent-Type: %b\r\n\r\n' % (
             self._open,
             filename.encode(),
@@ -22,15 +22,17 @@ class FormWriter:
         )
 
     def file_end(self) -> bytes:
+        """The line break after the bytes of `file`."""
         return b"\r\n"
 
     def close(self) -> bytes:
-        """The closing boundary: without it no upstream has a complete request."""
+        """The closing boundary, which completes the form."""
         return self._close
 
 
 def _quoted(name: str) -> bytes:
-    """A field's name as browsers write it (WHATWG HTML, multipart/form-data encoding algorithm), but with backslashes
-    escaped as httpx does: most readers undo that, and a lone one at the end would swallow the closing quote.
+    """A field's name as browsers write it (WHATWG HTML, multipart/form-data encoding algorithm).
+
+    Backslashes are escaped as httpx does: most readers decode that, and one at the end would escape the closing quote.
     """
     return name.replace("\\", "\\\\").replace('"', "%22").encode()
