@@ -1,4 +1,4 @@
-"""Dashboard, alerts and documents name metrics and labels that a gateway in use really has."""
+"""Dashboard, alerts and documents name metrics and labels that a running gateway exports."""
 
 import json
 import re
@@ -22,7 +22,7 @@ ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"
 SCRAPING = ROOT / "deploy" / "prometheus" / "prometheus.yml"
 METRICS = ROOT / "docs" / "metrics.md"
 
-# What Prometheus adds by itself.
+# Labels that Prometheus adds.
 _TARGET = {"job", "instance"}
 
 _SELECTOR = re.compile(r"\b((?:audio_gateway|process|python)_\w+|up)\b(?:\{([^}]*)\})?")
@@ -31,23 +31,23 @@ _GROUPING = re.compile(r"\b(?:by|without|on|ignoring)\s*\(([^)]*)\)")
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
-    """One expression, and what it asks for: labels by metric, and those that it groups by."""
+class Expression:
+    """A PromQL expression with its selectors and grouping labels."""
 
-    expression: str
+    text: str
 
     @property
     def selectors(self) -> list[tuple[str, list[tuple[str, str, str]]]]:
-        return [(name, _MATCHER.findall(matchers)) for name, matchers in _SELECTOR.findall(self.expression)]
+        return [(name, _MATCHER.findall(matchers)) for name, matchers in _SELECTOR.findall(self.text)]
 
     @property
     def groups(self) -> set[str]:
-        return {label.strip() for labels in _GROUPING.findall(self.expression) for label in labels.split(",")}
+        return {label.strip() for labels in _GROUPING.findall(self.text) for label in labels.split(",")}
 
 
 @pytest.fixture(scope="module")
 def scrape(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scrape]:
-    """Of a gateway that has answered, refused, failed, and has a caller with a budget."""
+    """Metrics of a gateway with successful, refused and failed requests, and a caller with a budget."""
     folder, clip = tmp_path_factory.mktemp("gateway"), make("wav", "pcm_s16le", 0.1)
     with ScriptedUpstream() as upstream, GatewayProcess(folder, upstream.base_url, admin_key=ADMIN_KEY) as gateway:
         key = gateway.create_caller("thrifty", budgets=["1usd/month"])
@@ -65,13 +65,13 @@ def panels() -> list[dict[str, Any]]:
     return [panel for panel in json.loads(DASHBOARD.read_text("utf-8"))["panels"] if panel["type"] != "row"]
 
 
-def expressions() -> list[Used]:
+def expressions() -> list[Expression]:
     shown = [target["expr"] for panel in panels() for target in panel["targets"]]
-    return [Used(text) for text in (*shown, *(rule["expr"] for rule in rules()))]
+    return [Expression(text) for text in (*shown, *(rule["expr"] for rule in rules()))]
 
 
-def faults(used: Used, scrape: Scrape) -> list[str]:
-    """What the expression asks for that is not in the scrape."""
+def faults(used: Expression, scrape: Scrape) -> list[str]:
+    """Returns the metrics, labels and values of the expression that are not in the scrape."""
     found, known = [], set(_TARGET)
     for name, matchers in used.selectors:
         labels = _TARGET | (set() if name == "up" else scrape.labels.get(name, set()))
@@ -86,8 +86,8 @@ def faults(used: Used, scrape: Scrape) -> list[str]:
     return found + sorted(used.groups - known)
 
 
-def test_every_expression_asks_for_what_there_is(scrape: Scrape) -> None:
-    assert {used.expression: faults(used, scrape) for used in expressions() if faults(used, scrape)} == {}
+def test_every_expression_matches_the_scrape(scrape: Scrape) -> None:
+    assert {used.text: faults(used, scrape) for used in expressions() if faults(used, scrape)} == {}
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def test_every_expression_asks_for_what_there_is(scrape: Scrape) -> None:
         ("sum by (color) (audio_gateway_holds)", "color"),
     ],
 )
-def test_the_check_of_expressions_finds_what_is_wrong(scrape: Scrape, expression: str, fault: str) -> None:
-    assert faults(Used(expression), scrape) == [fault]
+def test_the_check_of_expressions_finds_faults(scrape: Scrape, expression: str, fault: str) -> None:
+    assert faults(Expression(expression), scrape) == [fault]
 
 
 def test_the_dashboard_shows_every_metric_of_the_gateway(scrape: Scrape) -> None:
@@ -112,14 +112,14 @@ def test_the_dashboard_shows_every_metric_of_the_gateway(scrape: Scrape) -> None
     assert all(name in DASHBOARD.read_text("utf-8") for name in in_variables)
 
 
-def test_its_panels_have_titles_and_places_of_their_own() -> None:
+def test_its_panels_have_unique_titles_and_positions() -> None:
     titles = [panel["title"] for panel in panels()]
     places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels()]
     assert len(set(titles)) == len(titles) == len(set(places))
     assert len({panel["id"] for panel in panels()}) == len(titles)
 
 
-def test_every_alert_says_what_it_means_and_where_its_runbook_is() -> None:
+def test_every_alert_has_a_summary_and_a_runbook_link() -> None:
     for rule in rules():
         anchor = re.sub(r"(?<!^)(?=[A-Z])", "-", rule["alert"]).lower()
         assert rule["annotations"]["runbook"] == f"docs/operate.md#{anchor}"
@@ -130,28 +130,28 @@ def test_every_alert_says_what_it_means_and_where_its_runbook_is() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_the_job_that_is_asked_for_is_the_one_that_is_scraped() -> None:
+def test_the_expressions_use_the_job_of_the_scrape_configuration() -> None:
     (job,) = yaml.safe_load(SCRAPING.read_text("utf-8"))["scrape_configs"]
-    asked = {
+    jobs = {
         value for used in expressions() for _, found in used.selectors for label, _, value in found if label == "job"
     }
-    assert asked == {job["job_name"]}
+    assert jobs == {job["job_name"]}
 
 
-def test_the_rules_that_are_named_are_there() -> None:
+def test_the_scrape_configuration_names_the_alert_rules() -> None:
     assert yaml.safe_load(SCRAPING.read_text("utf-8"))["rule_files"] == [ALERTS.name]
 
 
-def test_the_table_of_metrics_is_that_of_a_scrape(scrape: Scrape) -> None:
+def test_the_table_of_metrics_matches_the_scrape(scrape: Scrape) -> None:
     table = re.findall(r"^\| `(audio_gateway_\w+)` \| (\w+) \|([^|]*)\|", METRICS.read_text("utf-8"), re.MULTILINE)
-    told = {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in table}
-    real = {
+    documented = {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in table}
+    exported = {
         family.name: (family.type, {label for sample in family.samples for label in sample.labels} - {"le"})
         for family in text_string_to_metric_families(scrape.text)
         if family.name.startswith("audio_gateway_")
     }
-    assert told == real
-    assert len(table) == len(told)
+    assert documented == exported
+    assert len(table) == len(documented)
 
 
 @pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))

@@ -1,4 +1,4 @@
-"""The unit of systemd and the manifest of Kubernetes: what makes them safe to run, and that they fit the gateway."""
+"""The systemd unit and the Kubernetes manifest run with few privileges and match the gateway's settings."""
 
 import re
 import tomllib
@@ -26,7 +26,7 @@ STOPPING = config.TimeoutSettings().grace + LAST_SECONDS + STOP_SECONDS
 
 
 class Unit:
-    """A unit's sections, where a name may stand more than once."""
+    """The settings of a unit. A name can occur more than once."""
 
     def __init__(self, file: Path) -> None:
         self.lines: list[tuple[str, str, str]] = []
@@ -51,7 +51,7 @@ SERVICE_FILE = DEPLOY / "systemd" / "audio-gateway.toml"
 PROGRAM = "/opt/audio-gateway/bin/audio-gateway"
 
 
-def test_the_unit_is_in_the_grammar_of_units() -> None:
+def test_the_unit_parses() -> None:
     parser = RawConfigParser(strict=False)
     parser.read(DEPLOY / "systemd" / "audio-gateway.service", "utf-8")
     assert parser.sections() == ["Unit", "Service", "Install"]
@@ -64,17 +64,17 @@ def test_the_commands_of_the_unit_exist(name: str) -> None:
     assert is_valid_command(words)
 
 
-def test_the_unit_waits_for_what_is_in_flight() -> None:
+def test_the_unit_waits_for_requests_in_flight() -> None:
     assert int(UNIT.one("TimeoutStopSec")) > STOPPING
     assert UNIT.one("KillMode") == "mixed"
 
 
-def test_wrong_settings_are_not_tried_again() -> None:
+def test_the_unit_does_not_restart_after_wrong_settings() -> None:
     assert UNIT.one("Restart") == "on-failure"
     assert UNIT.one("RestartPreventExitStatus") == "2"
 
 
-def test_the_unit_gives_the_process_no_rights() -> None:
+def test_the_unit_restricts_the_process() -> None:
     yes = {"NoNewPrivileges", "PrivateTmp", "PrivateDevices", "ProtectHome", "RestrictSUIDSGID", "RestrictNamespaces"}
     yes |= {"MemoryDenyWriteExecute", "LockPersonality", "ProtectKernelModules", "ProtectKernelTunables"}
     assert {name: UNIT.one(name) for name in yes} == dict.fromkeys(yes, "yes")
@@ -84,20 +84,20 @@ def test_the_unit_gives_the_process_no_rights() -> None:
     assert UNIT.all("ReadWritePaths") == []
 
 
-def test_the_unit_bounds_what_it_takes() -> None:
+def test_the_unit_limits_files_and_memory() -> None:
     assert int(UNIT.one("LimitNOFILE")) > 2 * config.ServerSettings().max_connections
     assert UNIT.one("MemoryMax") == "1G"
 
 
-def test_the_environment_of_the_unit_is_one_that_the_gateway_knows() -> None:
-    told = dict(pair.split("=", 1) for line in UNIT.all("Environment") for pair in line.split())
-    assert all(is_variable(name) for name in told if name.startswith("AUDIO_GATEWAY_"))
-    assert told.pop("AUDIO_GATEWAY_CONFIG") == "/etc/audio-gateway/config.toml"
-    assert told.items() <= IMAGE.environment.items()
-    assert not any(re.search("KEY|SECRET", name) for name in told)
+def test_the_environment_of_the_unit_is_valid() -> None:
+    variables = dict(pair.split("=", 1) for line in UNIT.all("Environment") for pair in line.split())
+    assert all(is_variable(name) for name in variables if name.startswith("AUDIO_GATEWAY_"))
+    assert variables.pop("AUDIO_GATEWAY_CONFIG") == "/etc/audio-gateway/config.toml"
+    assert variables.items() <= IMAGE.environment.items()
+    assert not any(re.search("KEY|SECRET", name) for name in variables)
 
 
-def test_the_settings_of_the_unit_keep_the_ledger_where_it_may_write() -> None:
+def test_the_ledger_of_the_unit_is_in_its_state_directory() -> None:
     settings = config.load(SERVICE_FILE, {})
     assert settings.ledger.path.parent == Path("/var/lib") / UNIT.one("StateDirectory")
     assert settings.upstream.base_url == config.DEFAULT_UPSTREAM.base_url
@@ -122,19 +122,19 @@ def test_the_manifest_has_one_of_each() -> None:
     assert {each["metadata"]["name"] for each in OBJECTS.values()} == {"audio-gateway"}
 
 
-def test_one_process_at_a_time_has_the_ledger() -> None:
+def test_the_manifest_runs_one_process_at_a_time() -> None:
     assert DEPLOYMENT["replicas"] == 1
     assert DEPLOYMENT["strategy"] == {"type": "Recreate"}
     assert [MOUNTS["ledger"]["mountPath"]] == IMAGE.one("VOLUME").array
     assert VOLUMES["ledger"] == {"name": "ledger", "persistentVolumeClaim": {"claimName": "audio-gateway"}}
 
 
-def test_the_labels_meet() -> None:
+def test_the_labels_match() -> None:
     labels = DEPLOYMENT["template"]["metadata"]["labels"]
     assert DEPLOYMENT["selector"]["matchLabels"] == OBJECTS["Service"]["spec"]["selector"] == labels
 
 
-def test_the_ports_meet() -> None:
+def test_the_ports_match() -> None:
     (port,), (service,) = CONTAINER["ports"], OBJECTS["Service"]["spec"]["ports"]
     assert str(port["containerPort"]) == IMAGE.one("EXPOSE").value
     assert service == {"name": "http", "port": port["containerPort"], "targetPort": port["name"]}
@@ -143,12 +143,12 @@ def test_the_ports_meet() -> None:
 @pytest.mark.parametrize(
     ("probe", "path"), [("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")]
 )
-def test_the_probes_ask_for_paths_that_exist(probe: str, path: str) -> None:
+def test_the_probes_use_existing_paths(probe: str, path: str) -> None:
     assert CONTAINER[probe]["httpGet"] == {"path": path, "port": CONTAINER["ports"][0]["name"]}
     assert f'"{path}"' in (ROOT / "app" / "api" / "system.py").read_text("utf-8")
 
 
-def test_the_manifest_gives_it_no_rights() -> None:
+def test_the_manifest_restricts_the_process() -> None:
     user = {"runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER}
     assert user.items() <= POD["securityContext"].items()
     assert POD["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -161,30 +161,30 @@ def test_the_manifest_gives_it_no_rights() -> None:
     assert not {"hostNetwork", "hostPID", "hostIPC"} & set(POD)
 
 
-def test_the_manifest_bounds_what_it_takes() -> None:
+def test_the_manifest_limits_memory() -> None:
     assert CONTAINER["resources"]["limits"] == {"memory": "1Gi"}
     assert set(CONTAINER["resources"]["requests"]) == {"cpu", "memory"}
 
 
-def test_the_manifest_waits_for_what_is_in_flight() -> None:
+def test_the_manifest_waits_for_requests_in_flight() -> None:
     assert POD["terminationGracePeriodSeconds"] > STOPPING
 
 
-def test_the_manifest_wants_no_variables_of_services() -> None:
-    """Kubernetes sets them for each Service of the namespace unless the Pod declines; one alone is no setting."""
+def test_the_manifest_turns_service_links_off() -> None:
+    """With links, Kubernetes sets variables such as AUDIO_GATEWAY_PORT, which is not a setting."""
     assert not is_variable("AUDIO_GATEWAY_PORT")
     assert POD["enableServiceLinks"] is False
 
 
-def test_the_manifest_is_of_this_version() -> None:
+def test_the_manifest_has_the_version_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     assert CONTAINER["image"] == f"audio-gateway:{project['version']}"
 
 
-def test_the_settings_of_the_manifest_are_good_and_where_it_looks(tmp_path: Path) -> None:
-    (told,) = CONTAINER["env"]
-    assert is_variable(told["name"])
-    mounted, name = Path(told["value"]).parent, Path(told["value"]).name
+def test_the_settings_of_the_manifest_are_valid_and_mounted(tmp_path: Path) -> None:
+    (variable,) = CONTAINER["env"]
+    assert is_variable(variable["name"])
+    mounted, name = Path(variable["value"]).parent, Path(variable["value"]).name
     assert str(mounted) == MOUNTS["config"]["mountPath"]
     assert VOLUMES["config"]["configMap"]["name"] == OBJECTS["ConfigMap"]["metadata"]["name"]
     file = tmp_path / name
@@ -196,24 +196,24 @@ def test_the_settings_of_the_manifest_are_good_and_where_it_looks(tmp_path: Path
     assert VOLUMES["key"]["secret"]["defaultMode"] == 0o440  # YAML 1.1 reads it as octal; the group is fsGroup's
 
 
-def test_files_that_a_reload_reads_are_mounted_as_folders() -> None:
-    """A file that is mounted by a subPath stays as it was at the start."""
+def test_files_that_a_reload_reads_are_in_mounted_folders() -> None:
+    """A file that is mounted with subPath does not change while the Pod runs."""
     assert all("subPath" not in mount for mount in MOUNTS.values())
 
 
-# -- what the page tells of them --------------------------------------------------------------------------------------
+# -- docs/deploy.md --------------------------------------------------------------------------------------------------
 
 PAGE = (ROOT / "docs" / "deploy.md").read_text("utf-8")
 
 
-def test_the_secret_that_the_page_makes_is_the_one_that_is_mounted() -> None:
+def test_the_page_creates_the_secret_that_the_manifest_mounts() -> None:
     settings = tomllib.loads(OBJECTS["ConfigMap"]["data"]["config.toml"])
     file = Path(settings["upstreams"][0]["api_key_file"]).name
     made = re.findall(r"create secret generic (\S+) --from-file=(\w+)=", PAGE)
     assert set(made) == {(VOLUMES["key"]["secret"]["secretName"], file)}
 
 
-def test_the_files_that_the_page_installs_are_where_the_unit_looks() -> None:
+def test_the_page_installs_the_files_that_the_unit_reads() -> None:
     installed = dict(re.findall(r"^sudo install [^/\n]*?(\S+) (/etc/\S+)", PAGE, re.MULTILINE))
     assert all((ROOT / name).is_file() for name in installed if not name.startswith("/"))
     key = config.load(SERVICE_FILE, {}).upstream.api_key_file
@@ -222,12 +222,12 @@ def test_the_files_that_the_page_installs_are_where_the_unit_looks() -> None:
     assert UNIT.one("EnvironmentFile").removeprefix("-") in PAGE
 
 
-def test_the_user_that_the_page_makes_is_the_units() -> None:
+def test_the_page_creates_the_user_of_the_unit() -> None:
     assert re.findall(r"^sudo useradd .* (\S+)$", PAGE, re.MULTILINE) == [UNIT.one("User")]
     assert set(re.findall(r"--(?:group|user)=(\S+)", PAGE)) == {UNIT.one("User"), UNIT.one("Group")}
 
 
-def test_every_setting_that_the_page_shows_is_good(tmp_path: Path) -> None:
+def test_the_settings_of_the_page_are_valid(tmp_path: Path) -> None:
     blocks = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 2
     for number, block in enumerate(blocks):
@@ -236,14 +236,16 @@ def test_every_setting_that_the_page_shows_is_good(tmp_path: Path) -> None:
         assert config.load(file, {}) != config.load(None, {})
 
 
-def test_the_time_to_stop_that_the_page_tells_is_everybodys() -> None:
+def test_all_stop_timeouts_equal_that_of_the_page() -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))["services"]["gateway"]
-    told = {int(compose["stop_grace_period"].removesuffix("s")), int(UNIT.one("TimeoutStopSec"))}
+    timeouts = {int(compose["stop_grace_period"].removesuffix("s")), int(UNIT.one("TimeoutStopSec"))}
     assert (
-        told == {POD["terminationGracePeriodSeconds"]} == {int(found) for found in re.findall(r"wait (\d+) s\.", PAGE)}
+        timeouts
+        == {POD["terminationGracePeriodSeconds"]}
+        == {int(found) for found in re.findall(r"wait (\d+) s\.", PAGE)}
     )
 
 
 @pytest.mark.parametrize("variable", sorted({name for name in IMAGE.environment if name.startswith("AUDIO_GATEWAY_")}))
-def test_the_manifest_leaves_what_the_image_sets(variable: str) -> None:
+def test_the_manifest_keeps_the_variables_of_the_image(variable: str) -> None:
     assert variable not in {each["name"] for each in CONTAINER["env"]}
