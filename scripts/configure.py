@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le
 from pydantic.fields import FieldInfo
 
-from app.config import ENV_PREFIX, HELD_FROM_THE_START, Config, PriceTable, Section
+from app.config import ENV_PREFIX, RESTART_ONLY, Config, PriceTable, Section
 from app.config.catalogue import Dollars
 from app.policy.pricing import Price
 
@@ -91,7 +91,7 @@ def _section(name: str, section: type[Section], comments: Meanings) -> str:
     title = f"### `[{name}]`" if single or "." in name else f"### `[[{name}]]`"
     rows = [_row(name, key, field, comments, single) for key, field in section.model_fields.items()]
     variable = "" if single or "." in name else f" As a JSON array in `{ENV_PREFIX}{name.upper()}`."
-    restart = " Changes need a restart." if HELD_FROM_THE_START.get(name, ()) is None else ""
+    restart = " Changes need a restart." if RESTART_ONLY.get(name, ()) is None else ""
     intro = (comments.get((name, ""), "") + variable + restart).strip()
     head = "| setting | type | default | meaning |\n| --- | --- | --- | --- |"
     return "\n\n".join(part for part in (title, intro, "\n".join((head, *rows))) if part)
@@ -105,7 +105,7 @@ def _row(section: str, key: str, field: FieldInfo, comments: Meanings, has_varia
             "or an indented example, and a comment above it or at its end"
         )
     label = f"`{key}`" + (f"<br>`{ENV_PREFIX}{section.upper()}__{key.upper()}`" if has_variable else "")
-    restart = " Needs a restart." if key in (HELD_FROM_THE_START.get(section) or ()) else ""
+    restart = " Needs a restart." if key in (RESTART_ONLY.get(section) or ()) else ""
     cells = (label, *cells_of(field), f"{meaning[0].upper()}{meaning[1:]}.{restart}")
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 

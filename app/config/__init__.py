@@ -22,7 +22,7 @@ from app.config.callers import CallerSettings, LimitSettings
 from app.config.catalogue import DEFAULT_MODELS, Model, PriceTable
 from app.config.environment import CONFIG_FILE_VARIABLE, ENV_PREFIX
 from app.config.loading import load
-from app.config.reloading import HELD_FROM_THE_START, changed, needing_restart
+from app.config.reloading import RESTART_ONLY, changed, needing_restart
 from app.config.section import InvalidConfig, Section
 from app.config.sections import (
     ADMIN_KEY_VARIABLE,
@@ -44,7 +44,7 @@ __all__ = [
     "DEFAULT_MODELS",
     "DEFAULT_UPSTREAM",
     "ENV_PREFIX",
-    "HELD_FROM_THE_START",
+    "RESTART_ONLY",
     "AdminSettings",
     "AlertSettings",
     "CallerSettings",

@@ -1,4 +1,4 @@
-"""Callers in the settings, and the limits of those whose terms state none."""
+"""Callers in the settings, and the default limits of all callers."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -13,14 +13,14 @@ from app.wire import apikey
 
 
 class LimitSettings(Section):
-    """Limits of callers whose own terms state none; None is no limit."""
+    """The limits of callers whose own policy sets none. None is unlimited."""
 
     rpm: int | None = Field(None, ge=1, le=1_000_000)
     burst: int | None = Field(None, ge=1, le=1_000_000)
     concurrency: int | None = Field(None, ge=1, le=1_000_000)
 
     @model_validator(mode="after")
-    def _good_terms(self) -> Self:
+    def _valid_policy(self) -> Self:
         CallerPolicy.read(self.model_dump(exclude_none=True))
         return self
 
@@ -30,7 +30,7 @@ class LimitSettings(Section):
 
 
 class CallerSettings(Section):
-    """A caller that stands in the settings rather than in the ledger, on the same terms."""
+    """A caller in the settings. Its policy has the same parts as that of a caller in the ledger."""
 
     name: str = Field(pattern=f"^{NAME.pattern}$")
     key_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
@@ -50,19 +50,19 @@ class CallerSettings(Section):
         return self
 
     @model_validator(mode="after")
-    def _good_terms(self) -> Self:
-        CallerPolicy.read(self._document())
+    def _valid_policy(self) -> Self:
+        CallerPolicy.read(self._policy_document())
         return self
 
     @property
     def policy(self) -> CallerPolicy:
-        return CallerPolicy.read(self._document())
+        return CallerPolicy.read(self._policy_document())
 
-    def _document(self) -> dict[str, Any]:
+    def _policy_document(self) -> dict[str, Any]:
         return self.model_dump(exclude={"name", "key_sha256", "key_env"}, exclude_none=True)
 
     def sha256(self, environ: Mapping[str, str]) -> str:
-        """The SHA-256 of the caller's key; InvalidConfig if its variable is empty or holds a weak one."""
+        """The SHA-256 of the caller's key; InvalidConfig if its variable is empty or holds a weak key."""
         if self.key_sha256 is not None:
             return self.key_sha256
         key = environ.get(self.key_env or "", "").strip()

@@ -1,4 +1,4 @@
-"""The models that callers may name, what each can do, and its price. The defaults are OneRouter's list prices."""
+"""The models that callers may name, with their tasks and prices. The defaults are OneRouter's list prices."""
 
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Self
@@ -12,7 +12,7 @@ from app.units import NanoUSD, to_nano
 
 
 def _dollars(value: object) -> object:
-    """A decimal number of dollars as nano-dollars."""
+    """Converts a decimal number of dollars to nano-dollars."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError('must be a number of dollars, such as "0.006"')
     try:
@@ -28,7 +28,7 @@ Dollars = Annotated[NanoUSD, BeforeValidator(_dollars)]
 
 
 class PriceTable(Section):
-    """`input`, `audio_input`, `output` in USD per million tokens; `per_minute` in USD per minute of audio."""
+    """`input`, `audio_input` and `output` are USD per million tokens; `per_minute` is USD per minute of audio."""
 
     input: Dollars | None = None
     audio_input: Dollars | None = None
@@ -37,13 +37,13 @@ class PriceTable(Section):
     max_tokens_per_minute: int = Field(2_000, ge=1)
 
     @model_validator(mode="after")
-    def _priced(self) -> Self:
+    def _valid_price(self) -> Self:
         if (self.input is None) != (self.output is None) or (self.audio_input is not None and self.input is None):
             raise ValueError("token prices need both input and output")
         if self.input is None and self.per_minute is None:
-            raise ValueError('needs per_minute, or input and output; a model that costs nothing says price = "free"')
+            raise ValueError('needs per_minute, or input and output; a model without costs has price = "free"')
         if self.per_minute == 0 or (self.input is not None and not any((self.input, self.audio_input, self.output))):
-            raise ValueError('a price of 0 is left out; a model that costs nothing says price = "free"')
+            raise ValueError('must not be 0; a model without costs has price = "free"')
         return self
 
     def price(self) -> Price:

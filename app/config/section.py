@@ -1,10 +1,10 @@
-"""What every table of the settings is: frozen, with no name in it that is not known."""
+"""The base of all tables of the settings: frozen, without unknown names."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class InvalidConfig(Exception):
-    """The settings cannot be used. The message is one line: the file or variable, the key, the reason."""
+    """The settings are not valid. The message is one line: the file or variable, the setting, the reason."""
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.splitlines()))

@@ -1,4 +1,4 @@
-"""The tables of the settings that speak of the gateway itself. Times are in seconds."""
+"""The tables of the settings for the gateway itself. Times are in seconds."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ ADMIN_KEY_VARIABLE = "AUDIO_GATEWAY_ADMIN_KEY"
 
 
 def _network(text: str) -> str:
-    """An IP address, or a network such as 10.0.0.0/8."""
+    """The text of an IP address, or of a network such as 10.0.0.0/8; ValueError for other texts."""
     ipaddress.ip_network(text)
     return text
 
@@ -35,7 +35,7 @@ class ServerSettings(Section):
 
 
 class TlsSettings(Section):
-    """The server's own certificate and its key, as PEM; without them it speaks plain HTTP."""
+    """The server's certificate and key, as PEM files. Without them the server uses plain HTTP."""
 
     certificate_file: Path | None = None
     key_file: Path | None = None
@@ -48,7 +48,7 @@ class TlsSettings(Section):
 
 
 class TimeoutSettings(Section):
-    """All in seconds, but for the rate."""
+    """All values are in seconds, except `min_upload_rate`, which is in bytes per second."""
 
     keep_alive: int = Field(65, ge=1)
     head: float = Field(10, gt=0)
@@ -63,30 +63,30 @@ class TimeoutSettings(Section):
     grace: float = Field(30, ge=0)
 
 
-# As browsers write it, those of apps and extensions among them: tauri://localhost, app://name, file://, null.
+# Also the origins of apps and extensions: tauri://localhost, app://name, file://, null.
 _ORIGIN = r"^(\*|null|file://|[a-z][a-z0-9+.-]*://[^/\s?#@*]+)$"
 
 
 class CorsSettings(Section):
-    """The web pages that may call the gateway from a browser, by their origin; none, and CORS is off."""
+    """The origins of web pages that may call the gateway from a browser. Without any, CORS is off."""
 
     origins: tuple[Annotated[str, StringConstraints(pattern=_ORIGIN)], ...] = ()
 
 
 class LedgerSettings(Section):
-    """The ledger. `load` replaces the default path by that of the environment, which may name a state directory."""
+    """The ledger. `LedgerPathSource` replaces the default path by the one of the environment."""
 
     path: Annotated[Path, AfterValidator(expanded)] = DEFAULT
     synchronous: Literal["full", "normal"] = "full"
 
 
 class AdminSettings(Section):
-    """The admin API's key; without one, here or in AUDIO_GATEWAY_ADMIN_KEY, that API is off."""
+    """The admin API's key. Without one, here or in AUDIO_GATEWAY_ADMIN_KEY, the admin API is off."""
 
     key_file: Path | None = None
 
     def key(self, environ: Mapping[str, str]) -> SecretStr | None:
-        """The admin key, or None; InvalidConfig if what is there cannot serve as one."""
+        """The admin key, or None if none is set; InvalidConfig if it is not valid."""
         if ADMIN_KEY_VARIABLE in environ:
             return secret.chosen_key(
                 environ[ADMIN_KEY_VARIABLE].strip(), f"the environment variable {ADMIN_KEY_VARIABLE}"
@@ -97,7 +97,7 @@ class AdminSettings(Section):
 
 
 class AlertSettings(Section):
-    """Notices of budgets: at which shares of a budget, in percent, and where to send them."""
+    """Budget alerts: the thresholds, in percent of a budget, and the webhook that receives them."""
 
     thresholds: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = (80, 95, 100)
     webhook_url: str | None = Field(None, pattern=r"^https?://[^\s@]+$")
@@ -112,12 +112,12 @@ class AlertSettings(Section):
         return self
 
     def signing_secret(self, environ: Mapping[str, str]) -> SecretStr:
-        """The secret that signs webhooks; InvalidConfig if it is not there."""
+        """The secret that signs webhooks; InvalidConfig if there is none."""
         if self.webhook_secret_file is not None:
-            found = secret.text_in(self.webhook_secret_file, "alerts.webhook_secret_file")
+            text = secret.text_in(self.webhook_secret_file, "alerts.webhook_secret_file")
         else:
-            found = environ.get(self.webhook_secret_env or "", "").strip()
+            text = environ.get(self.webhook_secret_env or "", "").strip()
         where = f"alerts: {self.webhook_secret_file or f'the environment variable {self.webhook_secret_env}'}"
-        if not found:
+        if not text:
             raise InvalidConfig(f"{where} holds no secret")
-        return secret.chosen_secret(found, where)
+        return secret.chosen_secret(text, where)

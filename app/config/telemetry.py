@@ -1,4 +1,4 @@
-"""What the gateway tells about itself, and whom: metrics, traces, its log."""
+"""The settings of metrics, traces and the log."""
 
 import logging
 from pathlib import Path
@@ -13,14 +13,14 @@ LogFormat = Literal["auto", "json", "console"]
 
 
 class MetricsSettings(Section):
-    """`/metrics`; `open` answers requests without a key, where others need the one in `key_file` or the admin key."""
+    """`/metrics`. With `open` it needs no key; otherwise it needs the key in `key_file` or the admin key."""
 
     enabled: bool = True
     open: bool = False
     key_file: Path | None = None
 
     def key(self) -> SecretStr | None:
-        """The key that opens `/metrics` alone, or None; InvalidConfig if what is there cannot serve as one."""
+        """The key for `/metrics` only, or None if none is set; InvalidConfig if it is not valid."""
         if self.key_file is None:
             return None
         key = secret.text_in(self.key_file, "metrics.key_file")
@@ -28,7 +28,7 @@ class MetricsSettings(Section):
 
 
 class TraceSettings(Section):
-    """Where spans go, as OTLP over HTTP; without an endpoint there are none."""
+    """The endpoint that receives spans, as OTLP over HTTP. Without one, traces are off."""
 
     endpoint: str | None = Field(None, pattern=r"^https?://[^\s@?#]+$")
 
@@ -39,5 +39,5 @@ class LogSettings(Section):
 
     @property
     def number(self) -> int:
-        """The level as `logging` numbers it."""
+        """The number of the level in `logging`."""
         return logging.getLevelNamesMapping()[self.level.upper()]

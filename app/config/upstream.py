@@ -1,4 +1,4 @@
-"""The speech provider: where it is, and how it wants its key and its body."""
+"""The settings of the upstream, the speech provider."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from app.policy.task import Task
 
 
 class Upstream(Section):
-    """The speech provider: where it is, how it wants its key and its body."""
+    """The speech provider: its address, its key, and the format in which it expects both key and body."""
 
     name: str = Field(min_length=1)
     base_url: str
@@ -31,7 +31,7 @@ class Upstream(Section):
     def _http(cls, url: str) -> str:
         if not re.fullmatch(r"https?://[^/@\s?#]+(/[^\s?#]*)?", url):
             raise ValueError("must be an http or https URL without user, query or fragment")
-        _ = urlsplit(url).port  # ValueError for what is no address, or no port
+        _ = urlsplit(url).port  # raises ValueError for a bad address or port
         return url.rstrip("/")
 
     @field_validator("transcriptions_path", "translations_path")
@@ -51,7 +51,7 @@ class Upstream(Section):
         return self.base_url + (self.transcriptions_path if task == "transcribe" else self.translations_path)
 
     def api_key(self, environ: Mapping[str, str]) -> SecretStr:
-        """The provider's key, from where the settings say; InvalidConfig if there is none."""
+        """The provider's key, from the file or variable of the settings; InvalidConfig if there is none."""
         if self.api_key_file is not None:
             return secret.key_in_file(self.name, self.api_key_file)
         key = environ.get(self.api_key_env or "", "").strip()

@@ -1,4 +1,4 @@
-"""Settings files for a test, and what is said of bad ones."""
+"""Settings files for tests, and the error of invalid ones."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,14 +45,14 @@ ARRAYS: dict[str, list[dict[str, Any]]] = {
 }
 
 
-def written(folder: Path, text: str) -> Path:
+def write_settings(folder: Path, text: str) -> Path:
     file = folder / "gateway.toml"
     file.write_text(text, "utf-8")
     return file
 
 
-def why(file: Path | None, environ: Mapping[str, str]) -> str:
-    """The line that says why these settings cannot be used."""
+def error_of(file: Path | None, environ: Mapping[str, str]) -> str:
+    """The message of InvalidConfig for these settings."""
     with pytest.raises(InvalidConfig) as caught:
         load(file, environ)
     line = str(caught.value)

@@ -1,4 +1,4 @@
-"""Bad settings are named, with the key and the reason, in one line."""
+"""Invalid settings: the error is one line with the source, the setting and the reason."""
 
 import json
 import re
@@ -9,7 +9,18 @@ import pytest
 from app.config import (
     load,
 )
-from tests.config.files import ARRAYS, CALLER, MODEL, PREFIX, SECRET, UPSTREAM, model, upstream, why, written
+from tests.config.files import (
+    ARRAYS,
+    CALLER,
+    MODEL,
+    PREFIX,
+    SECRET,
+    UPSTREAM,
+    error_of,
+    model,
+    upstream,
+    write_settings,
+)
 
 BAD_FILES = {
     "TOML syntax": ("[server\nport = 1", "", "at line 1"),
@@ -168,9 +179,9 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize(("text", "key", "reason"), BAD_FILES.values(), ids=BAD_FILES.keys())
-def test_a_bad_file_is_named_with_the_key_and_the_reason(text: str, key: str, reason: str, tmp_path: Path) -> None:
-    file = written(tmp_path, text)
-    line = why(file, {})
+def test_an_error_in_the_file_names_file_setting_and_reason(text: str, key: str, reason: str, tmp_path: Path) -> None:
+    file = write_settings(tmp_path, text)
+    line = error_of(file, {})
     assert line.startswith(f"{file}: {key}: " if key else f"{file}: ")
     assert reason in line
     assert not re.search("Input should|Value error|should (have|match)|valid (tuple|dictionary|integer)", line)
@@ -214,30 +225,30 @@ BAD_VARIABLES = {
 
 
 @pytest.mark.parametrize(("name", "value", "reason"), BAD_VARIABLES.values(), ids=BAD_VARIABLES.keys())
-def test_a_bad_variable_is_named_with_the_reason(name: str, value: str, reason: str, tmp_path: Path) -> None:
-    line = why(written(tmp_path, CALLER), {f"{PREFIX}{name}": value})
+def test_an_error_in_a_variable_names_variable_and_reason(name: str, value: str, reason: str, tmp_path: Path) -> None:
+    line = error_of(write_settings(tmp_path, CALLER), {f"{PREFIX}{name}": value})
     assert line.startswith(f"environment variable {PREFIX}{name}: {reason}")
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    assert why(tmp_path / "none.toml", {}) == f"{tmp_path / 'none.toml'}: No such file or directory"
-    assert why(tmp_path, {}) == f"{tmp_path}: Is a directory"
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    assert error_of(tmp_path / "none.toml", {}) == f"{tmp_path / 'none.toml'}: No such file or directory"
+    assert error_of(tmp_path, {}) == f"{tmp_path}: Is a directory"
 
 
-def test_a_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
     file = tmp_path / "latin.toml"
     file.write_bytes(b"# gr\xf6\xdfe")
-    assert why(file, {}).startswith(f"{file}: 'utf-8' codec")
+    assert error_of(file, {}).startswith(f"{file}: 'utf-8' codec")
 
 
-def test_a_file_that_an_editor_has_marked_as_utf8_is_read(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     file = tmp_path / "marked.toml"
     file.write_bytes(b"\xef\xbb\xbf[server]\nport = 9")
     assert load(file, {}).server.port == 9
 
 
-def test_a_fault_of_the_file_is_not_hidden_by_a_variable_beside_it(tmp_path: Path) -> None:
-    file = written(tmp_path, "server = 1")
-    assert why(file, {"AUDIO_GATEWAY_SERVER__PORT": "1"}).startswith(f"{file}: server: ")
-    file = written(tmp_path, "[server]\nhost = 1")
-    assert why(file, {"AUDIO_GATEWAY_SERVER__PORT": "1"}).startswith(f"{file}: server.host: ")
+def test_a_variable_does_not_hide_an_error_in_the_file(tmp_path: Path) -> None:
+    file = write_settings(tmp_path, "server = 1")
+    assert error_of(file, {"AUDIO_GATEWAY_SERVER__PORT": "1"}).startswith(f"{file}: server: ")
+    file = write_settings(tmp_path, "[server]\nhost = 1")
+    assert error_of(file, {"AUDIO_GATEWAY_SERVER__PORT": "1"}).startswith(f"{file}: server.host: ")

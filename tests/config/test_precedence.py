@@ -1,4 +1,4 @@
-"""Where each setting comes from: the environment, then the file, then the defaults."""
+"""The source of each setting: the environment, then the file, then the defaults."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ from app.config import (
     TraceSettings,
     load,
 )
-from tests.config.files import ARRAYS, CALLER, MODEL, PREFIX, SECRET, SECTIONS, UPSTREAM, why, written
+from tests.config.files import ARRAYS, CALLER, MODEL, PREFIX, SECRET, SECTIONS, UPSTREAM, error_of, write_settings
 
 
 def test_the_defaults_serve_onerouter_with_nothing_set() -> None:
@@ -39,20 +39,20 @@ def test_the_defaults_serve_onerouter_with_nothing_set() -> None:
     assert [model.id for model in config.models][:2] == ["whisper-1", "gpt-transcribe"]
 
 
-def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
-    assert load(written(tmp_path, ""), {}) == load(None, {})
+def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
+    assert load(write_settings(tmp_path, ""), {}) == load(None, {})
 
 
 def test_the_environment_comes_before_the_file_and_the_file_before_the_defaults(tmp_path: Path) -> None:
-    file = written(tmp_path, "[server]\nhost = '0.0.0.0'\nport = 9000\n[timeouts]\ntotal = 60")
+    file = write_settings(tmp_path, "[server]\nhost = '0.0.0.0'\nport = 9000\n[timeouts]\ntotal = 60")
     config = load(file, {"AUDIO_GATEWAY_SERVER__PORT": "9001", "PORT": "1", "SERVER__PORT": "2"})
     assert config.server == ServerSettings(host="0.0.0.0", port=9001)
     assert config.timeouts == TimeoutSettings(total=60)
     assert load(file, {}).server.port == 9000
 
 
-def test_an_array_in_the_environment_replaces_the_files_whole(tmp_path: Path) -> None:
-    file = written(tmp_path, UPSTREAM + MODEL + CALLER)
+def test_an_array_in_the_environment_replaces_that_of_the_file_as_a_whole(tmp_path: Path) -> None:
+    file = write_settings(tmp_path, UPSTREAM + MODEL + CALLER)
     models = [{"id": "a", "tasks": ["translate"], "price": "free"}]
     config = load(file, {"AUDIO_GATEWAY_MODELS": json.dumps(models), "AUDIO_GATEWAY_CALLERS": "[]"})
     assert [model.id for model in config.models] == ["a"]
@@ -60,7 +60,7 @@ def test_an_array_in_the_environment_replaces_the_files_whole(tmp_path: Path) ->
     assert config.upstream.name == "local"
 
 
-def test_names_of_other_programs_and_of_the_file_itself_are_left_alone() -> None:
+def test_variables_of_other_programs_are_ignored() -> None:
     environ = {CONFIG_FILE_VARIABLE: "x.toml", "AUDIO_GATEWAYS": "1", "PATH": "/bin", "audio_gateway_server__port": "1"}
     assert load(None, environ) == load(None, {})
 
@@ -90,7 +90,7 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "cors.origins": ("https://app.example.com",),
 }
 
-# Settings that are good only beside others.
+# Settings that are valid only with other settings.
 BESIDE: dict[str, dict[str, Any]] = {
     "alerts.webhook_url": {"webhook_secret_env": "SECRET"},
     "limits.burst": {"rpm": 60},
@@ -105,7 +105,7 @@ def test_every_setting_is_overridden_by_its_variable(section: str, key: str, fie
     beside = BESIDE.get(f"{section}.{key}", {})
     text = json.dumps(value) if isinstance(value, tuple) else str(value)
     environ = {f"{PREFIX}{section}__{key}".upper(): text}
-    file = written(
+    file = write_settings(
         tmp_path,
         "\n".join([f"[{section}]", *(f"{name} = {json.dumps(each, default=str)}" for name, each in beside.items())]),
     )
@@ -115,7 +115,7 @@ def test_every_setting_is_overridden_by_its_variable(section: str, key: str, fie
     assert getattr(changed, section) == default.model_copy(update={**beside, key: value}) != default
 
 
-def test_all_sections_are_known_here() -> None:
+def test_every_section_is_tested() -> None:
     assert list(SECTIONS.values()) == [
         ServerSettings,
         TlsSettings,
@@ -139,14 +139,16 @@ def test_every_array_is_overridden_by_its_variable_as_json(array: str) -> None:
     assert getattr(changed, array) != getattr(Config(), array)
 
 
-def test_a_caller_of_the_file_must_have_the_models_that_a_variable_leaves(tmp_path: Path) -> None:
-    file = written(tmp_path, CALLER + "models = ['whisper-1']")
+def test_the_models_of_a_caller_must_be_in_the_catalogue_of_the_environment(tmp_path: Path) -> None:
+    file = write_settings(tmp_path, CALLER + "models = ['whisper-1']")
     assert load(file, {}).callers[0].models == ("whisper-1",)
-    assert "'whisper-1' is not in the catalogue" in why(file, {"AUDIO_GATEWAY_MODELS": json.dumps(ARRAYS["models"])})
+    assert "'whisper-1' is not in the catalogue" in error_of(
+        file, {"AUDIO_GATEWAY_MODELS": json.dumps(ARRAYS["models"])}
+    )
 
 
 def service_links(name: str, port: int = 8080) -> dict[str, str]:
-    """What Kubernetes sets in every Pod of a namespace for a Service of this name with a port `http`."""
+    """The variables that Kubernetes sets in every Pod for a Service of this name with a port `http`."""
     host, variable = "10.96.7.1", f"{name.upper().replace('-', '_')}"
     url = f"tcp://{host}:{port}"
     return {
@@ -162,7 +164,7 @@ def service_links(name: str, port: int = 8080) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", ["audio-gateway", "audio-gateway-metrics", "audio-gateway-server", "audio-gateway-v2"])
-def test_service_links_of_kubernetes_are_no_settings(name: str) -> None:
+def test_service_links_of_kubernetes_are_ignored(name: str) -> None:
     links = service_links(name)
     assert load(None, links) == load(None, {})
     assert load(None, {**links, "AUDIO_GATEWAY_SERVER__PORT": "9000"}).server.port == 9000
@@ -179,5 +181,5 @@ def test_service_links_of_kubernetes_are_no_settings(name: str) -> None:
         {**service_links("audio-gateway"), "AUDIO_GATEWAY_SERVER_PORT": "9000"},
     ],
 )
-def test_a_setting_misspelt_like_a_service_link_is_refused(environ: dict[str, str]) -> None:
-    assert "no such setting" in why(None, environ)
+def test_a_misspelt_setting_that_resembles_a_service_link_is_refused(environ: dict[str, str]) -> None:
+    assert "no such setting" in error_of(None, environ)

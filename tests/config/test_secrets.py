@@ -1,4 +1,4 @@
-"""Keys and secrets, from a file or the environment: taken clean, named when they cannot serve, and never shown."""
+"""Keys and secrets from files and the environment: stripped, validated, and masked."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +28,7 @@ def keyed(file: Path) -> Upstream:
 
 
 @pytest.mark.parametrize("text", [SECRET, f"{SECRET}\n", f" {SECRET}\r\n"])
-def test_the_key_of_the_provider_from_either_place(text: str, tmp_path: Path) -> None:
+def test_the_provider_key_comes_from_a_file_or_a_variable(text: str, tmp_path: Path) -> None:
     (tmp_path / "key").write_text(text)
     assert keyed(tmp_path / "key").api_key({}).get_secret_value() == SECRET
     assert DEFAULT_UPSTREAM.api_key({"ONEROUTER_API_KEY": text}).get_secret_value() == SECRET
@@ -47,7 +47,7 @@ def test_the_key_of_the_provider_from_either_place(text: str, tmp_path: Path) ->
         (f"{SECRET}\xff".encode("latin-1"), "cannot be read"),
     ],
 )
-def test_a_file_without_a_usable_key_is_named(content: bytes | None, reason: str, tmp_path: Path) -> None:
+def test_an_invalid_key_file_is_named(content: bytes | None, reason: str, tmp_path: Path) -> None:
     file = tmp_path / "key"
     if content is not None:
         file.write_bytes(content)
@@ -66,21 +66,21 @@ def test_a_file_without_a_usable_key_is_named(content: bytes | None, reason: str
         ({"ONEROUTER_API_KEY": f"{SECRET}\nX-Header: 1"}, "no HTTP header can carry"),
     ],
 )
-def test_a_variable_without_a_usable_key_is_named(environ: dict[str, str], reason: str) -> None:
+def test_an_invalid_key_variable_is_named(environ: dict[str, str], reason: str) -> None:
     with pytest.raises(InvalidConfig, match=reason) as caught:
         DEFAULT_UPSTREAM.api_key(environ)
     assert "ONEROUTER_API_KEY" in str(caught.value)
     assert SECRET not in str(caught.value)
 
 
-def test_the_key_of_the_provider_is_masked_and_not_part_of_the_settings() -> None:
+def test_the_provider_key_is_masked_and_not_part_of_the_settings() -> None:
     environ = {"ONEROUTER_API_KEY": SECRET}
     config = load(None, environ)
     key = config.upstream.api_key(environ)
     assert SECRET not in f"{key!r} {key} {config!r} {config} {config.model_dump_json()}"
 
 
-def test_the_key_of_a_caller_is_known_by_its_hash() -> None:
+def test_a_caller_key_is_kept_as_its_hash() -> None:
     by_variable = CallerSettings(name="alice", key_env="ALICE_KEY")
     by_hash = CallerSettings(name="bob", key_sha256=apikey.digest(SECRET))
     assert by_variable.sha256({"ALICE_KEY": f" {SECRET}\n"}) == apikey.digest(SECRET)
@@ -88,7 +88,7 @@ def test_the_key_of_a_caller_is_known_by_its_hash() -> None:
 
 
 @pytest.mark.parametrize("environ", [{}, {"ALICE_KEY": ""}, {"ALICE_KEY": " \n"}])
-def test_a_caller_whose_variable_is_empty_is_named(environ: dict[str, str]) -> None:
+def test_a_caller_with_an_empty_key_variable_is_named(environ: dict[str, str]) -> None:
     with pytest.raises(InvalidConfig, match=r"callers\.alice: .* ALICE_KEY holds no key"):
         CallerSettings(name="alice", key_env="ALICE_KEY").sha256(environ)
 
@@ -96,15 +96,15 @@ def test_a_caller_whose_variable_is_empty_is_named(environ: dict[str, str]) -> N
 @pytest.mark.parametrize(
     ("key", "reason"),
     [
-        ("secret", "too easy to guess: 16 characters or more"),
+        ("secret", "too easy to guess"),
         (SECRET[:15], "too easy to guess"),
-        ("a" * 64, "8 of them different"),
+        ("a" * 64, "too easy to guess"),
         ("abcabcabcabcabcabcabcabc", "too easy to guess"),
         (f"{SECRET} {SECRET}", "no HTTP header can carry"),
         (f"{SECRET}é", "no HTTP header can carry"),
     ],
 )
-def test_a_secret_that_can_be_guessed_is_named_wherever_one_is_chosen(key: str, reason: str) -> None:
+def test_a_weak_secret_is_refused_wherever_an_operator_chooses_one(key: str, reason: str) -> None:
     chosen: dict[str, Callable[[], object]] = {
         "callers.alice: the environment variable X": lambda: CallerSettings(name="alice", key_env="X").sha256(
             {"X": key}
@@ -120,7 +120,7 @@ def test_a_secret_that_can_be_guessed_is_named_wherever_one_is_chosen(key: str, 
         assert key not in str(caught.value)
 
 
-def test_the_admin_key_from_either_place(tmp_path: Path) -> None:
+def test_the_admin_key_comes_from_a_variable_or_else_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text(f"{ADMIN_KEY}-file\n")
     assert AdminSettings().key({}) is None
@@ -144,7 +144,7 @@ def test_the_admin_key_from_either_place(tmp_path: Path) -> None:
         (f"{ADMIN_KEY}é", "header"),
     ],
 )
-def test_an_admin_key_that_cannot_serve_is_named(key: str, reason: str, tmp_path: Path) -> None:
+def test_an_invalid_admin_key_is_named(key: str, reason: str, tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text(key, "utf-8")
     for settings, environ, where in (
@@ -159,7 +159,7 @@ def test_an_admin_key_that_cannot_serve_is_named(key: str, reason: str, tmp_path
         MetricsSettings(key_file=file).key()
 
 
-def test_the_key_for_metrics_from_its_file(tmp_path: Path) -> None:
+def test_the_metrics_key_comes_from_its_file(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text(f"{ADMIN_KEY}\n", "utf-8")
     key = MetricsSettings(key_file=file).key()
@@ -168,7 +168,7 @@ def test_the_key_for_metrics_from_its_file(tmp_path: Path) -> None:
     assert MetricsSettings().key() is None
 
 
-def test_a_file_without_an_admin_key_is_named(tmp_path: Path) -> None:
+def test_a_missing_admin_key_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig, match=r"admin\.key_file: .* cannot be read"):
         AdminSettings(key_file=tmp_path / "none").key({})
 
@@ -177,7 +177,7 @@ def signed(**secret: Any) -> AlertSettings:
     return AlertSettings(webhook_url="https://example.org/hook", **secret)
 
 
-def test_the_secret_of_webhooks_from_either_place(tmp_path: Path) -> None:
+def test_the_webhook_secret_comes_from_a_file_or_a_variable(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text(f"{SECRET}\n")
     for settings, environ in ((signed(webhook_secret_file=file), {}), (signed(webhook_secret_env="X"), {"X": SECRET})):
@@ -187,7 +187,7 @@ def test_the_secret_of_webhooks_from_either_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("environ", [{}, {"X": ""}, {"X": " \n"}])
-def test_a_webhook_without_its_secret_is_named(environ: dict[str, str], tmp_path: Path) -> None:
+def test_a_missing_webhook_secret_is_named(environ: dict[str, str], tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text(" \n")
     with pytest.raises(InvalidConfig, match="alerts: the environment variable X holds no secret"):

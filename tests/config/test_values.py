@@ -1,4 +1,4 @@
-"""What good settings come to: prices, addresses, terms."""
+"""The values of valid settings: prices, URLs, policies."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from app.policy.caller_policy import CallerPolicy
 from app.policy.pricing import FREE, Price
 from app.policy.rate_limit import Rate
 from app.units import NanoUSD
-from tests.config.files import CALLER, SECTIONS, UPSTREAM, model, written
+from tests.config.files import CALLER, SECTIONS, UPSTREAM, model, write_settings
 
 
 @pytest.mark.parametrize(
@@ -34,23 +34,23 @@ from tests.config.files import CALLER, SECTIONS, UPSTREAM, model, written
     ],
 )
 def test_prices_in_dollars_become_nano_dollars(table: str, price: Price, tmp_path: Path) -> None:
-    assert load(written(tmp_path, model(table)), {}).models[0].price == price
+    assert load(write_settings(tmp_path, model(table)), {}).models[0].price == price
 
 
-def test_the_name_of_a_model_at_the_provider(tmp_path: Path) -> None:
-    own = load(written(tmp_path, model("'free'") + "upstream_model = 'whisper-large'"), {}).models[0]
+def test_the_upstream_name_of_a_model(tmp_path: Path) -> None:
+    own = load(write_settings(tmp_path, model("'free'") + "upstream_model = 'whisper-large'"), {}).models[0]
     assert (own.id, own.name_upstream) == ("m", "whisper-large")
     assert DEFAULT_MODELS[0].name_upstream == "whisper-1"
 
 
 def test_the_urls_of_an_upstream(tmp_path: Path) -> None:
     paths = 'transcriptions_path = "/speech/transcriptions"'
-    own = load(written(tmp_path, UPSTREAM + paths), {}).upstream
+    own = load(write_settings(tmp_path, UPSTREAM + paths), {}).upstream
     assert own.url("transcribe") == "http://127.0.0.1:9000/v1/speech/transcriptions"
     assert own.url("translate") == "http://127.0.0.1:9000/v1/audio/translations"
 
 
-def test_the_terms_of_a_caller_of_the_file_are_those_of_a_caller_of_the_ledger(tmp_path: Path) -> None:
+def test_a_caller_in_the_settings_has_the_same_policy_as_one_in_the_ledger(tmp_path: Path) -> None:
     policy = """
 models = ["whisper-1"]
 tasks = ["transcribe"]
@@ -60,7 +60,7 @@ concurrency = 8
 budgets = ["50usd/month", "600min/day", "1000000tokens/week", "20usd"]
 tags = { team = "search" }
 """
-    (caller,) = load(written(tmp_path, CALLER + policy), {}).callers
+    (caller,) = load(write_settings(tmp_path, CALLER + policy), {}).callers
     assert caller.policy == CallerPolicy(
         models=frozenset({"whisper-1"}),
         tasks=frozenset({"transcribe"}),
@@ -75,11 +75,11 @@ tags = { team = "search" }
         ),
         tags=(("team", "search"),),
     )
-    assert load(written(tmp_path, CALLER), {}).callers[0].policy == CallerPolicy()
+    assert load(write_settings(tmp_path, CALLER), {}).callers[0].policy == CallerPolicy()
 
 
-def test_limits_hold_for_callers_whose_terms_state_none(tmp_path: Path) -> None:
-    defaults = load(written(tmp_path, "[limits]\nrpm = 60\nburst = 5\nconcurrency = 8"), {}).limits.policy
+def test_default_limits_apply_to_callers_without_limits(tmp_path: Path) -> None:
+    defaults = load(write_settings(tmp_path, "[limits]\nrpm = 60\nburst = 5\nconcurrency = 8"), {}).limits.policy
     assert CallerPolicy().over(defaults) == CallerPolicy(rpm=60, burst=5, concurrency=8)
     own = CallerPolicy(rpm=30).over(defaults)
     assert (own.rate, own.concurrency) == (Rate(30, 30), 8)
@@ -89,7 +89,7 @@ def test_limits_hold_for_callers_whose_terms_state_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "value", [Config(), *(section() for section in SECTIONS.values()), DEFAULT_UPSTREAM, DEFAULT_MODELS[0]]
 )
-def test_settings_do_not_change(value: Section | Config) -> None:
+def test_settings_are_frozen(value: Section | Config) -> None:
     name = next(iter(type(value).model_fields))
     with pytest.raises(ValueError, match="frozen"):
         setattr(value, name, None)

@@ -130,10 +130,10 @@ def test_its_environment_variables_exist() -> None:
 
 def test_it_lists_the_settings_that_need_a_restart() -> None:
     (listed,) = re.findall(r"Need a restart: (.*?)\.$", TEXT, re.MULTILINE)
-    names = {name for names in config.HELD_FROM_THE_START.values() for name in names or ()}
-    assert set(re.findall(r"\[(\w+)\]", listed)) == set(config.HELD_FROM_THE_START)
+    names = {name for names in config.RESTART_ONLY.values() for name in names or ()}
+    assert set(re.findall(r"\[(\w+)\]", listed)) == set(config.RESTART_ONLY)
     assert set(re.findall(r"\w+", listed)) & settings()["timeouts"] == names
-    assert all(names is None or names <= settings()[table] for table, names in config.HELD_FROM_THE_START.items())
+    assert all(names is None or names <= settings()[table] for table, names in config.RESTART_ONLY.items())
 
 
 def test_every_setting_has_a_comment() -> None:
