@@ -5,7 +5,7 @@ from contextlib import closing
 import apsw
 
 from app.adapters.sqlite import Database
-from app.adapters.sqlite.database import write_transaction
+from app.adapters.sqlite.connection import write_transaction
 
 CALLERS, MODELS, DAYS = 40, 4, 90
 FIRST_MS = 1_767_225_600_000

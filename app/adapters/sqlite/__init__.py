@@ -3,7 +3,8 @@
 These modules serve requests and reports:
 
     schema         the tables, and the migration steps from each version to the next
-    database       opening the file, its lock, and messages for everything that can be wrong with it
+    connection     one connection: transactions, the tables of a new file, messages for errors
+    database       opening the file, and the lock of the gateway that serves from it
     migration      the migration of a file of an older gateway
     writer         the one connection that writes requests: group commit on its own thread
     statements     the SQL that the writer runs

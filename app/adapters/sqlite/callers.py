@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 
 import apsw
 
-from app.adapters.sqlite.database import rows, write_transaction
+from app.adapters.sqlite.connection import rows, write_transaction
 from app.adapters.sqlite.usage_reports import budget_statuses
 from app.clock import now_ms
 from app.gateway.caller import Key

@@ -1,4 +1,4 @@
-"""The ledger's file: opening it, its lock, and transactions. Nothing is recreated or repaired without a message."""
+"""The ledger's file: opening it, and its lock. Nothing is recreated or repaired without a message."""
 
 import fcntl
 import os
@@ -6,33 +6,16 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import apsw
 
-from app.adapters.sqlite.schema import APPLICATION_ID, STEPS, TABLES, VERSION
+from app.adapters.sqlite.connection import BUSY_TIMEOUT_MS, describe_error, enable_write_ahead_log, initialize, is_new
+from app.adapters.sqlite.schema import APPLICATION_ID, VERSION
 from app.services.ports import LedgerUnusable
 
-BUSY_TIMEOUT_MS = 5_000
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
-
-# Errors of the storage, which may pass. Every other error is a fault of the statement that is executed.
-STORAGE_ERRORS = (
-    apsw.BusyError,
-    apsw.LockedError,
-    apsw.ProtocolError,
-    apsw.FullError,
-    apsw.IOError,
-    apsw.CantOpenError,
-    apsw.ReadOnlyError,
-    apsw.PermissionsError,
-    apsw.NoMemError,
-    apsw.CorruptError,
-    apsw.NotADBError,
-    OSError,
-    MemoryError,
-)
 
 
 class Database:
@@ -79,7 +62,7 @@ class Database:
                 )
             connection = apsw.Connection(os.fspath(self.path), apsw.SQLITE_OPEN_READWRITE)
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-            if _is_new(connection):
+            if is_new(connection):
                 raise LedgerUnusable(f"ledger {self.path}: the file is empty; `serve` and `keys create` fill it")
             self._refuse_foreign_file(connection, oldest)
             self._set_up(connection)
@@ -144,7 +127,7 @@ class Database:
             if not self.path.exists():
                 return None
             with closing(apsw.Connection(os.fspath(self.path), apsw.SQLITE_OPEN_READWRITE)) as connection:
-                return None if _is_new(connection) else connection.pragma("user_version")
+                return None if is_new(connection) else connection.pragma("user_version")
 
     def check_writable(self) -> int | None:
         """Returns the schema version, None without a ledger, if a gateway could write it; else raises LedgerUnusable.
@@ -189,17 +172,17 @@ class Database:
         return self.path.with_name(self.path.name + ".lock")
 
     def _prepare(self, connection: apsw.Connection) -> None:
-        if not _is_new(connection):
+        if not is_new(connection):
             self._refuse_foreign_file(connection, VERSION)
-        mode = _write_ahead_logging(connection)
+        mode = enable_write_ahead_log(connection)
         if mode != "wal":
             raise LedgerUnusable(
                 f"ledger {self.path}: its file system cannot do write-ahead logging (the journal mode stays {mode}); "
                 "name a path on a local disk"
             )
         self._set_up(connection)
-        if _is_new(connection):
-            _initialize(connection)
+        if is_new(connection):
+            initialize(connection)
 
     def _set_up(self, connection: apsw.Connection) -> None:
         connection.pragma("synchronous", self._synchronous)
@@ -249,70 +232,3 @@ def _has_open(pid: int, file: Path) -> bool:
         return any(entry.samefile(file) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.exists())
     except OSError:
         return False
-
-
-def _write_ahead_logging(connection: apsw.Connection) -> object:
-    """Switches to write-ahead logging, and returns the journal mode that the file has then.
-
-    SQLite does not wait for a lock here, so two processes that create the same ledger at once would fail.
-    """
-    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
-    while True:
-        try:
-            return connection.pragma("journal_mode", "wal")
-        except apsw.BusyError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-
-
-def create_tables(connection: apsw.Connection) -> None:
-    """Creates the tables of the current schema in an empty database."""
-    for sql in (TABLES, *STEPS):
-        connection.execute(sql)
-
-
-def _is_new(connection: apsw.Connection) -> bool:
-    return not connection.pragma("schema_version")
-
-
-def _initialize(connection: apsw.Connection) -> None:
-    """Makes an empty file a ledger, unless another process has just done so."""
-    with write_transaction(connection):
-        if _is_new(connection):
-            create_tables(connection)
-            connection.pragma("application_id", APPLICATION_ID)
-            connection.pragma("user_version", VERSION)
-
-
-@contextmanager
-def write_transaction(connection: apsw.Connection) -> Iterator[None]:
-    """Runs a short write transaction. IMMEDIATE waits for the lock; a deferred one fails at its first write."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # a full disk may have ended it
-            connection.execute("ROLLBACK")
-        raise
-
-
-def rows(connection: apsw.Connection, query: str, values: tuple[str | int | None, ...] = ()) -> list[tuple[Any, ...]]:
-    """Returns all rows of a query, with the types of the schema."""
-    return connection.execute(query, values).fetchall()
-
-
-def describe_error(error: Exception) -> str:
-    """Returns what is wrong with a file, in words for an operator."""
-    if isinstance(error, apsw.NotADBError):
-        return "this file is not a database; move it away or name another path"
-    if isinstance(error, apsw.CorruptError):
-        return "the database is damaged; restore a backup"
-    if isinstance(error, apsw.ReadOnlyError):
-        return "the file or its folder is read-only"
-    if isinstance(error, apsw.BusyError):
-        return "another program has kept it locked for too long"
-    if isinstance(error, apsw.CantOpenError):
-        return "it cannot be opened; does the folder exist, and may this user write to it?"
-    return getattr(error, "strerror", None) or str(error)

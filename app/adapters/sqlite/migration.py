@@ -11,7 +11,8 @@ from pathlib import Path
 
 import apsw
 
-from app.adapters.sqlite.database import Database, write_transaction
+from app.adapters.sqlite.connection import write_transaction
+from app.adapters.sqlite.database import Database
 from app.adapters.sqlite.maintenance.backup import back_up
 from app.adapters.sqlite.schema import STEPS
 

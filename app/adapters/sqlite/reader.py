@@ -10,7 +10,8 @@ from functools import lru_cache
 import apsw
 
 from app import errors
-from app.adapters.sqlite.database import Database, rows
+from app.adapters.sqlite.connection import rows
+from app.adapters.sqlite.database import Database
 from app.adapters.sqlite.usage_reports import closed_amounts
 from app.gateway.caller import Key
 from app.gateway.ledger_rows import ClosedUsage, Days

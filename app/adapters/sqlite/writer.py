@@ -16,7 +16,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from typing import Final, NamedTuple
 
-from app.adapters.sqlite.database import STORAGE_ERRORS, Database, write_transaction
+from app.adapters.sqlite.connection import STORAGE_ERRORS, write_transaction
+from app.adapters.sqlite.database import Database
 from app.adapters.sqlite.statements import (
     CLOSE_ORPHANS,
     TOUCH,

@@ -15,7 +15,7 @@ import apsw
 import pytest
 
 from app.adapters.sqlite import Database, LedgerReader, LedgerWriter
-from app.adapters.sqlite.database import write_transaction
+from app.adapters.sqlite.connection import write_transaction
 from app.adapters.sqlite.maintenance.reconciliation import _UNKNOWN
 from app.adapters.sqlite.schema import APPLICATION_ID, VERSION
 from app.adapters.sqlite.statements import CLOSE_ORPHANS

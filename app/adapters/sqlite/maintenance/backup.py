@@ -14,7 +14,8 @@ from pathlib import Path
 
 import apsw
 
-from app.adapters.sqlite.database import Database, describe_error
+from app.adapters.sqlite.connection import describe_error
+from app.adapters.sqlite.database import Database
 from app.services.maintenance import Progress, no_progress
 from app.services.ports import LedgerUnusable
 

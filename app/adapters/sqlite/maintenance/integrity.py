@@ -9,7 +9,7 @@ from contextlib import closing
 
 import apsw
 
-from app.adapters.sqlite.database import create_tables, rows
+from app.adapters.sqlite.connection import create_tables, rows
 from app.adapters.sqlite.maintenance.export import wrong_totals
 from app.policy.caller_policy import CallerPolicy
 from app.services.maintenance import IntegrityFinding, Progress

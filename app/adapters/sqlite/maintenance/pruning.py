@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import apsw
 
 from app.adapters.sqlite.callers import write_audit
-from app.adapters.sqlite.database import rows, write_transaction
+from app.adapters.sqlite.connection import rows, write_transaction
 from app.services.administration import AuditEntry
 from app.services.maintenance import Progress, Prunable, no_progress
 

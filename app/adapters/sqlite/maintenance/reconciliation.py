@@ -3,7 +3,7 @@
 import apsw
 
 from app.adapters.sqlite.callers import write_audit
-from app.adapters.sqlite.database import write_transaction
+from app.adapters.sqlite.connection import write_transaction
 from app.policy.budget import NOTHING, Amounts
 from app.services.administration import AuditEntry
 from app.services.reconciliation import UnknownRequest
