@@ -44,7 +44,7 @@ from app.gateway.budgets import Budgets
 from app.gateway.caller import Caller
 from app.gateway.pipeline import Pipeline
 from app.gateway.upload import UploadParser
-from app.gateway.upstream_context import UpstreamContext
+from app.gateway.upstream.context import UpstreamContext
 from app.operations import OPERATIONS
 from app.policy.caller_policy import Tags
 from app.policy.quota import Quota

@@ -11,7 +11,6 @@ from app.clock import now_ms
 from app.errors import APIError, Header
 from app.gateway import authentication, reservation
 from app.gateway.admission_control import AdmissionControl
-from app.gateway.attempt import UpstreamAttempt
 from app.gateway.auth_failures import AuthFailureLimiter
 from app.gateway.authentication import KeyDirectory
 from app.gateway.budgets import Budgets
@@ -20,8 +19,9 @@ from app.gateway.ports import Ledger, RequestObserver
 from app.gateway.request_record import RequestRecord
 from app.gateway.settlement import CallerResponse, Settlement, StreamAborted
 from app.gateway.upload import UploadParser
-from app.gateway.upstream_body import UpstreamBody
-from app.gateway.upstream_context import UpstreamContext
+from app.gateway.upstream.attempt import UpstreamAttempt
+from app.gateway.upstream.body import UpstreamBody
+from app.gateway.upstream.context import UpstreamContext
 
 _log = logging.getLogger("audio_gateway.pipeline")
 

@@ -20,8 +20,8 @@ from app.gateway.ports import Ledger, LedgerUnavailable
 from app.gateway.request_record import RequestRecord
 from app.gateway.reservation import Admission
 from app.gateway.upload import Upload
-from app.gateway.upstream_body import UpstreamBody
-from app.gateway.upstream_result import BufferedResponse, StreamingResponse, UpstreamFailure
+from app.gateway.upstream.body import UpstreamBody
+from app.gateway.upstream.result import BufferedResponse, StreamingResponse, UpstreamFailure
 from app.operations import RESPONSE_FORMATS, Operation
 from app.policy import plausibility
 from app.policy.budget import NOTHING, Amounts

@@ -33,7 +33,7 @@ from app.gateway.rate_limiter import RateLimiter
 from app.gateway.request_record import RequestRecord
 from app.gateway.settlement import CallerResponse
 from app.gateway.upload import UploadParser
-from app.gateway.upstream_context import UpstreamContext
+from app.gateway.upstream.context import UpstreamContext
 from app.operations import TRANSCRIPTION
 from app.policy import plausibility
 from app.policy.caller_policy import CallerPolicy

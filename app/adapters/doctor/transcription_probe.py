@@ -13,8 +13,8 @@ from app.adapters.doctor.probes import Probe, ProbeResult
 from app.adapters.upstream import HttpUpstreamClient
 from app.config import TimeoutSettings, Upstream
 from app.errors import APIError
-from app.gateway import response_mapping
 from app.gateway.ports import ConnectTimeout, TransportFailure, UpstreamResponse
+from app.gateway.upstream import response_mapping
 from app.wire.media import AudioMeter, Container
 from app.wire.multipart import FormWriter
 

@@ -7,11 +7,11 @@ from functools import partial
 
 from app import errors
 from app.errors import APIError
-from app.gateway import response_mapping
 from app.gateway.deadline import Deadline
 from app.gateway.ports import TransportFailure, UpstreamResponse
-from app.gateway.upstream_context import UpstreamContext
-from app.gateway.upstream_result import BufferedResponse, billed_failure
+from app.gateway.upstream import response_mapping
+from app.gateway.upstream.context import UpstreamContext
+from app.gateway.upstream.result import BufferedResponse, billed_failure
 from app.operations import Operation
 from app.policy.quota import QuotaShare
 from app.units import Usage

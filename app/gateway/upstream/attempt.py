@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator
 
 from app import errors
 from app.errors import APIError, Header
-from app.gateway import response_mapping
 from app.gateway.deadline import Deadline
 from app.gateway.ports import (
     ConnectionLost,
@@ -22,10 +21,11 @@ from app.gateway.ports import (
     UpstreamCall,
     UpstreamResponse,
 )
-from app.gateway.response_reader import ResponseReader
-from app.gateway.upstream_body import UpstreamBody
-from app.gateway.upstream_context import UpstreamContext
-from app.gateway.upstream_result import BufferedResponse, StreamingResponse, UpstreamFailure
+from app.gateway.upstream import response_mapping
+from app.gateway.upstream.body import UpstreamBody
+from app.gateway.upstream.context import UpstreamContext
+from app.gateway.upstream.response_reader import ResponseReader
+from app.gateway.upstream.result import BufferedResponse, StreamingResponse, UpstreamFailure
 from app.operations import Operation
 from app.wire.headers import upstream_request_id
 

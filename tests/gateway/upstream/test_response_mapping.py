@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import APIError
-from app.gateway import response_mapping
-from app.gateway.response_mapping import MAX_DETAIL_CHARACTERS, of_error, of_success
+from app.gateway.upstream import response_mapping
+from app.gateway.upstream.response_mapping import MAX_DETAIL_CHARACTERS, of_error, of_success
 from app.wire.headers import Headers
 from app.wire.redaction import Redaction
 from app.wire.sse import Event

@@ -14,11 +14,11 @@ from app.clock import now_ms
 from app.config import TimeoutSettings
 from app.errors import APIError
 from app.gateway.deadline import Deadline
-from app.gateway.form import Field
 from app.gateway.ports import LedgerUnavailable
 from app.gateway.request_record import AttemptRecord
 from app.gateway.reservation import Admission
 from app.gateway.upload import Upload
+from app.gateway.upload.form import Field
 from app.wire.multipart import FormWriter
 
 

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import NamedTuple, Self
 
 from app import errors
-from app.gateway.form import Field, FileBegin, FormReader, Item
 from app.gateway.ports import Spool
-from app.gateway.upload_meter import UploadMeter
+from app.gateway.upload.form import Field, FileBegin, FormReader, Item
+from app.gateway.upload.meter import UploadMeter
 from app.wire.media import FORMATS, HEAD_BYTES, Container, Sniffer, Unrecognised
 
 

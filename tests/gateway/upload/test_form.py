@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import APIError
-from app.gateway.form import MAX_FIELD_BYTES, MAX_FIELDS_BYTES, MAX_NAME_CHARACTERS, Field, FileBegin, FormReader
+from app.gateway.upload.form import MAX_FIELD_BYTES, MAX_FIELDS_BYTES, MAX_NAME_CHARACTERS, Field, FileBegin, FormReader
 from app.policy.quota import Quota, QuotaShare
 from app.wire.multipart import MAX_PARTS, FormWriter
 from tests.stubs.form import Part, multipart

@@ -16,12 +16,12 @@ from app.config import Model
 from app.errors import APIError
 from app.gateway.admission_control import ConcurrencyLease
 from app.gateway.caller import Caller
-from app.gateway.file_head import FileHead, FormItems, read_fields, read_file_head
-from app.gateway.form import Field, FileBegin, FormReader
 from app.gateway.inbound_request import InboundRequest
-from app.gateway.model_selection import select_model
 from app.gateway.ports import Spool, Spools
-from app.gateway.upload_meter import UploadMeter
+from app.gateway.upload.file_head import FileHead, FormItems, read_fields, read_file_head
+from app.gateway.upload.form import Field, FileBegin, FormReader
+from app.gateway.upload.meter import UploadMeter
+from app.gateway.upload.model_selection import select_model
 from app.wire.media import Container
 
 
