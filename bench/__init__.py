@@ -1,1 +1,1 @@
-"""Benchmarks: each compares side by side in one run and prints ratios. See README.md beside this file."""
+"""Benchmarks. Each compares subjects in one run and prints ratios. See README.md in this folder."""

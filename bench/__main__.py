@@ -1,4 +1,4 @@
-"""The benchmark: the gateway beside its peers, in one run on one machine. See README.md beside this file.
+"""The benchmark: compares the gateway with its peers in one run on one machine. See README.md in this folder.
 
 python -m bench [--quick] [--repeats N] [--only SCENARIO ...] [--peers NAME ...] [--write]
 """
@@ -27,9 +27,9 @@ def main() -> None:
     options = _options()
     effort = QUICK if options.quick else FULL
     effort = replace(effort, repeats=options.repeats or effort.repeats)
-    scenarios = [each for each in SCENARIOS if not options.only or each.name in options.only]
-    run = _prepared(scenarios, effort)
-    subjects = run.present(_chosen(options.peers))
+    scenarios = [scenario for scenario in SCENARIOS if not options.only or scenario.name in options.only]
+    run = _prepare(scenarios, effort)
+    subjects = run.present(_select_subjects(options.peers))
     run.measure(subjects)
     if not options.only or _LEDGER in options.only:
         run.measure_ledger()
@@ -44,14 +44,14 @@ def main() -> None:
 
 
 def _kind(options: argparse.Namespace, effort: Effort) -> str:
-    """What a result's name has behind the day: nothing for a whole run. A quick one may not stand in the documents."""
+    """Returns the suffix of a result's name: none for a full run. The documents never show a quick run."""
     if options.quick or effort.repeats < FULL.repeats:
         return _QUICK
     return "" if not options.only and options.peers is None else "-part"
 
 
-def _prepared(scenarios: Sequence[Scenario], effort: Effort) -> Run:
-    """A run on the load's core, with as many files as allowed, that SIGTERM ends as Ctrl-C does, stopping all."""
+def _prepare(scenarios: Sequence[Scenario], effort: Effort) -> Run:
+    """Returns a run on the load's core with the most open files allowed. SIGTERM ends it like Ctrl-C and stops all."""
     gateway_core, load_core = cores()
     os.sched_setaffinity(0, {load_core})
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -64,22 +64,24 @@ def _prepared(scenarios: Sequence[Scenario], effort: Effort) -> Run:
         raise SystemExit(f"bench: {reason}") from reason
 
 
-def _chosen(peers: Sequence[str] | None) -> list[Subject]:
-    """The named peers, or all, between the upstream itself and ours."""
-    return [each for each in SUBJECTS if peers is None or each.name in (DIRECT, OURS, *peers)]
+def _select_subjects(peers: Sequence[str] | None) -> list[Subject]:
+    """Returns the upstream itself, the named peers or all of them, and the gateway."""
+    return [subject for subject in SUBJECTS if peers is None or subject.name in (DIRECT, OURS, *peers)]
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="one short round of everything")
+    parser.add_argument("--quick", action="store_true", help="one short round of each measurement")
     parser.add_argument("--repeats", type=int, metavar="N", help="rounds of every measurement")
     names = [*(scenario.name for scenario in SCENARIOS), _LEDGER]
     parser.add_argument("--only", nargs="+", choices=names, metavar="SCENARIO", help=", ".join(names))
-    peers = [each.name for each in SUBJECTS if each.name not in (DIRECT, OURS)]
+    peers = [subject.name for subject in SUBJECTS if subject.name not in (DIRECT, OURS)]
     parser.add_argument(
         "--peers", nargs="*", choices=peers, metavar="NAME", help=f"{', '.join(peers)}; none: only ours"
     )
-    parser.add_argument("--write", action="store_true", help="write bench/results and, of three rounds, the documents")
+    parser.add_argument(
+        "--write", action="store_true", help="write bench/results and, with three rounds, the documents"
+    )
     return parser.parse_args()
 
 
@@ -91,4 +93,4 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        raise SystemExit("bench: stopped, and all that it started") from None
+        raise SystemExit("bench: stopped, with all its processes") from None

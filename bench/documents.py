@@ -1,6 +1,6 @@
-"""The tables of a result where people read them: a short one in the README, all of them in docs/performance.md.
+"""Writes the tables of a result into the documents: a short one into README.md, all into docs/performance.md.
 
-They stand between markers, so that a run can put its own in their place, and a test can tell that they are the newest.
+They are between markers. A run replaces them, and a test checks that they are the newest.
 """
 
 import re
@@ -17,17 +17,17 @@ _SHORT, _WHOLE = "## In short\n\n", "## In full\n\n"
 
 
 def page(name: str, short: str, whole: str) -> str:
-    """The page of a result."""
+    """Returns the page of a result."""
     return f"# {name}\n\n![Medians with min and max]({name}.svg)\n\n{_SHORT}{short}\n\n{_WHOLE}{whole}\n"
 
 
 def newest(results: Path) -> Path | None:
-    """The page of the newest result that is not a quick one; a whole one goes before a partial one of its day."""
+    """Returns the page of the newest result that is not quick. A full run precedes a partial one of the same day."""
     return max((page for page in results.glob("[0-9]*.md") if not page.stem.endswith("-quick")), default=None)
 
 
 def blocks(page: Path | None) -> dict[Path, str]:
-    """What is to stand between the markers of each document, with this page as the newest."""
+    """Returns the text between the markers of each document if this page is the newest."""
     if page is None:
         return {README: NOTHING_YET, PERFORMANCE: NOTHING_YET}
     short, _, whole = page.read_text().partition(_SHORT)[2].partition(f"\n\n{_WHOLE}")
@@ -35,13 +35,13 @@ def blocks(page: Path | None) -> dict[Path, str]:
 
 
 def block_of(document: str) -> str:
-    """What stands between the markers; ValueError unless they are there once."""
+    """Returns the text between the markers. Raises ValueError unless the document has them once."""
     (block,) = _BLOCK.findall(document)
     return str(block)
 
 
 def insert(root: Path, name: str, short: str, whole: str) -> None:
-    """Put the tables between the markers of the documents of this tree."""
+    """Writes the tables between the markers of the documents of this tree."""
     for path, block in _blocks(name, short, whole).items():
         before, _, rest = (root / path).read_text().partition(f"{BEGIN}\n")
         _, _, after = rest.partition(f"\n{END}")

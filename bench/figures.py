@@ -1,6 +1,6 @@
-"""The figures of a run: scenario, subject, metric, and a value for each round; and what could not be measured.
+"""The figures of a run by scenario, subject and metric, with a value for each round, and the reasons for missing ones.
 
-A value is a number, or a word where there is none to be had, as "never".
+A value is a number, or a word where there is no number, such as "never".
 """
 
 import statistics
@@ -27,7 +27,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The same work on an empty ledger and on a full one; a value for each round."""
+    """The same work on an empty and on a full ledger, with a value for each round."""
 
     what: str
     empty: list[float]
@@ -36,7 +36,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class LedgerFigures:
-    """What the ledger's size costs; `rows`, `mb` and `filled_s` are of the full one."""
+    """The cost of the ledger's size. `rows`, `mb` and `filled_s` describe the full ledger."""
 
     rows: int
     mb: float
@@ -58,12 +58,12 @@ class Figures:
         self.rounds[scenario][subject].append(dict(measured))
 
     def leave_out(self, scenario: str, subject: str, reason: str) -> None:
-        """Say why a subject has no figures in a scenario; what it had there is dropped."""
+        """Records why a subject has no figures in a scenario, and drops those that it has."""
         self.left_out[f"{subject}, {scenario}"] = reason
         self.rounds[scenario].pop(subject, None)
 
     def derive(self, scenario: Scenario) -> None:
-        """Fill in what is told as an excess over the direct figure of the same round."""
+        """Adds the metrics that are differences from the direct figure of the same round."""
         direct = self.rounds[scenario.name].get(DIRECT, [])
         for subject, rounds in self.rounds[scenario.name].items():
             for metric in scenario.metrics:
@@ -72,7 +72,7 @@ class Figures:
                         mine[metric.key] = float(mine[metric.over_direct]) - float(theirs[metric.over_direct])
 
     def spread(self, scenario: str, subject: str, metric: str) -> Spread | None:
-        """The median of the numbers with min and max; None if there is none."""
+        """Returns the median of the numbers with minimum and maximum, None if there are no numbers."""
         values = [value for value in self._values(scenario, subject, metric) if not isinstance(value, str)]
         return Spread.of(values) if values else None
 
@@ -81,7 +81,7 @@ class Figures:
         return None if spread is None else spread.median
 
     def words(self, scenario: str, subject: str, metric: str) -> list[str]:
-        """What stood in the place of numbers, each word once."""
+        """Returns the words in place of numbers, each word once."""
         values = self._values(scenario, subject, metric)
         return list(dict.fromkeys(value for value in values if isinstance(value, str)))
 
@@ -90,11 +90,15 @@ class Figures:
         return [measured[metric] for measured in rounds if metric in measured]
 
     def document(self, scenarios: Iterable[Scenario]) -> dict[str, object]:
-        """Everything, for JSON."""
+        """Returns all figures, for JSON."""
         return {
             "machine": self.machine,
             "versions": self.versions,
             "left_out": self.left_out,
-            "rounds": {each.name: dict(self.rounds[each.name]) for each in scenarios if each.name in self.rounds},
+            "rounds": {
+                scenario.name: dict(self.rounds[scenario.name])
+                for scenario in scenarios
+                if scenario.name in self.rounds
+            },
             "ledger": asdict(self.ledger) if self.ledger else None,
         }

@@ -1,4 +1,4 @@
-"""A ledger with as many settled rows as wanted, made in one transaction: some seconds and 300 MB for each million."""
+"""Fills a ledger with settled rows in one transaction. A million rows take some seconds and 300 MB."""
 
 from contextlib import closing
 
@@ -13,7 +13,7 @@ DAY_MS = 86_400_000
 
 _CACHE_KIB = 400_000
 
-# In the order of their times, as a gateway makes them.
+# Rows are in the order of their times, as a gateway writes them.
 _ROWS = f"""
 WITH RECURSIVE
     n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :rows),
@@ -41,7 +41,7 @@ _TRIGGERS = "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_
 
 
 def fill(database: Database, rows: int) -> None:
-    """Give a new ledger so many rows and their daily sums. A crash meanwhile spoils the file."""
+    """Gives a new ledger this many rows and their daily sums. A crash during the work corrupts the file."""
     with closing(database.connect()) as connection:
         if rows:
             connection.pragma("journal_mode", "off")
@@ -52,7 +52,7 @@ def fill(database: Database, rows: int) -> None:
 
 
 def _insert(connection: apsw.Connection, rows: int) -> None:
-    """All sums are taken at once: the triggers, which take them row by row, stand aside meanwhile."""
+    """Inserts the rows without the triggers, which would update the sums row by row, and computes the sums once."""
     triggers = connection.execute(_TRIGGERS).fetchall()
     for name, _ in triggers:
         connection.execute(f"DROP TRIGGER {name}")

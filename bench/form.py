@@ -1,6 +1,6 @@
-"""The uploads: real WAV files of noise in forms as SDKs send them, made once.
+"""The uploads: WAV files of noise in forms like those of SDKs, built once.
 
-Noise rather than silence, because a parser that looks for boundaries must meet carriage returns as in real audio.
+Noise has carriage returns like real audio. A parser that looks for boundaries stops at them, and silence has none.
 """
 
 import random
@@ -19,13 +19,13 @@ _RATE = 16_000
 
 @dataclass(frozen=True)
 class Form:
-    """A request's body, and the bytes of the file in it."""
+    """A request's body, and the size of the file in it in bytes."""
 
     body: bytes
     file_bytes: int
 
     def head(self, host: str, headers: dict[str, str]) -> bytes:
-        """The request's head, framed by its length."""
+        """Returns the request's head, with Content-Length."""
         lines = [f"POST {PATH} HTTP/1.1", f"Host: {host}", f"Content-Length: {len(self.body)}"]
         lines += [f"{name}: {value}" for name, value in {**content_type(), **headers}.items()]
         return "\r\n".join([*lines, "", ""]).encode()
@@ -36,7 +36,7 @@ def content_type() -> dict[str, str]:
 
 
 def wav(size: int) -> bytes:
-    """Noise at 16 kHz, mono, 16 bits, the whole file of this many bytes; the same bytes every time."""
+    """Returns a WAV file of this size in bytes: noise at 16 kHz, mono, 16 bits, the same bytes every time."""
     data = size - 44
     head = struct.pack("<IHHIIHH", 16, 1, 1, _RATE, 2 * _RATE, 2, 16)
     return (
@@ -52,7 +52,7 @@ def wav(size: int) -> bytes:
 
 @cache
 def form(file_bytes: int, *, stream: bool = False, file_first: bool = False) -> Form:
-    """The form around a WAV of this size."""
+    """Returns the form with a WAV file of this size in bytes."""
     fields = [_field("model", MODEL), *([_field("stream", "true")] if stream else [])]
     file = _part('name="file"; filename="speech.wav"\r\nContent-Type: audio/wav', wav(file_bytes))
     parts = [file, *fields] if file_first else [*fields, file]

@@ -1,4 +1,4 @@
-"""What ours is to reach, as ratios within one run or as bounds, and whether a run reached it."""
+"""The goals of the gateway, as ratios within one run or as fixed bounds, and whether a run met them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ GOALS = (
 
 
 def status(figures: Figures) -> list[Row]:
-    """A row for each goal: what was reached, what was to be, and whether it was met."""
+    """Returns a row for each goal: the figure, the bound, and whether the figure meets it."""
     rows: list[Row] = [("goal", "reached", "bound", "")]
     for goal in GOALS:
         reached, bound = figures.median(goal.scenario, OURS, goal.metric), goal.bound(figures)

@@ -1,7 +1,7 @@
-"""Where the tools and the peers come from: what the machine has is used, the rest is put into `bench/.cache`.
+"""Finds the tools and the peers on the machine, or installs them into `bench/.cache`.
 
-Nothing is installed outside of that folder. What is there but does not work, as after an upgrade of Python or an
-installation that was stopped, is installed anew. What cannot be had is `Missing`, with a reason for the report.
+Nothing is installed outside of that folder. What no longer works there, as after an upgrade of Python or an interrupted
+installation, is installed again. What cannot be installed raises `Missing`, with a reason for the report.
 """
 
 import os
@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 CACHE = HERE / ".cache"
 LEDGERS = CACHE / "ledgers"
 
-# What each Debian package needs besides what every Debian has.
+# The Debian packages that each program needs and that a minimal Debian lacks.
 _DEBIAN = {
     "wrk": ("wrk", "libluajit-5.1-2", "libluajit-5.1-common"),
     "nginx": ("nginx",),
@@ -29,7 +29,7 @@ _INSTALL_SECONDS = 900
 
 @contextmanager
 def emptied(folder: Path) -> Iterator[Path]:
-    """The folder without what was in it; gone in the end."""
+    """Yields the folder after emptying it. Deletes it at the end."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
@@ -39,7 +39,7 @@ def emptied(folder: Path) -> Iterator[Path]:
 
 
 class Missing(Exception):
-    """A tool or a peer cannot be had here. The message says why."""
+    """A tool or a peer is not available here. The message says why."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Tool:
 
     @property
     def version(self) -> str:
-        """Its own words, cut to one line."""
+        """The version as the program prints it, cut to one line."""
         for option in ("-v", "--version"):
             done = subprocess.run(
                 [*self.command, option],
@@ -61,14 +61,14 @@ class Tool:
                 timeout=60,
                 check=False,
             )
-            told = (done.stdout + done.stderr).strip()
-            if told:
-                return told.partition("\n")[0][:80]
+            output = (done.stdout + done.stderr).strip()
+            if output:
+                return output.partition("\n")[0][:80]
         return "unknown"
 
 
 def debian(name: str) -> Tool:
-    """A program of Debian's: the machine's own, else unpacked from its package."""
+    """Returns a program of Debian: the installed one, or one unpacked from its package."""
     found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if found:
         return Tool((found,))
@@ -94,7 +94,7 @@ def _unpack(root: Path, name: str) -> None:
     try:
         _run(download, f"{name}: apt-get download", packages)
     except Missing:
-        # A fresh machine has no lists of packages yet; only root may fetch them.
+        # A fresh machine has no package lists yet. Only root may fetch them.
         _run(["apt-get", "update"], f"{name}: apt-get update", packages)
         _run(download, f"{name}: apt-get download", packages)
     for package in packages.glob("*.deb"):
@@ -102,9 +102,9 @@ def _unpack(root: Path, name: str) -> None:
 
 
 def python_program(name: str, requirement: str) -> Tool:
-    """The program `name` of the package `name` from PyPI, in a virtual environment of its own."""
+    """Returns the program `name` of the package `name` from PyPI, in its own virtual environment."""
     home = CACHE / name
-    # Started by its Python, the script works also where its first line names the place from which it was moved.
+    # The command names Python: a script's first line is wrong after the folder has moved.
     tool = Tool((str(home / "bin" / "python"), str(home / "bin" / name)))
     if not (Path(tool.command[1]).exists() and python_version(tool, name)):
         shutil.rmtree(home, ignore_errors=True)
@@ -115,7 +115,7 @@ def python_program(name: str, requirement: str) -> Tool:
 
 
 def python_version(tool: Tool, package: str) -> str:
-    """The version of a package beside this program; empty if there is none that can be read."""
+    """Returns the version of a package in the program's environment, empty if it cannot be read."""
     ask = f"from importlib.metadata import version; print(version({package!r}))"
     try:
         done = subprocess.run([tool.command[0], "-c", ask], capture_output=True, text=True, timeout=60, check=False)
@@ -125,7 +125,7 @@ def python_version(tool: Tool, package: str) -> str:
 
 
 def node_package(name: str, package: str, program: str) -> Path:
-    """A program's path in a package from npm."""
+    """Returns the path of a program in a package from npm."""
     home = CACHE / name
     path = home / "node_modules" / package / program
     if not path.exists():
@@ -137,7 +137,7 @@ def node_package(name: str, package: str, program: str) -> Path:
 
 
 def node() -> str:
-    """The node that comes with the development requirements, else the machine's own."""
+    """Returns the node of the development requirements, or else the installed one."""
     wheel = _node_wheel()
     found = str(wheel / "bin" / "node") if wheel else shutil.which("node")
     if found is None:
@@ -161,7 +161,7 @@ def _node_wheel() -> Path | None:
 
 
 def _run(command: list[str], what: str, folder: Path) -> None:
-    """Run a step of an installation, its output in `install.log`; Missing if it fails."""
+    """Runs a step of an installation, with its output in `install.log`. Raises Missing if it fails."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with (CACHE / "install.log").open("a") as log:

@@ -1,4 +1,4 @@
-"""Uploads of 25 MB on so many connections at once: MB/s, processor time of an upload, peak memory over idle."""
+"""Uploads of 25 MB on several connections: MB/s, CPU time of an upload, peak memory over idle."""
 
 import statistics
 import time
@@ -17,7 +17,7 @@ def large(target: Target, together: int, seconds: float, *, file_first: bool = F
     began = time.monotonic()
     with ThreadPoolExecutor(together) as pool:
         loops = [pool.submit(_one_after_another, target, upload, began + seconds) for _ in range(together)]
-        taken = [each for loop in loops for each in loop.result()]
+        taken = [seconds_taken for loop in loops for seconds_taken in loop.result()]
     elapsed = time.monotonic() - began
     figures = {"mb_s": len(taken) * LARGE_BYTES / 1e6 / elapsed, "p50_ms": statistics.median(taken) * 1000}
     if target.meter:
@@ -28,7 +28,7 @@ def large(target: Target, together: int, seconds: float, *, file_first: bool = F
 
 
 def _one_after_another(target: Target, upload: Form, end: float) -> list[float]:
-    """The seconds that each upload took, at least one. Each has a connection of its own, as SDKs often do."""
+    """Returns the seconds of each upload, at least one. Each uses its own connection, as SDKs often do."""
     taken: list[float] = []
     head, body = target.head(upload, close=True), memoryview(upload.body)
     while not taken or time.monotonic() < end:

@@ -1,9 +1,9 @@
-"""Does the ledger's size show? A month's usage by caller, and hold + settle, on an empty ledger and on a full one.
+"""The cost of the ledger's size: a month's usage by caller, and reserve + settle, on an empty and on a full ledger.
 
     python -m bench.ledger [--rows 10000000] [--requests 2000] [--rounds 3] [--json]
 
-Prints medians with min and max, and the ratio of the full ledger to the empty one, for the same work in turn. Both are
-removed in the end.
+Prints medians with minimum and maximum, and the ratio of the full ledger to the empty one. The same work alternates
+between both. Both are deleted at the end.
 """
 
 import argparse
@@ -37,7 +37,7 @@ Work = Callable[[Database], float]
 def main() -> None:
     options = _options()
     with emptied(LEDGERS) as folder:
-        figures = _measured(folder, options.rows, options.requests, options.rounds)
+        figures = _measure(folder, options.rows, options.requests, options.rounds)
     print(json.dumps(asdict(figures)) if options.json else table.text(table.ledger(figures)))
 
 
@@ -50,7 +50,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measured(folder: Path, rows: int, requests: int, rounds: int) -> LedgerFigures:
+def _measure(folder: Path, rows: int, requests: int, rounds: int) -> LedgerFigures:
     empty, full = Database(folder / "empty.db"), Database(folder / "full.db")
     fill(empty, 0)
     began = time.perf_counter()
@@ -58,13 +58,13 @@ def _measured(folder: Path, rows: int, requests: int, rounds: int) -> LedgerFigu
     seconds, size = time.perf_counter() - began, full.path.stat().st_size
     works: dict[str, Work] = {"usage by caller, one month: ms": _report}
     for together in (1, 64):
-        works[f"hold + settle, {together} at once: ms each"] = _holding(requests, together)
-    compared = [_compared(what, rounds, empty, full, work) for what, work in works.items()]
+        works[f"hold + settle, {together} at once: ms each"] = _reserving(requests, together)
+    compared = [_compare(what, rounds, empty, full, work) for what, work in works.items()]
     return LedgerFigures(rows, size / 1e6, seconds, compared)
 
 
-def _compared(what: str, rounds: int, empty: Database, full: Database, work: Work) -> Comparison:
-    """The same work on both, in turn, once before it counts."""
+def _compare(what: str, rounds: int, empty: Database, full: Database, work: Work) -> Comparison:
+    """Does the same work on both in turn, the first time without counting it."""
     for database in (empty, full):
         work(database)
     taken = [(work(empty), work(full)) for _ in range(rounds)]
@@ -78,14 +78,14 @@ def _report(database: Database) -> float:
         return (time.perf_counter() - began) * 1000
 
 
-def _holding(requests: int, together: int) -> Work:
+def _reserving(requests: int, together: int) -> Work:
     def work(database: Database) -> float:
-        return asyncio.run(_hold_and_settle(database, requests, together))
+        return asyncio.run(_reserve_and_settle(database, requests, together))
 
     return work
 
 
-async def _hold_and_settle(database: Database, requests: int, together: int) -> float:
+async def _reserve_and_settle(database: Database, requests: int, together: int) -> float:
     writer = LedgerWriter(database)
     writer.open()
     writer.start()
@@ -103,7 +103,7 @@ async def _one_after_another(writer: LedgerWriter, names: Iterator[int], stamp: 
     for number in names:
         request_id = f"req_{stamp}_{number}"
         await writer.reserve(_hold(request_id))
-        await writer.settle(_outcome(request_id))
+        await writer.settle(_settlement(request_id))
 
 
 def _hold(request_id: str) -> Hold:
@@ -113,7 +113,7 @@ def _hold(request_id: str) -> Hold:
     )
 
 
-def _outcome(request_id: str) -> SettlementResult:
+def _settlement(request_id: str) -> SettlementResult:
     now = time.time_ns() // 1_000_000
     return SettlementResult(
         id=request_id,

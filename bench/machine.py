@@ -1,4 +1,4 @@
-"""The machine that a result belongs to: what it is, what a durable write costs on it, and which core does what."""
+"""Describes the machine of a result, measures its durable writes, and assigns its cores."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ _SYNCS = 200
 
 
 def cores() -> tuple[int, int]:
-    """The core of the gateway under test, and that of the load and the upstream."""
+    """Returns the core of the gateway under test, and the core of the load and the upstream."""
     allowed = sorted(os.sched_getaffinity(0))
     if len(allowed) < 2:
         raise SystemExit("bench: needs two cores, one for the gateway and one for the load and the upstream")
@@ -23,16 +23,16 @@ def cores() -> tuple[int, int]:
 
 
 def describe() -> dict[str, str]:
-    """What a reader needs to judge the figures. The load average tells whether something else ran meanwhile."""
+    """Returns what a reader needs to judge the figures. The load average shows whether other programs ran."""
     return {
         "cpu": _cpu_model(),
         "cores": str(os.cpu_count()),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
         "durable write of 4 KiB": f"{durable_write_ms():.3f} ms",
-        "load average at the start": " ".join(f"{each:.2f}" for each in os.getloadavg()),
+        "load average at the start": " ".join(f"{load:.2f}" for load in os.getloadavg()),
         "10,000,000 steps of a Python loop": f"{python_loop_seconds():.2f} s",
-        "python": f"{platform.python_version()}, {_optimised()}",
+        "python": f"{platform.python_version()}, {_build_kind()}",
         "revision": _first_line(["git", "describe", "--always", "--dirty", "--abbrev=12"]),
         "wrk": debian("wrk").version.partition(" [")[0],
         "gcc": _first_line(["gcc", "-dumpfullversion"]),
@@ -40,7 +40,7 @@ def describe() -> dict[str, str]:
 
 
 def durable_write_ms() -> float:
-    """The median of write + fdatasync of 4 KiB on the disk where ledgers lie."""
+    """Returns the median of write + fdatasync of 4 KiB on the ledgers' disk, in milliseconds."""
     CACHE.mkdir(exist_ok=True)
     taken = []
     with tempfile.TemporaryFile(dir=CACHE) as file:
@@ -53,16 +53,16 @@ def durable_write_ms() -> float:
 
 
 def python_loop_seconds() -> float:
-    """What a core that may be shared with others gives at this moment: longer than usual, and all figures are."""
+    """Returns the time of a fixed loop. If a shared core makes it slower than usual, all figures are slower."""
     began = time.perf_counter()
     for _ in range(10_000_000):
         pass
     return time.perf_counter() - began
 
 
-def _optimised() -> str:
-    given = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
-    return "profile-guided build" if given else "built without profile-guided optimisation"
+def _build_kind() -> str:
+    optimized = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    return "profile-guided build" if optimized else "built without profile-guided optimisation"
 
 
 def _cpu_model() -> str:

@@ -1,4 +1,4 @@
-"""What a gateway's processes take, read from /proc: processor time, idle memory, and the peak over it."""
+"""Reads from /proc what a gateway's processes use: CPU time, idle memory, and peak memory over idle."""
 
 import os
 import time
@@ -6,7 +6,7 @@ from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _RESET_PEAK = "5"
-# What clock_getcpuclockid(3) makes of a process id: its complement, and the kind of clock in the low three bits.
+# clock_getcpuclockid(3): the complement of the process id, and the kind of clock in the low three bits.
 _CLOCK_OF_PROCESS = 2
 
 
@@ -18,21 +18,21 @@ class ProcessMeter:
         self._base = 0
 
     def cpu_seconds(self) -> float:
-        """User and system time, with that of children that have ended."""
+        """Returns user and system time, with that of ended children."""
         return sum(_own_seconds(pid) + _ended_seconds(pid) for pid in self._tree())
 
     def proportional_mb(self) -> float:
-        """Resident memory with shared pages divided among those that share them (PSS), in MB."""
+        """Returns resident memory in MB, with shared pages divided among their processes (PSS)."""
         return sum(_kib(pid, "smaps_rollup", "Pss:") for pid in self._tree()) * 1024 / 1e6
 
     def begin_peak(self) -> None:
-        """From now on the kernel keeps the highest resident size anew."""
+        """Resets the kernel's record of the highest resident size."""
         for pid in self._tree():
             Path(f"/proc/{pid}/clear_refs").write_text(_RESET_PEAK)
         self._base = self._sum("VmRSS:")
 
     def peak_over_base_mb(self) -> float:
-        """How far resident memory has risen over where it stood at `begin_peak`, in MB."""
+        """Returns how far resident memory has risen since `begin_peak`, in MB."""
         return max(0, self._sum("VmHWM:") - self._base) * 1024 / 1e6
 
     def _sum(self, line: str) -> int:
@@ -49,7 +49,7 @@ class ProcessMeter:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat behind the name: the state is the first. Empty for a process that has ended."""
+    """Returns the fields of /proc/PID/stat after the name, beginning with the state. Empty for an ended process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -57,7 +57,7 @@ def _stat(pid: int) -> list[str]:
 
 
 def _own_seconds(pid: int) -> float:
-    """All threads of a process, from its CPU clock: to the nanosecond, where /proc counts in ticks of 10 ms."""
+    """Returns the time of all threads of a process from its CPU clock. /proc would count in ticks of 10 ms."""
     try:
         return time.clock_gettime(~pid << 3 | _CLOCK_OF_PROCESS)
     except OSError:

@@ -1,9 +1,9 @@
-"""What a request costs in this tree and in another revision, side by side.
+"""Compares what a request costs in this tree and in another revision.
 
 python -m bench.pairs --base REV [--only SCENARIO ...] [--pairs N] [--most PERCENT]
 
-Every measurement has a fresh process, and the two sides alternate, so that a drift of the machine meets both. The
-figure is the ratio within a pair; its median and quartiles over all pairs are what is printed.
+Each measurement has a fresh process, and the two sides alternate, so that a drift of the machine affects both. The
+figure is the ratio within a pair. The result is its median and quartiles over all pairs.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from bench.upstream import build, upstream
 
 BASE, THIS = "base", "this"
 
-# What a request costs in each scenario: of uploads that trickle, the share of a core that they keep busy.
+# The cost in each scenario. For slow uploads it is the share of a core that they keep busy.
 COSTS = {"small-32": "cpu_us", "small-1": "cpu_us", "large-1": "cpu_ms", "sse-32": "cpu_ms", "slow": "busy_percent"}
 UNITS = {"cpu_us": "CPU us/request", "cpu_ms": "CPU ms/request", "busy_percent": "% of a core"}
 
@@ -52,7 +52,7 @@ class Pair:
 
 
 def rows(pairs: Mapping[str, Sequence[Pair]]) -> list[Row]:
-    """A row for each scenario: the median cost of each side, and the ratio's median, quartiles and extremes."""
+    """Returns a row for each scenario: the median cost of each side, and the ratio's median, quartiles and extremes."""
     table: list[Row] = [("scenario", "cost", BASE, THIS, "median", "half of the pairs", "all pairs")]
     for scenario, found in pairs.items():
         ratios = [pair.ratio for pair in found]
@@ -65,7 +65,7 @@ def rows(pairs: Mapping[str, Sequence[Pair]]) -> list[Row]:
 
 
 def dearer(pairs: Mapping[str, Sequence[Pair]], most_percent: float) -> list[str]:
-    """The scenarios whose median ratio is above this."""
+    """Returns the scenarios whose median ratio is above this bound."""
     bound = 1 + most_percent / 100
     return [each for each, found in pairs.items() if statistics.median(pair.ratio for pair in found) > bound]
 
@@ -76,7 +76,7 @@ def _percent(ratio: float) -> str:
 
 @contextmanager
 def checked_out(revision_name: str) -> Iterator[Path]:
-    """A temporary folder with the gateway's code of that revision; Missing if git does not know it."""
+    """Yields a temporary folder with the gateway's code of a revision. Raises Missing if git does not know it."""
     command = ["git", "archive", "--format=tar", revision_name, "app"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     if done.returncode:
@@ -88,7 +88,7 @@ def checked_out(revision_name: str) -> Iterator[Path]:
 
 
 def variables(given: Sequence[str]) -> dict[str, str]:
-    """The environment that NAME=VALUE options describe."""
+    """Returns the environment variables of NAME=VALUE options."""
     found = [(each, _VARIABLE.fullmatch(each)) for each in given]
     if wrong := [each for each, match in found if match is None]:
         raise SystemExit(f"bench: not NAME=VALUE: {', '.join(wrong)}")
@@ -96,19 +96,19 @@ def variables(given: Sequence[str]) -> dict[str, str]:
 
 
 def order(turn: int, sides: Sequence[Subject]) -> Sequence[Subject]:
-    """The sides with the other one first in every second pair, so that the place costs neither side more."""
+    """Returns the sides, swapped in every second pair, so that the order favors neither side."""
     return sides if turn % 2 == 0 else sides[::-1]
 
 
 class Comparison:
-    """Measures the two sides; `cores` are the gateway's and the load's."""
+    """Measures the two sides. `cores` are the gateway's and the load's."""
 
     def __init__(self, sides: Sequence[Subject], cores: tuple[int, int], folder: Path, effort: Effort) -> None:
         self._sides, self._folder, self._effort = sides, folder, effort
         self._gateway_core, self._load_core = cores
 
     def pair(self, scenario: Scenario, turn: int) -> Pair:
-        """One pair, from its beginning again where a busy machine spoils it."""
+        """Measures one pair. Repeats it if it fails on a busy machine."""
         for _ in range(_TRIES - 1):
             with suppress(WrongAnswer, DidNotStart):
                 return self._pair(scenario, turn)
@@ -127,7 +127,7 @@ class Comparison:
 
 
 def compared(comparison: Comparison, scenarios: Sequence[Scenario], count: int) -> dict[str, list[Pair]]:
-    """All pairs; the scenarios take turns, so that a disturbance of minutes meets each of them in a few pairs only."""
+    """Measures all pairs. The scenarios alternate, so that a disturbance of minutes affects few pairs of each."""
     pairs: dict[str, list[Pair]] = {scenario.name: [] for scenario in scenarios}
     for turn in range(count):
         for scenario in scenarios:
@@ -165,7 +165,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=16, metavar="N", help="pairs of each scenario; default 16")
     parser.add_argument("--most", type=float, default=3, metavar="PERCENT", help="fail above this ratio; default 3")
     for side in (BASE, THIS):
-        words = f"a variable for the gateway of {side}, as where a default changed; may be repeated"
+        words = f"an environment variable for the gateway of {side}; may be repeated"
         parser.add_argument(f"--{side}-env", action="append", default=[], metavar="NAME=VALUE", help=words)
     return parser.parse_args()
 
@@ -174,4 +174,4 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        raise SystemExit("bench: stopped, and all that it started") from None
+        raise SystemExit("bench: stopped, with all its processes") from None

@@ -1,4 +1,4 @@
-"""The plot: a panel for each scenario's first figure, a dot for each subject's median, a line from min to max."""
+"""Draws the plot: a panel for each scenario's first metric, a dot at each median, a line from minimum to maximum."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from html import escape
 from bench.figures import Figures, Spread
 from bench.scenarios import Scenario
 from bench.subjects import OURS
-from bench.table import median_text, told
+from bench.table import cell_text, median_text
 
 _COLUMNS, _WIDTH, _LABEL, _ROW, _HEAD, _GAP = 3, 360, 60, 18, 40, 18
 _STYLE = (
@@ -22,8 +22,8 @@ def svg(figures: Figures, scenarios: Sequence[Scenario], subjects: Sequence[str]
     rows = math.ceil(len(shown) / _COLUMNS)
     panels = [
         f'<g transform="translate({column * _WIDTH},{row * height})">{_panel(figures, scenario, subjects)}</g>'
-        for number_, scenario in enumerate(shown)
-        for row, column in [divmod(number_, _COLUMNS)]
+        for index, scenario in enumerate(shown)
+        for row, column in [divmod(index, _COLUMNS)]
     ]
     size = f'width="{_COLUMNS * _WIDTH}" height="{rows * height}"'
     ground = '<rect width="100%" height="100%" fill="#fff"/>'
@@ -33,7 +33,7 @@ def svg(figures: Figures, scenarios: Sequence[Scenario], subjects: Sequence[str]
 
 
 def _spreads(figures: Figures, scenario: Scenario, subjects: Sequence[str]) -> dict[str, Spread]:
-    """What was measured and can stand on a logarithmic axis."""
+    """Returns the figures that a logarithmic axis can show."""
     found = {name: figures.spread(scenario.name, name, scenario.metrics[0].key) for name in subjects}
     return {name: spread for name, spread in found.items() if spread is not None and spread.median > 0}
 
@@ -48,7 +48,7 @@ def _panel(figures: Figures, scenario: Scenario, subjects: Sequence[str]) -> str
         f'<text class="axis" x="8" y="30">{escape(metric.title)}, {better}; logarithmic</text>',
     ]
     for row, each in enumerate(subjects):
-        label = told(figures, scenario, each, metric, median_text)
+        label = cell_text(figures, scenario, each, metric, median_text)
         parts.append(_line(each, row, label, spreads.get(each), low, high))
     return "".join(parts)
 

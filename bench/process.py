@@ -1,4 +1,4 @@
-"""Starting and stopping: every process has a session of its own, one core, a log file, and ends with its context."""
+"""Starts and stops processes. Each has its own session, one core and a log file, and ends with its context."""
 
 import contextlib
 import http.client
@@ -16,14 +16,14 @@ STOP_SECONDS = 2
 
 
 class DidNotStart(Exception):
-    """A process ended or stayed silent instead of becoming healthy."""
+    """A process ended or did not become healthy in time."""
 
 
 @contextmanager
 def running(
     command: Sequence[str], core: int, log: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process pinned to one core, stopped with all that it started on every way out."""
+    """Yields a process pinned to one core. Stops it and its children at the end of the context."""
     with log.open("ab") as sink:
         process = subprocess.Popen(
             ["taskset", "-c", str(core), *command],
@@ -57,7 +57,7 @@ def free_ports() -> tuple[int, int]:
 
 
 def wait_until_healthy(process: subprocess.Popen[bytes], port: int, path: str) -> None:
-    """Return at the first 200; DidNotStart if there is none in time."""
+    """Returns at the first 200. Raises DidNotStart if there is none in time."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:

@@ -1,4 +1,4 @@
-"""What a run leaves: tables on standard output and in the documents, and `results/<name>.json`, `.md` and `.svg`."""
+"""Reports a run: tables on standard output and in the documents, and `results/<name>.json`, `.md` and `.svg`."""
 
 import json
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class Report:
         (folder / f"{self.name}.md").write_text(documents.page(self.name, self._short(), self._whole()))
 
     def publish(self, root: Path) -> None:
-        """Put the tables into the documents of the tree."""
+        """Writes the tables into the documents of the tree."""
         documents.insert(root, self.name, self._short(), self._whole())
 
     def _short(self) -> str:

@@ -1,4 +1,4 @@
-"""A run: every scenario in rounds, each round all subjects in turn, so that a drift of the machine meets all."""
+"""A run measures each scenario in rounds. A round measures all subjects, so that a drift of the machine affects all."""
 
 import json
 import subprocess
@@ -19,11 +19,11 @@ from bench.upstream import Mode, build, upstream
 _LEDGER_SECONDS = 1200
 _TRIES = 2
 
-_OURS = (WrongAnswer, DidNotStart, Missing)
+_OWN_ERRORS = (WrongAnswer, DidNotStart, Missing)
 
 
 class Run:
-    """One run of some scenarios with some subjects; `cores` are the gateway's and the load's."""
+    """One run of some scenarios. `cores` are the gateway's and the load's."""
 
     def __init__(self, scenarios: Sequence[Scenario], effort: Effort, cores: tuple[int, int]) -> None:
         self._effort = effort
@@ -35,7 +35,7 @@ class Run:
         clear(self._folder)
 
     def present(self, subjects: Sequence[Subject]) -> list[Subject]:
-        """The subjects that can be had here; installs what is missing and notes versions."""
+        """Returns the subjects that are available here. Installs missing ones and records versions."""
         found = []
         for subject in subjects:
             try:
@@ -59,29 +59,30 @@ class Run:
             if subject.name not in scenario.subjects or f"{subject.name}, {scenario.name}" in self.figures.left_out:
                 continue
             began = time.monotonic()
-            told = self._told(scenario, subject)
+            summary = self._try_measuring(scenario, subject)
             print(
-                f"{scenario.name:13} {turn + 1} {subject.name:8} {time.monotonic() - began:5.1f} s  {told}", flush=True
+                f"{scenario.name:13} {turn + 1} {subject.name:8} {time.monotonic() - began:5.1f} s  {summary}",
+                flush=True,
             )
 
-    def _told(self, scenario: Scenario, subject: Subject) -> str:
-        """What came of a measurement, in a line. One that fails is tried once more before the subject is left out."""
+    def _try_measuring(self, scenario: Scenario, subject: Subject) -> str:
+        """Measures, and returns the result in one line. Retries a failure once before it leaves the subject out."""
         for _ in range(_TRIES):
             try:
-                return self._measured(scenario, subject)
+                return self._measure(scenario, subject)
             except Exception as fault:
-                # Whatever a stranger's program does, the others are still to be measured.
-                reason = self._noted(scenario, subject, fault)
+                # A peer may fail in any way. The others are still measured.
+                reason = self._log_fault(scenario, subject, fault)
         self.figures.leave_out(scenario.name, subject.name, reason)
         return f"left out: {reason}"
 
-    def _noted(self, scenario: Scenario, subject: Subject, fault: Exception) -> str:
-        """The reason for the report, which names no path of this machine as other errors may do; all of it in a log."""
+    def _log_fault(self, scenario: Scenario, subject: Subject, fault: Exception) -> str:
+        """Logs a fault, and returns the reason for the report. Only our own errors name no path of this machine."""
         with (self._folder / "faults.log").open("a") as log:
             print(scenario.name, subject.name, *traceback.format_exception(fault), sep="\n", file=log)
-        return str(fault) if isinstance(fault, _OURS) else type(fault).__name__
+        return str(fault) if isinstance(fault, _OWN_ERRORS) else type(fault).__name__
 
-    def _measured(self, scenario: Scenario, subject: Subject) -> str:
+    def _measure(self, scenario: Scenario, subject: Subject) -> str:
         with (
             upstream(scenario.mode, self._load_core, self._folder) as provider,
             started(subject, provider, self._gateway_core, self._folder) as target,
@@ -91,7 +92,7 @@ class Run:
         return ", ".join(f"{key} {_shown(value)}" for key, value in measured.items())
 
     def measure_ledger(self) -> None:
-        """The ledger's size, in a process of its own on the gateway's core."""
+        """Measures the cost of the ledger's size, in its own process on the gateway's core."""
         try:
             self.figures.ledger = self._ledger()
         except (subprocess.SubprocessError, ValueError) as fault:
@@ -106,8 +107,9 @@ class Run:
             done = subprocess.run(
                 command, cwd=HERE.parent, stdout=subprocess.PIPE, stderr=log, timeout=_LEDGER_SECONDS, check=True
             )
-        told = json.loads(done.stdout)
-        return LedgerFigures(**told | {"compared": [Comparison(**each) for each in told["compared"]]})
+        document = json.loads(done.stdout)
+        compared = [Comparison(**comparison) for comparison in document["compared"]]
+        return LedgerFigures(**document | {"compared": compared})
 
 
 def _shown(value: float | str) -> str:

@@ -1,4 +1,4 @@
-"""What is measured: each scenario with its upstream, its figures and the work that yields them."""
+"""The scenarios: what each one measures, against which upstream."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ _SETTLE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Effort:
-    """How long each measurement lasts and how often it is repeated."""
+    """How long each measurement takes, and how often it is repeated."""
 
     repeats: int
     small_seconds: float
@@ -57,7 +57,7 @@ FULL = Effort(
 
 @dataclass(frozen=True)
 class Metric:
-    """`over_direct` names the figure whose excess over the direct one, in the same round, this is."""
+    """One figure. With `over_direct`, it is the difference of that metric from the direct one in the same round."""
 
     key: str
     title: str
@@ -67,8 +67,8 @@ class Metric:
 
 @dataclass(frozen=True)
 class Scenario:
-    """The first of `metrics` is the one that the summary and the plot show. `instead` are words of a subject's figures
-    that mean something else by its design.
+    """One kind of load. The summary and the plot show the first of `metrics`. `instead` replaces words of a subject's
+    figures that mean something else in its design.
     """
 
     name: str
@@ -158,7 +158,7 @@ def _name(kind: str, count: int, mode: Mode) -> str:
     return f"{kind}-{count}" + ("-tls" if mode is Mode.TLS else "")
 
 
-# Ours reads an answer to its end for its usage, whoever is still there.
+# The gateway reads a response to its end for its usage, even without a caller.
 _READ_ON = {(OURS, NEVER): "read on"}
 
 SCENARIOS = (

@@ -1,6 +1,6 @@
-"""Hundreds of uploads that trickle in while small requests go on: memory of an upload, latency of the small ones.
+"""Hundreds of slow uploads beside small requests: memory of an upload, latency of the small requests.
 
-The trickling runs in a process of its own, so that the small requests are timed by one that does nothing else.
+The slow uploads run in another process, so that this one only times the small requests.
 """
 
 import multiprocessing
@@ -45,7 +45,7 @@ def slow(target: Target, uploads: int, seconds: float) -> dict[str, float]:
 
 def _figures(target: Target, uploads: int, taken: list[float], busy: float) -> dict[str, float]:
     if len(taken) < _FEWEST_SMALL:
-        raise WrongAnswer(f"only {len(taken)} small uploads were answered meanwhile")
+        raise WrongAnswer(f"only {len(taken)} small uploads were answered")
     centiles = statistics.quantiles(taken, n=100)
     figures = {"small_p50_ms": centiles[49], "small_p99_ms": centiles[98]}
     if target.meter:
@@ -61,7 +61,7 @@ def _await(pipe: Connection, otherwise: str) -> int:
 
 
 def _small_requests(target: Target, seconds: float) -> list[float]:
-    """The milliseconds that each took, one after the other at a steady pace."""
+    """Returns the milliseconds of each request. They follow each other at a fixed rate."""
     upload = form(SMALL_BYTES)
     request = target.head(upload) + upload.body
     taken = []
@@ -76,7 +76,7 @@ def _small_requests(target: Target, seconds: float) -> list[float]:
 
 
 def _trickle(target: Target, uploads: int, pipe: Connection) -> None:
-    """Open the uploads, tell so once each has begun, send until told to stop, and tell how many were lost."""
+    """Opens the uploads and reports when all have started. Sends until the pipe says stop, and reports the cut ones."""
     trickle = Trickle(target, uploads)
     trickle.until(lambda: trickle.sent_chunks >= uploads)
     pipe.send(0)

@@ -1,4 +1,4 @@
-"""Small uploads on so many connections, by wrk: requests/s, latency, processor time of a request."""
+"""Small uploads on several connections, sent by wrk: requests/s, latency, CPU time of a request."""
 
 import json
 import os
@@ -14,14 +14,16 @@ _MOST_BROKEN = 0.01
 
 def small(target: Target, connections: int, seconds: float) -> dict[str, float]:
     cpu = target.cpu_seconds()
-    told = _wrk(target, connections, seconds)
-    done = told["requests"] - told["refused"]
-    if done <= 0 or told["refused"] + told["broken"] > _MOST_BROKEN * told["requests"]:
-        raise WrongAnswer(f"{told['refused']:.0f} refused and {told['broken']:.0f} broken of {told['requests']:.0f}")
-    figures = {"requests_s": done / told["seconds"], "p50_ms": told["p50_ms"], "p99_ms": told["p99_ms"]}
+    counts = _wrk(target, connections, seconds)
+    done = counts["requests"] - counts["refused"]
+    if done <= 0 or counts["refused"] + counts["broken"] > _MOST_BROKEN * counts["requests"]:
+        raise WrongAnswer(
+            f"{counts['refused']:.0f} refused and {counts['broken']:.0f} broken of {counts['requests']:.0f}"
+        )
+    figures = {"requests_s": done / counts["seconds"], "p50_ms": counts["p50_ms"], "p99_ms": counts["p99_ms"]}
     if target.meter:
         used = target.cpu_seconds() - cpu
-        figures |= {"cpu_us": used / done * 1e6, "busy_percent": used / told["seconds"] * 100}
+        figures |= {"cpu_us": used / done * 1e6, "busy_percent": used / counts["seconds"] * 100}
     return figures
 
 

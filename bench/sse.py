@@ -1,4 +1,4 @@
-"""Streamed answers: how long after the upstream's sending the client reads each event. Both use one monotonic clock."""
+"""Streamed responses: measures the time from the upstream's send to the client's read of each event, on one clock."""
 
 import re
 import selectors
@@ -25,7 +25,7 @@ class _Delays:
 
 
 class _Stream:
-    """One streamed request, from its sending to its end."""
+    """One streamed request."""
 
     def __init__(self, target: Target, delays: _Delays) -> None:
         upload = form(SMALL_BYTES, stream=True)
@@ -34,11 +34,11 @@ class _Stream:
         self.socket.setblocking(False)
         self._delays = delays
         self._unread = b""
-        self._begun = False
+        self._has_first = False
         self._ended = False
 
     def read(self) -> bool:
-        """Take in what has come; whether the stream is at its end."""
+        """Reads what has arrived. Returns whether the stream has ended."""
         data = self.socket.recv(_READ_BYTES)
         now = time.monotonic_ns()
         self._unread += data
@@ -58,14 +58,14 @@ class _Stream:
             self._ended = True
             self._delays.last.append(delay)
             return
-        if not self._begun:
-            self._begun = True
+        if not self._has_first:
+            self._has_first = True
             self._delays.first.append(delay)
         self._delays.every.append(delay)
 
 
 def sse(target: Target, streams: int, rounds: int) -> dict[str, float]:
-    """So many streams at once, begun evenly over the time between two events, so many times."""
+    """Runs `rounds` rounds of concurrent streams. Their starts spread evenly over the time between two events."""
     delays = _Delays()
     cpu = target.cpu_seconds()
     for _ in range(rounds):
@@ -83,7 +83,7 @@ def sse(target: Target, streams: int, rounds: int) -> dict[str, float]:
 
 
 def _round(target: Target, streams: int, delays: _Delays) -> None:
-    """Begin each stream when its turn comes, and read all to their ends."""
+    """Starts each stream at its time, and reads all to their ends."""
     began = time.monotonic()
     starts = [began + _EVENT_SECONDS * number / streams for number in range(streams)]
     with selectors.DefaultSelector() as selector:
@@ -102,7 +102,7 @@ def _round(target: Target, streams: int, delays: _Delays) -> None:
 
 
 def _read_ready(selector: selectors.BaseSelector, seconds: float) -> None:
-    """Read where there is something, and close what has come to its end."""
+    """Reads the sockets that have data, and closes ended streams."""
     for key, _ in selector.select(seconds):
         stream = key.data
         if stream.read():

@@ -1,7 +1,7 @@
-"""The subjects: what stands between the load and the upstream, each as its own documentation says to run it.
+"""The subjects between the load and the upstream. Each runs as its own documentation says.
 
-The peers get their best: no access log, no body buffering where that can be switched off, no limits, no accounting.
-Ours runs as in production: keys, limits, a budget, holds and settlements durable, a log line for every request.
+The peers run without access log, limits and accounting, and without body buffering where a setting turns it off. The
+gateway runs as in production: keys, limits, a budget, durable reservations and settlements, a log line a request.
 """
 
 import getpass
@@ -27,7 +27,7 @@ _READY = "/readyz"
 
 @dataclass(frozen=True)
 class Setting:
-    """A folder of a subject's own, where it is to listen (and for its metrics), and what it stands in front of."""
+    """A subject's own folder, its ports, and its upstream."""
 
     folder: Path
     port: int
@@ -38,8 +38,8 @@ class Setting:
     def authority(self) -> str:
         return f"127.0.0.1:{self.upstream.port}"
 
-    def written(self, name: str, text: str) -> str:
-        """The path of a configuration file with this text."""
+    def write(self, name: str, text: str) -> str:
+        """Writes a configuration file with this text, and returns its path."""
         path = self.folder / name
         path.write_text(text)
         return str(path)
@@ -53,7 +53,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class Subject:
-    """`launch` is None for the upstream itself. `version` and `launch` raise Missing if it cannot be had here."""
+    """`launch` is None for the upstream itself. `version` and `launch` raise Missing if it is not available here."""
 
     name: str
     health: str
@@ -98,7 +98,7 @@ http {{
 }}
 """
     tool = install.debian("nginx")
-    return Launch([*tool.command, "-c", setting.written("nginx.conf", config)], tool.environment)
+    return Launch([*tool.command, "-c", setting.write("nginx.conf", config)], tool.environment)
 
 
 def _haproxy(setting: Setting) -> Launch:
@@ -123,7 +123,7 @@ backend provider
     server provider {setting.authority} {tls}
 """
     tool = install.debian("haproxy")
-    return Launch([*tool.command, "-db", "-f", setting.written("haproxy.cfg", config)], tool.environment)
+    return Launch([*tool.command, "-db", "-f", setting.write("haproxy.cfg", config)], tool.environment)
 
 
 def _litellm_tool() -> install.Tool:
@@ -138,7 +138,7 @@ model_list:
     model_info: {{mode: audio_transcription}}
 general_settings: {{master_key: {CALLER_KEY}}}
 """
-    path = setting.written("litellm.yaml", config)
+    path = setting.write("litellm.yaml", config)
     command = [*_litellm_tool().command, "--config", path, "--host", "127.0.0.1", "--port", str(setting.port)]
     return Launch(command, {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", **_trust()})
 
@@ -200,19 +200,19 @@ burst = 1000000
 concurrency = 1000000
 budgets = ["1000000usd/month"]
 """
-    command = [sys.executable, "-m", "app", "serve", "--config", setting.written("config.toml", config)]
+    command = [sys.executable, "-m", "app", "serve", "--config", setting.write("config.toml", config)]
     own = {"PYTHONPATH": str(root), "BENCH_PROVIDER_KEY": PROVIDER_KEY}
     return Launch(command, {**own, **_image(), **(variables or {})})
 
 
 def revision(name: str, root: Path, variables: Mapping[str, str]) -> Subject:
-    """The gateway whose code is in the folder `root`, with these variables in its environment as well."""
+    """Returns the gateway with the code of the folder `root` and these additional environment variables."""
     launch = partial(_ours, root=root, variables=variables)
     return Subject(name, _READY, lambda: name, launch, _bearer)
 
 
 def _image() -> dict[str, str]:
-    """What the container image sets (see Dockerfile)."""
+    """Returns the variables that the container image sets (see Dockerfile)."""
     return {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "16777216"}
 
 

@@ -1,4 +1,4 @@
-"""The tables: one for each scenario with every figure as median (min-max), and a summary with ratios."""
+"""Builds the tables: one a scenario with each figure as median (min-max), and a summary with ratios."""
 
 from collections.abc import Callable, Sequence
 
@@ -26,20 +26,20 @@ Row = tuple[str, ...]
 
 
 def number(value: float) -> str:
-    """Three significant digits or so."""
+    """Returns the number with about three significant digits."""
     size = abs(value)
     digits = 0 if size >= 100 or not value else 1 if size >= 10 else 2 if size >= 1 else 3
     return f"{value:,.{digits}f}"
 
 
 def summary(figures: Figures, scenarios: Sequence[Scenario], subjects: Sequence[str]) -> list[Row]:
-    """A row for each scenario's first figure and each memory: the medians, then ours as a multiple of each peer's."""
+    """Returns a row for each scenario's first metric and each memory: medians, and ours as multiples of the peers'."""
     peers = [peer for peer in RATIO_PEERS if peer in subjects]
     rows: list[Row] = [("", *subjects, *(f"ours / {peer}" for peer in peers))]
     for scenario in scenarios:
         for metric in _headline(scenario):
             medians = {name: figures.median(scenario.name, name, metric.key) for name in subjects}
-            cells = [told(figures, scenario, name, metric, median_text) for name in subjects]
+            cells = [cell_text(figures, scenario, name, metric, median_text) for name in subjects]
             if any(cell != "-" for cell in cells):
                 ratios = [ratio(medians.get(OURS), medians.get(peer)) for peer in peers]
                 rows.append((f"{scenario.title}: {metric.title}", *cells, *ratios))
@@ -47,13 +47,13 @@ def summary(figures: Figures, scenarios: Sequence[Scenario], subjects: Sequence[
 
 
 def short(figures: Figures, scenarios: Sequence[Scenario]) -> list[Row]:
-    """For the README: the medians of what matters most, ours beside the peers'."""
+    """Returns the medians of the most important metrics, for the README."""
     subjects = (OURS, *RATIO_PEERS)
     rows: list[Row] = [("", *(_FULL_NAMES.get(name, name) for name in subjects))]
     for name, key in _IN_SHORT:
         for scenario, metric in ((each, metric) for each in scenarios for metric in each.metrics):
             if (scenario.name, metric.key) == (name, key):
-                cells = [told(figures, scenario, subject, metric, median_text) for subject in subjects]
+                cells = [cell_text(figures, scenario, subject, metric, median_text) for subject in subjects]
                 rows.append((f"{scenario.title}: {metric.title}", *cells))
     return rows
 
@@ -64,14 +64,14 @@ def _headline(scenario: Scenario) -> list[Metric]:
 
 
 def ratio(ours: float | None, theirs: float | None) -> str:
-    """Ours as a multiple of theirs; nothing where that says nothing."""
+    """Returns ours as a multiple of theirs, "-" if there is no ratio."""
     if ours is None or theirs is None or ours <= 0 or theirs <= 0:
         return "-"
     return f"{number(ours / theirs)}x"
 
 
 def detail(figures: Figures, scenario: Scenario, subjects: Sequence[str]) -> list[Row]:
-    """A row for each subject: every figure with its spread, and ours as a multiple of it."""
+    """Returns a row for each subject: each figure with its spread, and ours as a multiple of it."""
     rows: list[Row] = [(scenario.title, *(metric.title for metric in scenario.metrics))]
     for name in subjects:
         cells = [_cell(figures, scenario, name, metric) for metric in scenario.metrics]
@@ -81,7 +81,7 @@ def detail(figures: Figures, scenario: Scenario, subjects: Sequence[str]) -> lis
 
 
 def ledger(figures: LedgerFigures) -> list[Row]:
-    """A row for each work, on an empty and on a full ledger."""
+    """Returns a row for each kind of work, on an empty and on a full ledger."""
     rows: list[Row] = [("the ledger's size", "empty", f"{figures.rows:,} rows, {figures.mb:,.0f} MB", "full / empty")]
     for each in figures.compared:
         empty, full = Spread.of(each.empty), Spread.of(each.full)
@@ -90,19 +90,24 @@ def ledger(figures: LedgerFigures) -> list[Row]:
 
 
 def _cell(figures: Figures, scenario: Scenario, subject: str, metric: Metric) -> str:
-    cell = told(figures, scenario, subject, metric, _spread_text)
+    cell = cell_text(figures, scenario, subject, metric, _spread_text)
     theirs = figures.median(scenario.name, subject, metric.key)
     if subject not in RATIO_PEERS or theirs is None:
         return cell
     return f"{cell} {ratio(figures.median(scenario.name, OURS, metric.key), theirs)}"
 
 
-def told(figures: Figures, scenario: Scenario, subject: str, metric: Metric, shown: Callable[[Spread], str]) -> str:
-    """The numbers as `shown` has them, and the words that stood in the place of some."""
+def cell_text(
+    figures: Figures, scenario: Scenario, subject: str, metric: Metric, format_spread: Callable[[Spread], str]
+) -> str:
+    """Returns the numbers as `format_spread` formats them, and the words in place of missing ones."""
     spread = figures.spread(scenario.name, subject, metric.key)
     words = figures.words(scenario.name, subject, metric.key)
-    told = [*([shown(spread)] if spread else []), *(scenario.instead.get((subject, word), word) for word in words)]
-    return " or ".join(told) or "-"
+    parts = [
+        *([format_spread(spread)] if spread else []),
+        *(scenario.instead.get((subject, word), word) for word in words),
+    ]
+    return " or ".join(parts) or "-"
 
 
 def median_text(spread: Spread) -> str:
@@ -116,7 +121,7 @@ def _spread_text(spread: Spread) -> str:
 
 
 def text(rows: Sequence[Row]) -> str:
-    """For a terminal: the first column to the left, all others to the right."""
+    """Returns the rows for a terminal, with the first column aligned left and the others right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:

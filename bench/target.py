@@ -1,4 +1,4 @@
-"""A subject that runs: where to send requests, with what headers, and the meter of its processes."""
+"""A running subject: where to send requests, with which headers, and the meter of its processes."""
 
 import http.client
 import json
@@ -23,13 +23,13 @@ _READY_SECONDS = 10
 
 
 class WrongAnswer(Exception):
-    """A subject answered something else than the upstream's answer."""
+    """A subject's response is not the upstream's."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """`meter` is None where there is no gateway. `start_seconds` is the time to its first healthy answer. `witness` is
-    the upstream where it is one that can be asked.
+    """`meter` is None without a gateway. `start_seconds` is the time to its first healthy response. `witness` is the
+    upstream if it is a Witness.
     """
 
     port: int
@@ -45,7 +45,7 @@ class Target:
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}{PATH}"
 
     def cpu_seconds(self) -> float:
-        """Processor time of the gateway so far; 0 where there is none."""
+        """Returns the CPU time of the gateway so far, 0 without a gateway."""
         return self.meter.cpu_seconds() if self.meter else 0
 
     def head(self, upload: Form, *, close: bool = False) -> bytes:
@@ -66,7 +66,7 @@ def _unverified() -> ssl.SSLContext:
 
 
 def answer_on(connection: socket.socket) -> bytes:
-    """The body of the answer on this connection; WrongAnswer if it is no success."""
+    """Returns the body of the response on this connection. Raises WrongAnswer unless it is a success."""
     response = http.client.HTTPResponse(connection, method="POST")
     try:
         response.begin()
@@ -80,7 +80,7 @@ def answer_on(connection: socket.socket) -> bytes:
 
 @contextmanager
 def started(subject: Subject, upstream: Upstream, core: int, folder: Path) -> Iterator[Target]:
-    """The subject in front of the upstream, healthy and proved by one request; DidNotStart or WrongAnswer if not."""
+    """Yields the running subject after one successful request. Raises DidNotStart or WrongAnswer."""
     headers = subject.headers(upstream)
     if subject.launch is None:
         yield Target(upstream.port, upstream.tls, headers, folder, witness=upstream.witness)
@@ -100,7 +100,7 @@ def started(subject: Subject, upstream: Upstream, core: int, folder: Path) -> It
 
 
 def _prove(target: Target) -> None:
-    """One upload comes through whole. A gateway may still be finding its upstream, so it may try for a while."""
+    """Waits until one upload succeeds. A gateway may need some time to find its upstream."""
     deadline = time.monotonic() + _READY_SECONDS
     upload = form(SMALL_BYTES)
     while True:
@@ -116,15 +116,15 @@ def _prove(target: Target) -> None:
 
 
 def _check(body: bytes) -> None:
-    """The upstream says how many bytes it got; a stream says nothing of it."""
+    """Checks the size of the upload that the upstream reports. A stream reports none."""
     if b"end=" in body:
         return
-    told = json.loads(body).get("text", "")
-    if int(told.partition(" ")[0]) < SMALL_BYTES:
-        raise WrongAnswer(f"the upstream got {told}")
+    report = json.loads(body).get("text", "")
+    if int(report.partition(" ")[0]) < SMALL_BYTES:
+        raise WrongAnswer(f"the upstream got {report}")
 
 
 def clear(folder: Path) -> None:
-    """Forget what earlier runs left."""
+    """Empties the folder of earlier runs."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

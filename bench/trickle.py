@@ -1,4 +1,4 @@
-"""Many uploads that come in slowly, from one thread: each sends a chunk in its turn, the turns at a steady pace."""
+"""Many slow uploads from one thread. Each sends a chunk in turn, at a fixed rate."""
 
 import time
 from collections.abc import Callable
@@ -13,22 +13,22 @@ _TICK_SECONDS = 0.002
 
 
 class Trickle:
-    """`lost` are the numbers of the uploads that the other side cut off."""
+    """The uploads. `lost` has the numbers of those that the other side cut."""
 
     def __init__(self, target: Target, uploads: int) -> None:
         upload = form(LARGE_BYTES)
         self._body = memoryview(upload.body)
         self._sockets = [target.connect() for _ in range(uploads)]
-        for each in self._sockets:
-            each.sendall(target.head(upload))
-            each.setblocking(False)
+        for connection in self._sockets:
+            connection.sendall(target.head(upload))
+            connection.setblocking(False)
         self._offsets = [0] * uploads
         self._chunks_per_second = uploads * BYTES_PER_SECOND / _CHUNK_BYTES
         self.sent_chunks = 0
         self.lost = set[int]()
 
     def until(self, enough: Callable[[], bool]) -> None:
-        """Send at the pace until that is so; asked once a tick."""
+        """Sends at the fixed rate until `enough()`, which is checked once a tick."""
         per_tick = max(1, round(self._chunks_per_second * _TICK_SECONDS))
         due = time.monotonic()
         while not enough():

@@ -1,4 +1,4 @@
-"""The upstream that every subject stands in front of: `upstream.c`, built for each run, or a witness."""
+"""The upstream of every subject: `upstream.c`, built for each run, or a witness."""
 
 import subprocess
 import time
@@ -18,7 +18,7 @@ _START_SECONDS = 10
 
 
 class Mode(Enum):
-    """What it answers and over what."""
+    """The kind of response, and TLS."""
 
     JSON = "json"
     SSE = "sse"
@@ -38,7 +38,7 @@ class Upstream:
 
 
 def build() -> bool:
-    """Build it; whether it can speak TLS. Missing if there is no compiler."""
+    """Builds upstream.c. Returns whether it supports TLS. Raises Missing if it does not compile."""
     CACHE.mkdir(exist_ok=True)
     plain = ["gcc", "-O2", "-Wall", "-o", str(_PROGRAM), str(_SOURCE)]
     if _ran([*plain, "-DWITH_TLS", "-lssl", "-lcrypto"]) and (CERTIFICATE.exists() or _ran(_certify())):
@@ -49,7 +49,7 @@ def build() -> bool:
 
 
 def _certify() -> list[str]:
-    """A certificate for 127.0.0.1 that vouches for itself."""
+    """Returns the command that creates a self-signed certificate for 127.0.0.1."""
     names = ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"]
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", str(KEY)]
     return ["openssl", "req", "-x509", "-days", "3650", "-subj", "/CN=bench", *key, *names, "-out", str(CERTIFICATE)]
@@ -65,7 +65,7 @@ def _ran(command: list[str]) -> bool:
 
 @contextmanager
 def upstream(mode: Mode, core: int, folder: Path) -> Iterator[Upstream]:
-    """It, running."""
+    """Yields the running upstream."""
     if mode is Mode.WITNESS:
         with Witness() as witness:
             yield Upstream(witness.port, False, witness)
@@ -79,11 +79,11 @@ def upstream(mode: Mode, core: int, folder: Path) -> Iterator[Upstream]:
 
 
 def _port(log: Path) -> int:
-    """The port that it prints first."""
+    """Returns the port, which upstream.c prints first."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         line = log.read_text() if log.exists() else ""
         if line.endswith("\n"):
             return int(line)
         time.sleep(0.005)
-    raise DidNotStart("the upstream told no port")
+    raise DidNotStart("the upstream printed no port")

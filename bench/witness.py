@@ -1,7 +1,7 @@
-"""An upstream that notes when it learns that the caller has left. It answers at once until it is told to watch.
+"""An upstream that records when it notices a disconnect. It responds at once, except to an upload that it watches.
 
-A watched upload is not answered soon: its connection stays until the gateway closes it or the patience ends.
-Then it ends its answer, as a slow provider would, for gateways that read on.
+The connection of a watched upload stays open until the gateway closes it or the patience ends. Then the upstream
+finishes its response, like a slow provider, for gateways that still read.
 """
 
 import select
@@ -27,7 +27,7 @@ _LAST_EVENT = (
 
 
 class Moment(Enum):
-    """When the caller leaves."""
+    """When the caller disconnects."""
 
     UPLOAD = "upload"
     WAITING = "waiting"
@@ -40,21 +40,21 @@ class Cut(Exception):
 
 @dataclass
 class Watch:
-    """One upload that is watched. `begun` once its moment is there; `told_at` (monotonic seconds) goes with `told`."""
+    """One watched upload. `started` is set at its moment, `noticed` at the disconnect. `noticed_at` is monotonic."""
 
     moment: Moment
     patience: float
-    begun: threading.Event = field(default_factory=threading.Event)
-    told: threading.Event = field(default_factory=threading.Event)
-    told_at: float = 0
+    started: threading.Event = field(default_factory=threading.Event)
+    noticed: threading.Event = field(default_factory=threading.Event)
+    noticed_at: float = 0
 
-    def tell(self) -> None:
-        self.told_at = time.monotonic()
-        self.told.set()
+    def notice(self) -> None:
+        self.noticed_at = time.monotonic()
+        self.noticed.set()
 
 
 class Witness(ThreadingHTTPServer):
-    """Serves loopback from threads; leave the context to end it."""
+    """Serves on loopback from threads, until its context ends."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -78,17 +78,17 @@ class Witness(ThreadingHTTPServer):
         self.server_close()
 
     def watch(self, moment: Moment, patience: float) -> Watch:
-        """Watch the next upload, for so many seconds at the most."""
+        """Watches the next upload, for `patience` seconds at most."""
         self._watch = Watch(moment, patience)
         return self._watch
 
-    def taken(self) -> Watch | None:
-        """The watch for an upload that has come; only the first one gets it."""
+    def take_watch(self) -> Watch | None:
+        """Returns the watch to the first upload that arrives, None to later ones."""
         watch, self._watch = self._watch, None
         return watch
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A gateway may leave at any time."""
+        """Ignores errors: a gateway may disconnect at any time."""
 
 
 class _Provider(BaseHTTPRequestHandler):
@@ -100,13 +100,13 @@ class _Provider(BaseHTTPRequestHandler):
         self._answer(_MODELS)
 
     def do_POST(self) -> None:
-        watch = self.server.taken()
+        watch = self.server.take_watch()
         try:
             received = self._receive(watch)
         except (Cut, OSError):
             self.close_connection = True
             if watch:
-                watch.tell()
+                watch.notice()
             return
         if watch is None or watch.moment is Moment.UPLOAD:
             self._answer(_ANSWER % received)
@@ -120,11 +120,11 @@ class _Provider(BaseHTTPRequestHandler):
         for piece in self._body():
             received += len(piece)
             if watch and watch.moment is Moment.UPLOAD:
-                watch.begun.set()
+                watch.started.set()
         return received
 
     def _body(self) -> Iterator[bytes]:
-        """The body as it comes; Cut if it does not come to its end."""
+        """Yields the body as it arrives. Raises Cut if it is incomplete."""
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
             yield from self._exactly(int(self.headers.get("Content-Length", 0)))
             return
@@ -149,14 +149,14 @@ class _Provider(BaseHTTPRequestHandler):
             yield piece
 
     def _wait(self, watch: Watch, received: int) -> None:
-        watch.begun.set()
-        if self._left(watch.patience):
-            watch.tell()
+        watch.started.set()
+        if self._disconnects(watch.patience):
+            watch.notice()
         else:
             self._answer(_ANSWER % received)
 
     def _stream(self, watch: Watch) -> None:
-        """Events until the other side has left or the patience ends; then the last one."""
+        """Sends events until the gateway disconnects or the patience ends, and then the last event."""
         end = time.monotonic() + watch.patience
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
@@ -165,17 +165,17 @@ class _Provider(BaseHTTPRequestHandler):
         try:
             while time.monotonic() < end:
                 self._chunk(_EVENT)
-                watch.begun.set()
-                if self._left(_EVENT_SECONDS):
-                    return watch.tell()
+                watch.started.set()
+                if self._disconnects(_EVENT_SECONDS):
+                    return watch.notice()
             self._chunk(_LAST_EVENT)
             self.wfile.write(b"0\r\n\r\n")
         except OSError:
             self.close_connection = True
-            watch.tell()
+            watch.notice()
 
-    def _left(self, seconds: float) -> bool:
-        """Whether the other side ends the connection within this time. It has nothing else to send now."""
+    def _disconnects(self, seconds: float) -> bool:
+        """Returns whether the gateway closes the connection within this time. It has nothing else to send."""
         readable, _, _ = select.select([self.connection], [], [], seconds)
         self.close_connection = bool(readable)
         return self.close_connection
@@ -191,4 +191,4 @@ class _Provider(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nobody reads it."""
+        """Writes no log."""

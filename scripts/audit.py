@@ -1,6 +1,6 @@
-"""Looks the packages of a lock up in the database of known vulnerabilities, with pip-audit.
+"""Checks the packages of a lock for known vulnerabilities, with pip-audit.
 
-Ends with status 1 if one of them is vulnerable. A database that is out of reach is told in one line and fails nothing.
+Ends with status 1 if one is vulnerable. If the database is unreachable, it prints one line and ends with status 0.
 
     python scripts/audit.py requirements.lock
 """
@@ -16,7 +16,7 @@ SECONDS = 180
 
 
 def report(lock: str) -> list[dict[str, Any]]:
-    """What pip-audit says of each package; nothing if it could not ask."""
+    """Returns the report of pip-audit on each package, empty if it cannot reach the database."""
     try:
         done = subprocess.run([*COMMAND, *REPORT, lock], capture_output=True, text=True, timeout=SECONDS, check=False)
         found: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
@@ -28,13 +28,13 @@ def report(lock: str) -> list[dict[str, Any]]:
 def main(lock: str) -> int:
     known = [package for package in report(lock) if "skip_reason" not in package]
     if not known:
-        print(f"{lock}: audit left out, for pip-audit cannot reach its database of vulnerabilities")
+        print(f"{lock}: not audited: pip-audit cannot reach its database of vulnerabilities")
         return 0
     vulnerable = [package for package in known if package["vulns"]]
     for package in vulnerable:
-        flaws = ", ".join(f"{each['id']} (fixed in {each['fix_versions']})" for each in package["vulns"])
+        flaws = ", ".join(f"{flaw['id']} (fixed in {flaw['fix_versions']})" for flaw in package["vulns"])
         print(f"{lock}: {package['name']} {package['version']}: {flaws}")
-    print(f"{lock}: {len(known)} packages looked up, {len(vulnerable)} vulnerable")
+    print(f"{lock}: {len(known)} packages checked, {len(vulnerable)} vulnerable")
     return 1 if vulnerable else 0
 
 
