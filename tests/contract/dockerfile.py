@@ -1,4 +1,4 @@
-"""A Dockerfile as stages of instructions: enough of its grammar for the one of this tree, and no more."""
+"""Parses a Dockerfile into stages of instructions, as far as the Dockerfile of this tree needs it."""
 
 import json
 import re
@@ -13,7 +13,7 @@ class Instruction:
 
     @property
     def array(self) -> list[str]:
-        """The exec form; ValueError for the shell form."""
+        """Returns the command in exec form. Raises ValueError for the shell form."""
         parsed = json.loads(self.value)
         if not (isinstance(parsed, list) and all(isinstance(each, str) for each in parsed)):
             raise ValueError(self.value)
@@ -45,13 +45,13 @@ class Stage:
 
     @property
     def healthcheck(self) -> list[str]:
-        """The command of HEALTHCHECK; ValueError unless it is in exec form."""
+        """Returns the command of HEALTHCHECK. Raises ValueError unless it is in exec form."""
         _, _, command = self.one("HEALTHCHECK").value.partition("CMD")
         return Instruction("CMD", command.strip()).array
 
 
 def parse(file: Path) -> list[Stage]:
-    """The stages in their order."""
+    """Returns the stages in their order."""
     lines = [line for line in file.read_text("utf-8").splitlines() if not line.lstrip().startswith("#")]
     joined = re.sub(r"\\\n", " ", "\n".join(lines))
     stages: list[Stage] = []

@@ -1,4 +1,4 @@
-"""What is installed is new enough to be free of known faults, and the audit of the lock fails for the right reason."""
+"""Installed and locked packages are new enough to be without known faults, and the audit reports vulnerable ones."""
 
 import json
 import os
@@ -34,17 +34,17 @@ def locked(lock: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("package", LEAST)
-def test_what_is_installed_is_new_enough(package: str) -> None:
+def test_installed_packages_are_new_enough(package: str) -> None:
     assert numbers(version(package)) >= LEAST[package]
 
 
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
-def test_what_is_locked_is_new_enough(lock: str) -> None:
+def test_locked_packages_are_new_enough(lock: str) -> None:
     pinned = locked(lock)
     assert {package: pinned[package] for package in LEAST if numbers(pinned[package]) < LEAST[package]} == {}
 
 
-def test_what_is_asked_for_is_new_enough() -> None:
+def test_required_packages_are_new_enough() -> None:
     asked = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
     least = dict(re.findall(r"^([a-z-]+)>=([\d.]+)", "\n".join(asked), re.MULTILINE))
     assert {name: least[name] for name in LEAST if name in least and numbers(least[name]) < LEAST[name]} == {}
@@ -62,21 +62,23 @@ SKIPPED = {"name": "odd", "skip_reason": "not found"}
 
 
 @pytest.mark.parametrize(
-    ("found", "status", "said"),
+    ("found", "status", "output"),
     [
-        ([GOOD, SKIPPED], 0, "1 packages looked up, 0 vulnerable"),
+        ([GOOD, SKIPPED], 0, "1 packages checked, 0 vulnerable"),
         ([GOOD, BAD], 1, "bad 1: CVE-1"),
-        ([SKIPPED], 0, "audit left out"),
-        (None, 0, "audit left out"),
+        ([SKIPPED], 0, "not audited"),
+        (None, 0, "not audited"),
     ],
     ids=["clean", "vulnerable", "nothing known", "unreachable"],
 )
-def test_the_audit(tmp_path: Path, found: list[dict[str, Any]] | None, status: int, said: str) -> None:
-    """Beside a pip-audit that says this; without a word it ends as it does without a network."""
+def test_the_audit_fails_only_on_a_vulnerable_package(
+    tmp_path: Path, found: list[dict[str, Any]] | None, status: int, output: str
+) -> None:
+    """Runs with a pip-audit that prints this report. None is what it prints without a network."""
     told = "" if found is None else json.dumps({"dependencies": found, "fixes": []})
     (tmp_path / "pip_audit.py").write_text(f"print({told!r})\nraise SystemExit({int(found != [GOOD, SKIPPED])})\n")
     command = [sys.executable, str(ROOT / "scripts" / "audit.py"), "some.lock"]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == status, done.stderr
-    assert said in done.stdout
+    assert output in done.stdout

@@ -1,4 +1,4 @@
-"""The image and the compose file: what makes them safe to run, and that their command runs as they say."""
+"""The image and the compose file are safe to run, and their command works."""
 
 import contextlib
 import json
@@ -36,18 +36,18 @@ USER = 65532
 # -- the Dockerfile ---------------------------------------------------------------------------------------------------
 
 
-def test_both_stages_have_one_base_and_its_version_is_named() -> None:
+def test_both_stages_use_one_pinned_base() -> None:
     assert {stage.base for stage in STAGES} == {"python:3.13-slim"}
     assert BUILDER.name == "builder"
 
 
-def test_the_version_of_python_is_the_same_in_the_paths() -> None:
+def test_the_paths_have_the_python_version_of_the_base() -> None:
     paths = re.findall(r"python(\d\.\d+)/", (ROOT / "Dockerfile").read_text("utf-8"))
     assert set(paths) == {BUILDER.base.removeprefix("python:").removesuffix("-slim")}
 
 
-def test_the_command_is_that_of_the_package() -> None:
-    """The image has no wheel of the application, so its command is written by hand."""
+def test_the_command_is_the_package_entry_point() -> None:
+    """The image does not install the application as a wheel, so the Dockerfile writes the command."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     module, _, name = project["scripts"]["audio-gateway"].partition(":")
     (written,) = (each.value for each in BUILDER.all("RUN") if "> /opt/venv/bin/audio-gateway" in each.value)
@@ -55,7 +55,7 @@ def test_the_command_is_that_of_the_package() -> None:
     assert "'#!/opt/venv/bin/python'" in written
 
 
-def test_nothing_is_added_from_elsewhere() -> None:
+def test_the_build_adds_no_remote_files() -> None:
     words = {each.word for stage in STAGES for each in stage.instructions}
     assert words <= {
         *("ARG", "RUN", "COPY", "LABEL", "ENV", "USER", "WORKDIR", "VOLUME", "EXPOSE", "STOPSIGNAL"),
@@ -64,7 +64,7 @@ def test_nothing_is_added_from_elsewhere() -> None:
     assert not any("://" in each.value for stage in STAGES for each in stage.instructions if each.word == "RUN")
 
 
-def test_its_environment() -> None:
+def test_the_image_sets_its_environment() -> None:
     environment = FINAL.environment
     assert environment["AUDIO_GATEWAY_SERVER__HOST"] == "0.0.0.0"
     assert environment["AUDIO_GATEWAY_LEDGER__PATH"] == "/data/ledger.db"
@@ -75,11 +75,11 @@ def test_its_environment() -> None:
     assert all(is_variable(name) for name in environment if name.startswith("AUDIO_GATEWAY_"))
 
 
-def test_it_is_compiled_when_it_is_built() -> None:
+def test_the_build_compiles_the_code() -> None:
     assert "-m compileall" in BUILDER.all("RUN")[-1].value
 
 
-def test_the_ledger_is_on_a_volume_of_that_user() -> None:
+def test_the_ledger_is_on_a_volume_of_the_images_user() -> None:
     (made,) = (each.array for each in FINAL.all("RUN"))
     assert made == ["install", "-d", "-o", f"{USER}", "-g", f"{USER}", "-m", "0700", "/data"]
     assert FINAL.one("VOLUME").array == ["/data"]
@@ -87,7 +87,7 @@ def test_the_ledger_is_on_a_volume_of_that_user() -> None:
     assert instructions.index(FINAL.all("RUN")[0]) < instructions.index(FINAL.one("VOLUME"))
 
 
-def test_it_says_what_it_is_and_how_it_is_stopped() -> None:
+def test_the_image_has_labels_and_a_stop_signal() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     labels = {name.removeprefix("org.opencontainers.image."): value for name, value in FINAL.labels.items()}
     assert labels == {
@@ -101,7 +101,7 @@ def test_it_says_what_it_is_and_how_it_is_stopped() -> None:
     assert FINAL.one("EXPOSE").value == str(config.ServerSettings().port)
 
 
-def test_the_build_sees_what_it_copies_and_nothing_else() -> None:
+def test_the_build_context_has_only_copied_files() -> None:
     lines = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
     rules = [line for line in lines if line and not line.startswith("#")]
     copies = [each.value.split() for stage in STAGES for each in stage.all("COPY") if "--from" not in each.value]
@@ -121,26 +121,26 @@ def test_compose_keeps_the_ledger_in_a_named_volume() -> None:
     assert [target] == FINAL.one("VOLUME").array
 
 
-def test_compose_opens_it_to_this_machine_alone() -> None:
+def test_compose_publishes_on_loopback_only() -> None:
     port = FINAL.one("EXPOSE").value
     assert SERVICE["ports"] == [f"127.0.0.1:{port}:{port}"]
 
 
-def test_compose_needs_the_key_and_nothing_else() -> None:
+def test_compose_needs_only_the_provider_key() -> None:
     assert list(SERVICE["environment"]) == ["ONEROUTER_API_KEY"]
     assert SERVICE["environment"]["ONEROUTER_API_KEY"].startswith("${ONEROUTER_API_KEY:?")
     assert config.DEFAULT_UPSTREAM.api_key_env == "ONEROUTER_API_KEY"
 
 
-def test_compose_lets_it_finish_what_is_in_flight() -> None:
-    """The grace, then the last settlements of what it cut off, then the last lines of the log."""
+def test_compose_waits_for_requests_in_flight() -> None:
+    """The wait covers the grace, the last settlements of cut requests, and the last lines of the log."""
     stopping = config.TimeoutSettings().grace + LAST_SECONDS + STOP_SECONDS
     assert int(SERVICE["stop_grace_period"].removesuffix("s")) > stopping
     assert SERVICE["restart"] == "unless-stopped"
 
 
-def test_the_variant_with_a_secret_is_good() -> None:
-    """It stands in comments; uncommented it must be YAML, and its setting one that the gateway takes."""
+def test_the_variant_with_a_secret_is_valid() -> None:
+    """The variant is in comments. Uncommented, it is YAML, and the gateway accepts its setting."""
     text = (ROOT / "docker-compose.yml").read_text("utf-8")
     _, _, variant = text.partition("# To keep the provider's key in a docker secret")
     lines = [
@@ -154,8 +154,8 @@ def test_the_variant_with_a_secret_is_good() -> None:
     assert loaded.upstream.base_url == config.DEFAULT_UPSTREAM.base_url
 
 
-def test_the_variant_with_a_file_of_settings_is_good() -> None:
-    """Two lines in comments: where the gateway looks is where the file is mounted."""
+def test_the_variant_with_a_configuration_file_is_valid() -> None:
+    """Two lines in comments mount the file where the gateway reads it."""
     text = (ROOT / "docker-compose.yml").read_text("utf-8")
     ((variable, path),) = re.findall(r"^ +# (AUDIO_GATEWAY_CONFIG): (\S+)$", text, re.MULTILINE)
     (mount,) = re.findall(r"^ +# - (\S+\.toml:\S+)$", text, re.MULTILINE)
@@ -163,7 +163,7 @@ def test_the_variant_with_a_file_of_settings_is_good() -> None:
     assert mount == f"./config.toml:{path}:ro"
 
 
-def test_what_the_page_runs_in_the_container_is_its_command() -> None:
+def test_the_page_runs_the_command_of_the_container() -> None:
     page = (ROOT / "docs" / "deploy.md").read_text("utf-8")
     told = re.findall(r"docker compose exec (\S+) (\S+)", page)
     assert set(told) == {(name, FINAL.one("ENTRYPOINT").array[0]) for name in COMPOSE["services"]}
@@ -183,7 +183,7 @@ COMPOSE_1_SERVICE = {
 COMPOSE_1_HEALTHCHECK = {"disable", "interval", "retries", "test", "timeout", "start_period"}
 
 
-def test_compose_is_in_the_grammar_of_older_clients() -> None:
+def test_older_compose_clients_accept_the_file() -> None:
     assert set(COMPOSE) <= COMPOSE_1_KEYS
     assert set(SERVICE) <= COMPOSE_1_SERVICE
     assert set(SERVICE["healthcheck"]) <= COMPOSE_1_HEALTHCHECK
@@ -195,7 +195,7 @@ def test_compose_is_in_the_grammar_of_older_clients() -> None:
 
 
 class Container:
-    """The final stage's command with the final stage's environment, over a copy of the code that cannot be written."""
+    """Runs the final stage's command and environment on a read-only copy of the code."""
 
     def __init__(self, folder: Path) -> None:
         self.code, self.data = folder / "code", folder / "data"
@@ -217,7 +217,7 @@ class Container:
             self.as_user += [f"--inh-caps={kept}", f"--ambient-caps={kept}", f"--bounding-set={kept}"]
 
     def start(self, command: list[str]) -> "subprocess.Popen[str]":
-        """Start this command of the image; its `audio-gateway` and its Python are those of these tests."""
+        """Starts this command of the image, with the Python and the `audio-gateway` of these tests."""
         script = "from app.cli import app; app()"
         program = {"audio-gateway": ["-P", "-c", script], "/opt/venv/bin/python": []}[command[0]]
         return subprocess.Popen(
@@ -230,7 +230,7 @@ class Container:
         )
 
     def open_again(self) -> None:
-        """So that it can be removed."""
+        """Makes the copy writable, so that it can be deleted."""
         for path in self.code.rglob("*"):
             path.chmod(0o755)
 
@@ -275,7 +275,7 @@ def answer(port: int, path: str) -> tuple[int, Any] | None:
         connection.close()
 
 
-def test_a_caller_is_made_beside_it(container: Container) -> None:
+def test_a_command_in_the_container_creates_a_caller(container: Container) -> None:
     with served(container):
         status, told = container.run([*FINAL.one("ENTRYPOINT").array, "keys", "create", "search-team"])
     assert status == 0
@@ -286,13 +286,13 @@ def test_a_caller_is_made_beside_it(container: Container) -> None:
 
 
 def health_check() -> list[str]:
-    """The command of the image's check, which is that of the compose file too."""
+    """Returns the health check of the image, which is also that of the compose file."""
     command = json.loads(FINAL.one("HEALTHCHECK").value.partition("CMD ")[2])
     assert SERVICE["healthcheck"]["test"] == ["CMD", *command]
     return list(command)
 
 
-def test_it_is_healthy_while_it_serves_and_only_then(container: Container) -> None:
+def test_the_container_is_healthy_only_while_it_serves(container: Container) -> None:
     with served(container):
         assert container.run(health_check()) == (0, "")
     assert container.run(health_check()) == (1, "")
@@ -300,15 +300,15 @@ def test_it_is_healthy_while_it_serves_and_only_then(container: Container) -> No
 
 @pytest.fixture
 def mounted() -> Iterator[Path]:
-    """A folder that every user can read, as those of volumes are."""
+    """A folder that every user can read, like a volume."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
         yield folder
 
 
-def test_it_is_healthy_behind_tls_on_a_port_of_its_settings(container: Container, mounted: Path) -> None:
-    """Everything that the check needs to know stands in the file that AUDIO_GATEWAY_CONFIG names."""
+def test_the_container_is_healthy_with_tls_on_another_port(container: Container, mounted: Path) -> None:
+    """The check reads what it needs from the file that AUDIO_GATEWAY_CONFIG names."""
     certificate(mounted)
     file = mounted / "config.toml"
     tls = f"certificate_file = '{mounted / 'certificate.pem'}'\nkey_file = '{mounted / 'key.pem'}'\n"
@@ -340,7 +340,7 @@ def test_it_is_healthy_behind_tls_on_a_port_of_its_settings(container: Container
 @pytest.mark.parametrize(
     "variables", [{}, {"AUDIO_GATEWAY_SERVER__PORT": "9001", "AUDIO_GATEWAY_SERVER__HOST": "0.0.0.0"}]
 )
-def test_the_check_goes_where_the_gateway_listens(tmp_path: Path, text: str, variables: dict[str, str]) -> None:
+def test_the_health_check_uses_the_address_of_the_gateway(tmp_path: Path, text: str, variables: dict[str, str]) -> None:
     file = tmp_path / "config.toml"
     file.write_text(text)
     settings = config.load(file, variables)
@@ -349,6 +349,6 @@ def test_the_check_goes_where_the_gateway_listens(tmp_path: Path, text: str, var
     assert address({**variables, "AUDIO_GATEWAY_CONFIG": str(file)}) == Address(host, settings.server.port, tls)
 
 
-def test_the_check_and_the_gateway_have_the_same_defaults() -> None:
+def test_the_health_check_and_the_gateway_have_the_same_defaults() -> None:
     settings = config.load(None, {})
     assert address({}) == Address(settings.server.host, settings.server.port, tls=False)

@@ -1,4 +1,4 @@
-"""`make` installs the packages with one line of progress on a terminal, and prints what pip says about a failure."""
+"""`make` installs the packages with one line of progress on a terminal, and prints pip's output after a failure."""
 
 import os
 import pty
@@ -12,16 +12,16 @@ from tests.contract.tree import ROOT
 
 HASH = "--hash=sha256:" + "0" * 64
 SCRIPT = str(ROOT / "scripts" / "install.py")
-# What pip finds is what is there already; it asks no index.
+# pip finds installed packages only, and contacts no index.
 OFFLINE = {**os.environ, "PIP_NO_INDEX": "1"}
 
 
-def test_each_package_of_the_lock_counts_once() -> None:
+def test_each_package_of_a_lock_counts_once() -> None:
     assert count("one==1.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n# via two\ntwo==2 ; x < '3' \\\n") == 2
     assert count((ROOT / "requirements-dev.lock").read_text("utf-8")) > 50
 
 
-def test_progress_is_counted_from_what_pip_says() -> None:
+def test_progress_follows_the_output_of_pip() -> None:
     output = [
         "Ignoring colorama: markers 'sys_platform == \"win32\"' don't match your environment\n",
         "Collecting annotated-types==0.7.0 (from -r lock (line 1))\n",
@@ -51,7 +51,7 @@ def test_a_terminal_shows_the_progress_in_one_line(tmp_path: Path) -> None:
     assert "\n" not in rest
 
 
-def test_a_failure_shows_all_that_pip_said(tmp_path: Path) -> None:
+def test_a_failure_shows_the_output_of_pip(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     lock.write_text(f"no-such-package-of-ours==1.0 {HASH}\n")
     done = subprocess.run(
@@ -62,7 +62,7 @@ def test_a_failure_shows_all_that_pip_said(tmp_path: Path) -> None:
     assert "Getting packages" not in done.stdout
 
 
-def test_make_installs_with_it() -> None:
+def test_make_uses_the_script() -> None:
     dry = subprocess.run(
         ["make", "--dry-run", "--always-make", "demo"], cwd=ROOT, capture_output=True, text=True, check=True
     )

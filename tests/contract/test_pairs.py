@@ -1,4 +1,4 @@
-"""The benchmark that compares two revisions: what it makes of its figures, and that it runs the base's own code."""
+"""The benchmark of two revisions computes its ratios correctly, and runs the code of each revision."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ from tests.contract.tree import ROOT
 
 
 def test_the_figure_is_the_median_of_the_ratios_within_pairs() -> None:
-    """Not the ratio of the medians: a drift of the machine that meets both sides of a pair leaves no mark."""
+    """The ratio of the medians would include a drift of the machine that affects both sides of a pair."""
     found = [Pair(100, 102), Pair(200, 204), Pair(400, 408), Pair(100, 150), Pair(100, 90)]
     title, row = pairs.rows({"small-32": found})
     assert dict(zip(title, row, strict=True)) == {
@@ -33,12 +33,12 @@ def test_the_figure_is_the_median_of_the_ratios_within_pairs() -> None:
     }
 
 
-def test_one_pair_is_its_own_spread() -> None:
+def test_the_spread_of_one_pair_is_the_pair() -> None:
     _, row = pairs.rows({"slow": [Pair(50, 51)]})
     assert row[-3:] == ("+2.0 %", "+2.0 % to +2.0 %", "+2.0 % to +2.0 %")
 
 
-def test_what_is_dearer_than_the_bound_is_named() -> None:
+def test_scenarios_above_the_bound_are_named() -> None:
     found = {"small-32": [Pair(100, 104)] * 3, "large-1": [Pair(100, 102)] * 3, "slow": [Pair(100, 90)] * 3}
     assert pairs.dearer(found, 3) == ["small-32"]
     assert pairs.dearer(found, 5) == []
@@ -63,7 +63,7 @@ def test_the_base_is_the_code_of_its_revision() -> None:
     assert not folder.exists()
 
 
-def test_a_revision_that_git_does_not_know_is_named() -> None:
+def test_an_unknown_revision_is_an_error() -> None:
     with pytest.raises(Missing, match="no-such-revision"), pairs.checked_out("no-such-revision"):
         pass
 
@@ -84,14 +84,14 @@ def test_a_side_runs_its_own_code_with_its_own_variables(tmp_path: Path) -> None
     assert done.stdout.split() == [str(tmp_path / "app" / "__main__.py"), "elsewhere"]
 
 
-def test_variables_are_pairs() -> None:
+def test_environment_options_are_name_value_pairs() -> None:
     assert pairs.variables(["A_B=c=d", "E="]) == {"A_B": "c=d", "E": ""}
     with pytest.raises(SystemExit, match="nonsense"):
         pairs.variables(["A=b", "nonsense"])
 
 
-def test_the_meter_counts_what_a_process_has_used() -> None:
-    """Finer than the ticks of /proc, which a short scenario does not fill."""
+def test_the_meter_reads_the_cpu_time_of_a_process() -> None:
+    """The clock is finer than the ticks of /proc, which are too coarse for a short scenario."""
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
         meter = ProcessMeter(busy.pid)
         figures = [meter.cpu_seconds()]

@@ -1,4 +1,4 @@
-"""What the checks of files look at: the files of the tree, and the names that the program knows."""
+"""The files of the tree and the names of the settings, for the tests that check files."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ _MADE = {"node_modules", "__pycache__", "data", "dist", "secrets"}
 
 
 def text_files() -> list[Path]:
-    """Every text file of the tree but what tools and runs leave behind, and what git keeps for itself."""
+    """Returns every text file of the tree, without git's own files and those that tools and runs create."""
     found = []
     for path in sorted(ROOT.rglob("*")):
         steps = path.relative_to(ROOT).parts
@@ -24,12 +24,12 @@ def text_files() -> list[Path]:
 
 
 def documents() -> list[Path]:
-    """The documents for people."""
+    """Returns the documents."""
     return sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
 def is_variable(name: str) -> bool:
-    """Whether the gateway knows this environment variable as a setting."""
+    """Returns whether this environment variable is a setting of the gateway."""
     try:
         config.load(None, {name: ""})
     except config.InvalidConfig as error:
@@ -38,7 +38,7 @@ def is_variable(name: str) -> bool:
 
 
 def settings() -> dict[str, set[str]]:
-    """The settings of each section, array tables and the price of a model included."""
+    """Returns the settings of each section, with array tables and the price of a model."""
     return {name.removeprefix("models."): set(section.model_fields) for name, section in sections().items()}
 
 

@@ -1,1 +1,1 @@
-"""Callers as the world uses them: openai-node and curl."""
+"""Real clients: openai-node, curl and the example programs."""

@@ -23,7 +23,7 @@ _INSTALLED = MODULES / ".package-lock.json"
 
 
 def run(request: dict[str, Any], timeout: float = 60) -> list[dict[str, Any]]:
-    """One call in a process of its own. Raises RuntimeError if node fails, subprocess.TimeoutExpired if it hangs."""
+    """Makes one call in its own process. Raises RuntimeError if node fails, subprocess.TimeoutExpired if it hangs."""
     install()
     command = [str(executable()), str(FOLDER / "client.mjs"), json.dumps(request)]
     done = subprocess.run(command, cwd=FOLDER, env=environment(), capture_output=True, text=True, timeout=timeout)
@@ -38,7 +38,7 @@ def executable() -> Path:
 
 
 def install(timeout: float = 300) -> None:
-    """Put the locked version of openai-node in place, once, however many processes ask for it."""
+    """Installs the locked version of openai-node, once for all processes."""
     with (FOLDER / "package.json").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _is_installed():
@@ -46,7 +46,7 @@ def install(timeout: float = 300) -> None:
 
 
 def _is_installed() -> bool:
-    """Whether what npm put in place last is what the lock file names now."""
+    """Returns whether the installed packages match the lock file."""
     if not _INSTALLED.is_file():
         return False
     wanted = json.loads((FOLDER / "package-lock.json").read_text())["packages"]
@@ -73,6 +73,6 @@ def _wheel() -> Path:
 
 
 def environment() -> dict[str, str]:
-    """Ours, without what would change an SDK's requests."""
+    """Returns this process's environment without variables that change an SDK's requests."""
     unwanted = ("OPENAI_", "NODE_OPTIONS", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
     return {name: value for name, value in os.environ.items() if not name.upper().startswith(unwanted)}

@@ -1,4 +1,4 @@
-"""The recorded requests of curl are requests: the strict upstream takes them, in the way that curl sends them."""
+"""The strict upstream accepts the recorded requests of curl, sent as curl sends them."""
 
 from tests.sdk.curl import EXPECT_ABOVE, transcription, translation
 from tests.stubs.raw import RawConnection
@@ -17,7 +17,7 @@ def test_the_file_comes_first_and_the_key_is_bare() -> None:
     assert (first.file.data, first.file.filename) == (b"RIFF", "clip.wav")
 
 
-def test_a_body_above_one_mebibyte_waits_for_leave() -> None:
+def test_a_body_above_one_mebibyte_waits_for_100_continue() -> None:
     request = transcription("gateway.test", "key", bytes(EXPECT_ABOVE))
     assert request.expects_continue
     with ScriptedUpstream() as upstream, RawConnection("127.0.0.1", upstream.port) as caller:

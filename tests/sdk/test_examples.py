@@ -1,4 +1,4 @@
-"""The programs of docs/examples, as they stand there, against a real gateway; curl and Go are those of the system."""
+"""The programs of docs/examples, unchanged, against a real gateway. curl and Go are the system's."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ CLIP = audio.make("wav", "pcm_s16le", 1.0)
 
 @dataclass(frozen=True)
 class Program:
-    """One example. `repeats` says whether it sends bytes again by itself, as the SDKs do."""
+    """One example. `repeats` is whether it retries by itself, as the SDKs do."""
 
     command: list[str]
     repeats: bool
@@ -98,7 +98,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("translate", "/v1/audio/translations", "whisper-1"),
     ],
 )
-def test_it_prints_what_was_said(
+def test_an_example_prints_the_transcript(
     program: Program, gateway: GatewayProcess, upstream: ScriptedUpstream, clip: Path, task: str, path: str, model: str
 ) -> None:
     upstream.reply(json_answer("Hello, my name is Wolfgang."))
@@ -110,7 +110,7 @@ def test_it_prints_what_was_said(
     assert {part.name: part.data for part in exchange.form()}["model"] == model.encode()
 
 
-def test_it_prints_a_stream_as_it_comes(
+def test_an_example_prints_a_stream_as_it_arrives(
     program: Program, gateway: GatewayProcess, upstream: ScriptedUpstream, clip: Path
 ) -> None:
     gate = threading.Event()
@@ -128,7 +128,7 @@ def test_it_prints_a_stream_as_it_comes(
     assert out.index("Hello") < out.index(", world")
 
 
-def test_an_error_is_named_with_its_request(
+def test_an_error_is_printed_with_its_request_id(
     program: Program, gateway: GatewayProcess, upstream: ScriptedUpstream, clip: Path
 ) -> None:
     status, out, err = program.run(gateway, "transcribe", clip, key="sk-agw-wrong")
@@ -139,7 +139,7 @@ def test_an_error_is_named_with_its_request(
     assert upstream.journal == []
 
 
-def test_what_may_have_been_paid_for_is_not_sent_again(
+def test_a_request_that_may_be_billed_is_not_retried(
     program: Program, gateway: GatewayProcess, upstream: ScriptedUpstream, clip: Path
 ) -> None:
     upstream.reply(no_answer())
@@ -149,7 +149,7 @@ def test_what_may_have_been_paid_for_is_not_sent_again(
     assert len(upstream.journal) == 1
 
 
-def test_what_may_be_repeated_is_repeated_or_said_to_be(
+def test_a_retryable_request_is_retried_or_reported_as_such(
     program: Program, gateway: GatewayProcess, upstream: ScriptedUpstream, clip: Path
 ) -> None:
     upstream.reply(error_answer(429, "rate_limit", "slow down", headers=[("retry-after-ms", "1")]))
@@ -161,11 +161,11 @@ def test_what_may_be_repeated_is_repeated_or_said_to_be(
         assert "upstream_rate_limited" in out + err
 
 
-def test_a_stream_that_is_cut_is_no_transcript(
+def test_a_broken_stream_is_an_error(
     program: Program, gateway: GatewayProcess, upstream: ScriptedUpstream, clip: Path
 ) -> None:
     upstream.reply(sse_answer(["Hello", ", world"], done=False))
     status, out, err = program.run(gateway, "stream", clip)
     assert "Hello" in out
-    # curl knows bytes, not events: what it prints ends with the error.
+    # curl prints bytes, not events. Its output ends with the error.
     assert status != 0 or "upstream_cut" in out, (out, err)

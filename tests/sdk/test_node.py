@@ -1,4 +1,4 @@
-"""What openai-node does on the wire, held so that a new version of it cannot change that unseen."""
+"""How openai-node behaves on the wire. A new version that changes it fails these tests."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def test_a_read_stream_goes_chunked_with_the_file_first(clip: str) -> None:
 
 
 @pytest.mark.parametrize(("mode", "tries"), [("stream", 1), ("bytes", 3)])
-def test_only_bytes_are_sent_again_by_the_sdk_itself(clip: str, mode: str, tries: int) -> None:
+def test_the_sdk_retries_only_uploads_from_bytes(clip: str, mode: str, tries: int) -> None:
     with ScriptedUpstream() as upstream:
         upstream.default = error_answer(503, "busy", "busy", headers=[("retry-after-ms", "1"), ("x-request-id", "r1")])
         (line,) = call(upstream, clip, mode=mode)
@@ -40,7 +40,7 @@ def test_only_bytes_are_sent_again_by_the_sdk_itself(clip: str, mode: str, tries
     assert line["error"]["request_id"] == "r1"
 
 
-def test_events_of_a_stream_come_one_by_one(clip: str) -> None:
+def test_events_of_a_stream_arrive_one_by_one(clip: str) -> None:
     with ScriptedUpstream() as upstream:
         upstream.reply(sse_answer(["a", "b"], TOKENS))
         *events, last = call(upstream, clip, stream=True, mode="bytes", order="file_last")

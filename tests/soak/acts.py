@@ -1,4 +1,4 @@
-"""What callers do to a gateway: mostly honest requests in every format, and every way of being a bad caller."""
+"""What callers do to a gateway: mostly good requests in every format, and every kind of bad one."""
 
 import random
 import time
@@ -17,7 +17,7 @@ _FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 
 
 class Caller:
-    """One caller for the length of a soak: its key may change, what it saw is counted by status and code."""
+    """One caller of a soak test. Its key may change. It counts its responses by status and code."""
 
     def __init__(self, gateway: GatewayProcess, name: str, seed: int, **policy: Any) -> None:
         self.name = name
@@ -27,7 +27,7 @@ class Caller:
         self._gateway = gateway
 
     def act(self) -> None:
-        """One of the acts, as often as it stands for."""
+        """Does a random act, as often as its weight."""
         (act,) = self.chance.choices([act for _, act in ACTS], [weight for weight, _ in ACTS])
         try:
             with RawConnection("127.0.0.1", self._gateway.port, timeout=30) as connection:
@@ -41,7 +41,7 @@ class Caller:
         return request("POST", path, [("Authorization", f"Bearer {self.key}"), FORM, framed])
 
     def read(self, connection: RawConnection) -> RawResponse:
-        """The answer, which must be complete, and an envelope with a known shape unless it is a success."""
+        """Returns the response. Checks that it is complete and, unless it is a success, has the form of an error."""
         answer = connection.read_response()
         code = ""
         if answer.status >= 400:
@@ -97,7 +97,7 @@ def _slow(caller: Caller, connection: RawConnection) -> None:
 
 
 def _stopping(caller: Caller, connection: RawConnection) -> None:
-    """Too slow: an upload that stops half-way and waits for the end that it gets."""
+    """Sends half of an upload, stops, and waits until the gateway ends it."""
     parts = form()
     connection.send(caller.head(parts) + multipart(parts)[: caller.chance.randrange(1, len(CLIP))])
     caller.read(connection)

@@ -1,4 +1,4 @@
-"""The gateway as it is by default, under the memory limit of the compose file, before as many callers as it takes."""
+"""The gateway with default settings and as many requests as it admits, under the compose file's memory limit."""
 
 import resource
 from collections.abc import Sequence
@@ -20,9 +20,7 @@ PATIENT = "[timeouts]\nbody_idle = 600\nwrite_idle = 600\nsse_idle = 600\n"
 @pytest.mark.soak
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("kinds", [KINDS, (UPLOADS,), (KEPT,)], ids=["mixed", "uploads", "kept"])
-def test_as_many_callers_as_may_be_stay_within_the_memory_of_the_container(
-    tmp_path: Path, kinds: Sequence[Kind]
-) -> None:
+def test_the_most_callers_stay_within_the_memory_of_the_container(tmp_path: Path, kinds: Sequence[Kind]) -> None:
     limit = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))["services"]["gateway"]["mem_limit"]
     assert limit == "1g"
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

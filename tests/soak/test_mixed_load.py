@@ -1,4 +1,4 @@
-"""Many callers, good and bad, before a provider in every mood, while keys and budgets change: nothing is left behind.
+"""Good and bad callers and an unreliable provider, while keys and budgets change: the gateway leaks nothing.
 
 `SOAK_SECONDS` says for how long: 600 by default.
 """
@@ -27,7 +27,7 @@ WARM_UP_SECONDS = 20.0
 CALLERS = 12
 MAX_REQUESTS = 32
 BUDGET_NANO_USD = 200_000_000
-# What the allocator and the caches may keep of the busiest moment, which the warm-up may not have had.
+# What the allocator and the caches may keep from the busiest moment, which may come after the warm-up.
 RESIDENT_GROWTH_BYTES = 32 * 1024 * 1024
 # asyncio's default executor makes its threads when they are wanted, up to so many.
 POOLED_THREADS = (os.cpu_count() or 1) + 4
@@ -58,20 +58,20 @@ def gateway(upstream: MoodyProvider, tmp_path: Path) -> Iterator[GatewayProcess]
 def upstream() -> Iterator[MoodyProvider]:
     with MoodyProvider(seed=1) as provider:
         yield provider
-        # A head that breaks off with its caller is no fault of the gateway's; a complete form that is malformed is.
+        # A head that breaks off with its caller is not a fault of the gateway. A complete malformed form is one.
         provider.failures = [failure for failure in provider.failures if isinstance(failure, FormError)]
 
 
 @pytest.fixture
 def callers(gateway: GatewayProcess) -> list[Caller]:
-    """The first has a budget that never changes and that the load spends, the second few requests at once."""
+    """The first caller has a fixed budget that the load spends. The second has a low concurrency limit."""
     steady = Caller(gateway, "steady", 0, models=["whisper-1"], budgets=[f"{BUDGET_NANO_USD / 1e9:.9f}usd/month"])
     narrow = Caller(gateway, "narrow", 1, concurrency=1, rpm=600)
     return [steady, narrow, *(Caller(gateway, f"caller-{number}", number) for number in range(2, CALLERS))]
 
 
 def load(gateway: GatewayProcess, upstream: ScriptedUpstream, callers: list[Caller], seconds: float) -> None:
-    """All callers act for so long, beside one who administers them; raises what any of them raised."""
+    """Lets all callers act for `seconds` while an administrator changes them. Raises the first error of any of them."""
     stopped = threading.Event()
     failures: list[Exception] = []
 
@@ -98,7 +98,7 @@ def load(gateway: GatewayProcess, upstream: ScriptedUpstream, callers: list[Call
 
 
 def administer(gateway: GatewayProcess, caller: Caller, chance: random.Random) -> None:
-    """A new key, or another budget."""
+    """Gives the caller a new key or another budget."""
     if chance.random() < 0.3:
         rotated = gateway.admin("POST", f"/callers/{caller.name}/keys", {"overlap_hours": 0.02})
         caller.key = rotated.json()["key"]
@@ -119,7 +119,7 @@ def idle(gateway: GatewayProcess, upstream: ScriptedUpstream, files: int = 0) ->
 
 @pytest.mark.soak
 @pytest.mark.timeout(SECONDS + 600)
-def test_nothing_is_left_behind(gateway: GatewayProcess, upstream: MoodyProvider, callers: list[Caller]) -> None:
+def test_the_gateway_leaks_nothing(gateway: GatewayProcess, upstream: MoodyProvider, callers: list[Caller]) -> None:
     load(gateway, upstream, callers, WARM_UP_SECONDS)
     before = idle(gateway, upstream)
     load(gateway, upstream, callers, SECONDS)
@@ -146,7 +146,7 @@ def test_nothing_is_left_behind(gateway: GatewayProcess, upstream: MoodyProvider
 
 
 def check_slots_free(gateway: GatewayProcess, upstream: MoodyProvider) -> None:
-    """As many requests at once as the settings allow wait at the provider together; then all are answered."""
+    """Checks that the most concurrent requests can wait at the provider together and all succeed."""
     gate = threading.Event()
     upstream.mood = json_answer("late").but(gate=gate)
     upstream.journal.clear()

@@ -1,4 +1,4 @@
-"""A provider in every mood: most answers are good, the others are late, broken, early, odd or none at all."""
+"""An unreliable provider: most responses are good, the others late, broken, early, odd or absent."""
 
 import random
 from collections.abc import Callable
@@ -21,7 +21,7 @@ Mood = Callable[[random.Random], Script]
 
 
 def _fitting(exchange: Exchange) -> Reply:
-    """What was asked for, in its format."""
+    """Returns a good response in the requested format."""
     fields = {part.name: part.data for part in exchange.form() if part.filename is None}
     if fields.get("stream") == b"true":
         return sse_answer(["one ", "two ", "three"], TOKENS, end_mark=True)
@@ -60,7 +60,7 @@ MOODS: list[tuple[int, Mood]] = [
 
 
 class MoodyProvider(ScriptedUpstream):
-    """Answers each request in a mood of its own, the same ones in the same order for the same seed."""
+    """Responds to each request in a random mood. A seed determines the sequence of moods."""
 
     def __init__(self, seed: int) -> None:
         super().__init__(keep_bodies=True)
@@ -68,7 +68,7 @@ class MoodyProvider(ScriptedUpstream):
         self.mood: Script | None = None
 
     def next_script(self) -> Script:
-        """The one mood that is set, or any."""
+        """Returns the mood that is set, or a random one."""
         if self.mood is not None:
             return self.mood
         (mood,) = self._chance.choices([mood for _, mood in MOODS], [weight for weight, _ in MOODS])

@@ -1,4 +1,4 @@
-"""The provider's page of curl commands, typed as they stand there, with the gateway's address in them."""
+"""The curl commands of the provider's documentation work with the gateway's address."""
 
 import json
 from pathlib import Path
@@ -68,7 +68,9 @@ def test_a_translation(gateway: GatewayProcess, upstream: ScriptedUpstream, clip
     assert row["audio_ms"] == pytest.approx(2000, abs=100)
 
 
-def test_a_large_file_waits_for_leave(gateway: GatewayProcess, upstream: ScriptedUpstream, long_clip: Path) -> None:
+def test_a_large_file_waits_for_100_continue(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, long_clip: Path
+) -> None:
     done = tools.run(
         "curl",
         *("--silent", "--show-error", "--verbose"),
@@ -98,7 +100,9 @@ def test_a_refused_caller_sends_no_file(gateway: GatewayProcess, upstream: Scrip
     assert upstream.journal == []
 
 
-def test_events_come_while_the_stream_is_open(gateway: GatewayProcess, upstream: ScriptedUpstream, clip: Path) -> None:
+def test_events_arrive_while_the_stream_is_open(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, clip: Path
+) -> None:
     upstream.reply(sse_answer(["Hello", ", world"], TOKENS))
     done = tools.run(
         "curl",
@@ -116,7 +120,7 @@ def test_events_come_while_the_stream_is_open(gateway: GatewayProcess, upstream:
 
 
 @pytest.mark.parametrize("more", [(), ("-H", "Transfer-Encoding: chunked"), ("-H", "Expect: 100-continue")])
-def test_an_offer_of_http_2_is_answered_in_http_1_1(
+def test_an_http_2_upgrade_continues_as_http_1_1(
     gateway: GatewayProcess, upstream: ScriptedUpstream, clip: Path, more: tuple[str, ...]
 ) -> None:
     """Two uploads and a GET, on one connection."""

@@ -1,4 +1,4 @@
-"""The documentation page in a real browser, which reaches nothing but the gateway."""
+"""The documentation page in a real browser that can reach only the gateway."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def chromium(profile: Path, *arguments: str, timeout: float = 90) -> str:
-    """What headless Chromium prints; every host but this machine resolves to nothing."""
+    """Returns the output of headless Chromium, which resolves no host but this machine."""
     done = tools.run(
         "chromium",
         *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage"),
@@ -28,7 +28,7 @@ def chromium(profile: Path, *arguments: str, timeout: float = 90) -> str:
     return done.stdout
 
 
-def test_it_shows_every_operation(gateway: GatewayProcess, tmp_path: Path) -> None:
+def test_the_page_shows_every_operation(gateway: GatewayProcess, tmp_path: Path) -> None:
     page = chromium(tmp_path / "profile", "--dump-dom", f"{gateway.host}/docs")
     shown = set(re.findall(r'data-path="([^"]+)"', page))
     assert shown == {
@@ -52,15 +52,15 @@ def test_it_shows_every_operation(gateway: GatewayProcess, tmp_path: Path) -> No
     assert "Failed to load" not in page
 
 
-def test_it_can_be_seen(gateway: GatewayProcess, tmp_path: Path) -> None:
-    """A page without its scripts and styles would be a few KiB of white."""
+def test_the_page_is_not_blank(gateway: GatewayProcess, tmp_path: Path) -> None:
+    """A page without scripts and styles would be a few KiB of white."""
     picture = tmp_path / "docs.png"
     chromium(tmp_path / "profile", f"--screenshot={picture}", f"{gateway.host}/docs")
     assert picture.read_bytes().startswith(PNG)
     assert picture.stat().st_size > 30_000
 
 
-def test_it_is_whole_without_any_other_host(gateway: GatewayProcess, tmp_path: Path) -> None:
+def test_the_page_needs_no_other_host(gateway: GatewayProcess, tmp_path: Path) -> None:
     page = chromium(tmp_path / "profile", "--dump-dom", f"{gateway.host}/docs")
     loaded = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="([^"]+)"', page)
     assert loaded

@@ -1,4 +1,4 @@
-"""A real Prometheus: the rules are good, and they come true when a provider's key is broken, until it is mended."""
+"""A real Prometheus accepts the rules. An alert fires while the provider refuses the key, and then resolves."""
 
 import subprocess
 import time
@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 60
 
 
 class Prometheus:
-    """One that scrapes a gateway as the example says, only more often."""
+    """A Prometheus that scrapes a gateway like the example, but more often."""
 
     def __init__(self, folder: Path, gateway: GatewayProcess) -> None:
         self._folder = folder
@@ -54,7 +54,7 @@ class Prometheus:
         self._process.wait(timeout=30)
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """The series for which it is true now."""
+        """Returns the series for which the expression is true now."""
         return list(self._get("/api/v1/query", query=expression)["result"])
 
     def firing(self) -> set[str]:
@@ -104,19 +104,19 @@ def expression_of(alert: str) -> str:
     return str(found)
 
 
-def test_the_rules_and_the_configuration_are_good() -> None:
+def test_the_rules_and_the_configuration_are_valid() -> None:
     for arguments in (("rules", DEPLOY / "alerts.yml"), ("config", DEPLOY / "prometheus.yml")):
         checked = tools.run("promtool", "check", *arguments)
         assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_the_rules_fire_when_they_should_and_only_then() -> None:
+def test_the_rules_pass_their_unit_tests() -> None:
     tested = tools.run("promtool", "test", "rules", UNIT_TESTS)
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
-def test_the_metrics_keep_prometheus_own_rules(gateway: GatewayProcess) -> None:
-    """promtool looks at names, units and help texts. Those of the process come from its client library."""
+def test_the_metrics_pass_promtools_checks(gateway: GatewayProcess) -> None:
+    """promtool checks names, units and help texts. The metrics of the process come from the client library."""
     assert gateway.transcribe(gateway.key, CLIP).status_code == 200
     text = Scrape.of(gateway).text
     command = [tools.path_of("promtool"), "check", "metrics"]
@@ -124,7 +124,7 @@ def test_the_metrics_keep_prometheus_own_rules(gateway: GatewayProcess) -> None:
     assert [line for line in (checked.stdout + checked.stderr).splitlines() if line.startswith("audio_gateway")] == []
 
 
-def test_a_broken_key_is_seen_until_it_is_mended(
+def test_an_alert_fires_until_the_provider_key_works_again(
     prometheus: Prometheus, gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     broken = expression_of("KeyRefused")
@@ -148,7 +148,9 @@ def test_a_broken_key_is_seen_until_it_is_mended(
     assert prometheus.query("audio_gateway_ready == 1") != []
 
 
-def test_every_expression_of_the_dashboard_can_be_asked(prometheus: Prometheus, gateway: GatewayProcess) -> None:
+def test_prometheus_evaluates_every_expression_of_the_dashboard(
+    prometheus: Prometheus, gateway: GatewayProcess
+) -> None:
     panels = yaml.safe_load((ROOT / "deploy" / "grafana" / "audio-gateway.json").read_text("utf-8"))["panels"]
     shown = [target["expr"] for panel in panels for target in panel.get("targets", ())]
     assert shown != []

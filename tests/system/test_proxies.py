@@ -1,4 +1,4 @@
-"""The examples for nginx and Caddy, in the real programs: uploads pass as they come, and events at once."""
+"""The examples for nginx and Caddy, in the real programs, relay uploads as they arrive and events at once."""
 
 import os
 import subprocess
@@ -92,7 +92,7 @@ def caddy(folder: Path, port: int, gateway: GatewayProcess) -> list[str]:
 
 
 def adapted(file: Path, changes: dict[str, str]) -> str:
-    """The example with what belongs to one machine put in the place of what stands there."""
+    """Returns the example with this machine's values in place of its placeholders."""
     text = file.read_text("utf-8")
     for old, new in changes.items():
         assert text.count(old) == 1, old
@@ -155,7 +155,7 @@ def test_a_file_at_the_limit_passes(proxy: Proxy, upstream: ScriptedUpstream) ->
 
 
 def test_an_upload_reaches_the_provider_while_it_is_sent(proxy: Proxy, upstream: ScriptedUpstream) -> None:
-    """A proxy that buffers would keep the whole upload on its own disk first."""
+    """A proxy that buffers would first store the whole upload."""
     clip = audio.make("wav", "pcm_s16le", 30.0)
     seen = threading.Event()
 
@@ -173,7 +173,7 @@ def test_an_upload_reaches_the_provider_while_it_is_sent(proxy: Proxy, upstream:
     assert seen.is_set()
 
 
-def test_events_come_while_the_stream_is_open(proxy: Proxy, upstream: ScriptedUpstream) -> None:
+def test_events_arrive_while_the_stream_is_open(proxy: Proxy, upstream: ScriptedUpstream) -> None:
     gate = threading.Event()
     upstream.reply(sse_answer(["Hello", ", world"], TOKENS).but(tail_gate=gate))
     form = {"model": "gpt-4o-mini-transcribe", "stream": "true"}
@@ -187,7 +187,7 @@ def test_events_come_while_the_stream_is_open(proxy: Proxy, upstream: ScriptedUp
         assert any("transcript.text.done" in line for line in lines)
 
 
-def test_a_caller_who_leaves_is_seen_to_leave(proxy: Proxy, upstream: ScriptedUpstream) -> None:
+def test_a_disconnect_reaches_the_gateway(proxy: Proxy, upstream: ScriptedUpstream) -> None:
     clip = audio.make("wav", "pcm_s16le", 30.0)
 
     class Left(Exception):
@@ -214,12 +214,12 @@ def test_errors_keep_their_envelope(proxy: Proxy, upstream: ScriptedUpstream) ->
     assert upstream.journal == []
 
 
-def test_the_gateway_believes_the_proxy_and_the_proxy_believes_no_caller(proxy: Proxy) -> None:
-    """HSTS comes where the caller came over TLS, whatever he himself says of it."""
+def test_the_gateway_trusts_the_proxy_and_the_proxy_trusts_no_caller(proxy: Proxy) -> None:
+    """A response has HSTS if the connection to the proxy uses TLS, whatever the caller's headers claim."""
     claimed = {"X-Forwarded-Proto": "http", "X-Forwarded-For": "127.0.0.1"}
     answer = httpx.get(f"{proxy.address}/healthz", headers=claimed, timeout=60, **NO_TLS)
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
 
 
-def test_metrics_are_not_for_callers(proxy: Proxy) -> None:
+def test_the_proxy_does_not_expose_metrics(proxy: Proxy) -> None:
     assert httpx.get(f"{proxy.address}/metrics", timeout=60, **NO_TLS).status_code == 404

@@ -1,4 +1,4 @@
-"""The unit as systemd reads it, and the gateway within what the unit allows."""
+"""systemd accepts the unit, and the gateway works within its restrictions."""
 
 import re
 import sys
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.system
 UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "audio-gateway.service"
 
 
-def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     text, commands = re.subn("/opt/audio-gateway/bin/audio-gateway", sys.executable, UNIT.read_text("utf-8"))
     assert commands == 2
     copy = tmp_path / UNIT.name
@@ -27,7 +27,7 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
 
 
 def allowed(group: str) -> set[str]:
-    """The system calls of a group such as `@system-service`, those of the groups within it among them."""
+    """Returns the system calls of a group such as `@system-service`, with those of nested groups."""
     done = tools.run("systemd-analyze", "syscall-filter", group)
     assert done.returncode == 0, done.stderr
     _, *lines = (line.strip() for line in done.stdout.splitlines())
@@ -36,7 +36,7 @@ def allowed(group: str) -> set[str]:
 
 
 def test_the_gateway_makes_no_system_call_that_the_unit_forbids(tmp_path: Path, upstream: ScriptedUpstream) -> None:
-    """From the start to the stop, with an upload that waits for its model on the disk."""
+    """The trace covers start, an upload that waits on disk for its model, and stop."""
     (group,) = re.findall(r"^SystemCallFilter=(.+)$", UNIT.read_text("utf-8"), re.MULTILINE)
     trace, clip = tmp_path / "trace", tmp_path / "clip.wav"
     clip.write_bytes(audio.make("wav", "pcm_s16le", 30.0))
@@ -57,7 +57,7 @@ def test_the_gateway_makes_no_system_call_that_the_unit_forbids(tmp_path: Path, 
 
 
 def whole(trace: Path, process: int) -> str:
-    """The trace, once the tracer, which outlasts the gateway, has written its end."""
+    """Returns the trace when the tracer, which ends after the gateway, has written all of it."""
     end = re.compile(rf"^{process} +\+\+\+ (?:exited|killed) .*\n", re.MULTILINE)
     deadline = time.monotonic() + 30
     while not end.search(text := trace.read_text()):
@@ -67,5 +67,5 @@ def whole(trace: Path, process: int) -> str:
 
 
 def calls_in(trace: str) -> set[str]:
-    """The names of the calls; what else strace tells begins with a sign."""
+    """Returns the names of the calls. Other lines of strace begin with a sign."""
     return set(re.findall(r"^\d+ +([a-z]\w*)\(", trace, re.MULTILINE))

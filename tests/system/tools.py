@@ -1,4 +1,4 @@
-"""The programs of the system that these tests drive. One that is missing is a failure, never a skip."""
+"""The system programs that these tests run. A missing one fails the test and never skips it."""
 
 import shutil
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-# Debian's packages whose name is not that of the program.
+# The Debian packages whose name differs from the program's.
 PACKAGES = {"go": "golang-go", "systemd-analyze": "systemd"}
 
 
@@ -20,6 +20,6 @@ def path_of(tool: str) -> str:
 
 
 def run(tool: str, *arguments: str | Path, timeout: float = 60) -> "subprocess.CompletedProcess[str]":
-    """Run it to its end, whatever its exit status."""
+    """Runs a command to its end, whatever its exit status."""
     command: Sequence[str] = [path_of(tool), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
