@@ -48,7 +48,8 @@ from app.gateway.upstream.context import UpstreamContext
 from app.operations import OPERATIONS
 from app.policy.caller_policy import Tags
 from app.policy.quota import Quota
-from app.services.administration import Administration, AuditEntry
+from app.services.administration import Administration
+from app.services.callers import AuditEntry
 from app.services.configured_callers import configured_keys, refuse_duplicate_names
 from app.services.ports import LedgerSession, LedgerStore, LedgerWork
 from app.services.reconciliation import Reconciliation

@@ -22,13 +22,8 @@ from app.clock import now_ms
 from app.errors import APIError
 from app.gateway import authentication
 from app.gateway.auth_failures import AuthFailureLimiter
-from app.services.administration import (
-    Administration,
-    AdministrationError,
-    AdministrationFault,
-    AuditEntry,
-    CallerRecord,
-)
+from app.services.administration import Administration, AdministrationError, AdministrationFault
+from app.services.callers import AuditEntry, CallerRecord
 from app.services.documents import audit_document, caller_document, unknown_document
 from app.services.reconciliation import ProviderBill, Reconciliation
 from app.services.usage import Grouping, Period, UsageTotals

@@ -9,7 +9,7 @@ from app.cli.callers import value_text
 from app.cli.settings import ConfigFile, exit_on_config_error, ledger_of, load_settings
 from app.cli.tables import Format
 from app.cli.times import minute_text
-from app.services.administration import AuditEntry
+from app.services.callers import AuditEntry
 from app.services.documents import audit_document
 
 INDENT = " " * 18

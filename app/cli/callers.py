@@ -5,7 +5,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from app.cli.times import minute_text
 from app.clock import now_ms
 from app.policy.budget import amount_text
-from app.services.administration import CallerRecord, KeyRecord
+from app.services.callers import CallerRecord, KeyRecord
 from app.services.documents import caller_document
 from app.services.usage import BudgetStatus
 

@@ -25,7 +25,8 @@ from app.cli.times import minute_text, parse_duration_ms
 from app.clock import now_ms
 from app.config import Config
 from app.policy.caller_policy import parse_tags
-from app.services.administration import Administration, CallerRecord, check_new_caller
+from app.services.administration import Administration, check_new_caller
+from app.services.callers import CallerRecord
 from app.services.documents import caller_document
 from app.services.usage import BudgetStatus
 from app.units import optional_iso_time

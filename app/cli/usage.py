@@ -17,7 +17,8 @@ from app.cli.usage_export import export
 from app.clock import now_ms
 from app.config import Config
 from app.policy.caller_policy import CallerPolicy, Tags, parse_tags
-from app.services.administration import Administration, CallerRecord
+from app.services.administration import Administration
+from app.services.callers import CallerRecord
 from app.services.usage import BudgetStatus, Grouping, UsageTotals
 from app.units import usd_text
 

@@ -7,7 +7,7 @@ in US dollars.
 from collections.abc import Sequence
 from typing import Any
 
-from app.services.administration import AuditEntry, CallerRecord, KeyRecord
+from app.services.callers import AuditEntry, CallerRecord, KeyRecord
 from app.services.reconciliation import UnknownRequest
 from app.services.usage import BudgetStatus
 from app.units import iso_time, optional_iso_time, seconds_of, usd_text

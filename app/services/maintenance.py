@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
 
-from app.services.administration import AuditEntry
+from app.services.callers import AuditEntry
 
 # Receives how much of a long piece of work is done, and how much it is in total.
 Progress = Callable[[int, int], None]

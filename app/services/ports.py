@@ -1,7 +1,7 @@
 """The ledger as commands, the admin API and reports use it. A storage adapter implements these ports.
 
 The repositories that a session offers are declared beside the values that they return: `CallerRepository` in
-`administration`, `UnknownRequestRepository` in `reconciliation`, `UsageRepository` in `usage`, `LedgerMaintenance` in
+`callers`, `UnknownRequestRepository` in `reconciliation`, `UsageRepository` in `usage`, `LedgerMaintenance` in
 `maintenance`.
 """
 
@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from app.services.administration import CallerRepository
+from app.services.callers import CallerRepository
 from app.services.maintenance import LedgerMaintenance, Progress
 from app.services.reconciliation import UnknownRequestRepository
 from app.services.usage import UsageRepository

@@ -9,7 +9,8 @@ from app.clock import now_ms
 from app.config import Config
 from app.policy.budget import NOTHING, Amounts
 from app.policy.pricing import Price
-from app.services.administration import AdministrationError, AdministrationFault, AuditEntry
+from app.services.administration import AdministrationError, AdministrationFault
+from app.services.callers import AuditEntry
 from app.units import NanoUSD, seconds_of, to_ms, to_nano, usd_text
 
 MAX_DOLLARS = 1_000_000

@@ -25,7 +25,7 @@ These modules serve requests and reports:
 Only `writer` writes rows of requests; commands beside a running gateway use short transactions of their own.
 """
 
-from app.adapters.sqlite.callers import LedgerCallers
+from app.adapters.sqlite.callers import SqliteCallers
 from app.adapters.sqlite.database import Database
 from app.adapters.sqlite.executor import LedgerExecutor
 from app.adapters.sqlite.reader import LedgerReader
@@ -34,10 +34,10 @@ from app.adapters.sqlite.writer import LedgerWriter
 
 __all__ = [
     "Database",
-    "LedgerCallers",
     "LedgerExecutor",
     "LedgerReader",
     "LedgerWriter",
+    "SqliteCallers",
     "SqliteLedgerStore",
     "SqliteSession",
 ]

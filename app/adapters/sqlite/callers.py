@@ -12,7 +12,7 @@ from app.clock import now_ms
 from app.gateway.caller import Key
 from app.policy.budget import Budget
 from app.policy.caller_policy import CallerPolicy
-from app.services.administration import AuditEntry, CallerRecord, Document, KeyRecord
+from app.services.callers import AuditEntry, CallerRecord, Document, KeyRecord
 from app.services.usage import BudgetStatus
 
 _KEYS = """
@@ -24,7 +24,7 @@ _ADD_KEY = "INSERT INTO keys (id, caller, sha256, last4, created_ms, expires_ms)
 _AUDIT = "INSERT INTO audit (at_ms, actor, action, subject, before, after) VALUES (?, ?, ?, ?, ?, ?)"
 
 
-class LedgerCallers:
+class SqliteCallers:
     """Implements `CallerRepository`."""
 
     def __init__(self, connection: apsw.Connection) -> None:

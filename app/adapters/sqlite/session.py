@@ -6,15 +6,15 @@ from pathlib import Path
 
 import apsw
 
-from app.adapters.sqlite.callers import LedgerCallers
+from app.adapters.sqlite.callers import SqliteCallers
 from app.adapters.sqlite.database import Database
 from app.adapters.sqlite.maintenance import backup, export, integrity, pruning
-from app.adapters.sqlite.maintenance.reconciliation import LedgerUnknownRequests
+from app.adapters.sqlite.maintenance.reconciliation import SqliteUnknownRequests
 from app.adapters.sqlite.schema import VERSION
 from app.adapters.sqlite.usage_reports import budget_statuses, has_usage, usage_totals
 from app.policy.budget import Budget
 from app.policy.caller_policy import Tags
-from app.services.administration import AuditEntry
+from app.services.callers import AuditEntry
 from app.services.maintenance import IntegrityFinding, Progress, Prunable
 from app.services.ports import LedgerSession, SchemaState
 from app.services.usage import BudgetStatus, ExportedRow, Grouping, Period, UsageTotals
@@ -25,8 +25,8 @@ class SqliteSession:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
-        self.callers = LedgerCallers(connection)
-        self.unknown_requests = LedgerUnknownRequests(connection)
+        self.callers = SqliteCallers(connection)
+        self.unknown_requests = SqliteUnknownRequests(connection)
         self.usage = SqliteUsage(connection)
         self.maintenance = SqliteMaintenance(connection)
 

@@ -11,7 +11,7 @@ from app.cli.progress import ProgressBar
 from app.cli.settings import ConfigFile, actor, exit_on_config_error, ledger_of, load_settings, print_ledger_path
 from app.cli.times import DAY_MS, parse_duration_ms
 from app.clock import now_ms
-from app.services.administration import AuditEntry
+from app.services.callers import AuditEntry
 from app.services.maintenance import Prunable
 from app.services.usage import Period
 

@@ -9,11 +9,12 @@ from typing import Any
 import apsw
 import pytest
 
-from app.adapters.sqlite import Database, LedgerCallers, LedgerReader
+from app.adapters.sqlite import Database, LedgerReader, SqliteCallers
 from app.clock import now_ms
 from app.gateway.caller import Key
 from app.policy.caller_policy import CallerPolicy
-from app.services.administration import Administration, AdministrationError, AdministrationFault, AuditEntry
+from app.services.administration import Administration, AdministrationError, AdministrationFault
+from app.services.callers import AuditEntry
 from app.units import iso_time
 from app.wire import apikey
 from tests.adapters.sqlite.entries import NOON_MS, hold, record, rows, writing
@@ -40,12 +41,12 @@ def connection(database: Database) -> Iterator[apsw.Connection]:
 
 
 @pytest.fixture
-def book(connection: apsw.Connection) -> LedgerCallers:
-    return LedgerCallers(connection)
+def book(connection: apsw.Connection) -> SqliteCallers:
+    return SqliteCallers(connection)
 
 
 @pytest.fixture
-def administration(book: LedgerCallers) -> Administration:
+def administration(book: SqliteCallers) -> Administration:
     return Administration(book, MODELS, {"configured": CONFIGURED}, "cli:root")
 
 
@@ -72,7 +73,7 @@ def test_a_new_caller_is_found_by_the_hash_of_the_key(database: Database, admini
     assert find_key(database, apikey.mint(bytes(24))) is None
 
 
-def test_every_change_has_an_audit_entry(administration: Administration, book: LedgerCallers) -> None:
+def test_every_change_has_an_audit_entry(administration: Administration, book: SqliteCallers) -> None:
     administration.create("alice", ALL_TERMS)
     administration.update("alice", {"rpm": 30, "budgets": None})
     administration.rotate("alice", HOUR_MS)
@@ -124,7 +125,7 @@ def test_a_change_without_an_audit_entry_is_rolled_back(
 
 @pytest.mark.parametrize("statement", ["UPDATE audit SET actor = 'nobody'", "DELETE FROM audit"])
 def test_the_audit_log_is_append_only(
-    connection: apsw.Connection, administration: Administration, book: LedgerCallers, statement: str
+    connection: apsw.Connection, administration: Administration, book: SqliteCallers, statement: str
 ) -> None:
     administration.create("alice", {})
     before = book.audit(10)
@@ -159,7 +160,7 @@ def test_the_file_contains_no_key(database: Database, administration: Administra
 )
 def test_an_invalid_caller_is_not_created(
     administration: Administration,
-    book: LedgerCallers,
+    book: SqliteCallers,
     name: str,
     document: dict[str, Any],
     fault: AdministrationFault,
@@ -215,7 +216,7 @@ def test_a_new_key_has_the_lifetime_of_the_newest_key(administration: Administra
             assert ends == pytest.approx(now_ms() + lifetime, abs=60_000)
 
 
-def test_rotation_revives_a_revoked_caller_only_on_demand(book: LedgerCallers, administration: Administration) -> None:
+def test_rotation_revives_a_revoked_caller_only_on_demand(book: SqliteCallers, administration: Administration) -> None:
     administration.create("alice", {})
     administration.revoke("alice")
     before = book.audit(10)
@@ -235,14 +236,14 @@ def test_an_expired_caller_gets_a_new_key(administration: Administration) -> Non
 def test_concurrent_changes_lose_nothing(database: Database) -> None:
     parts: list[dict[str, Any]] = [{"rpm": 1}, {"concurrency": 2}, {"budgets": ["1usd"]}, {"tags": {"a": "b"}}]
     with closing(database.connect()) as connection:
-        Administration(LedgerCallers(connection), MODELS, {}, "root").create("alice", {})
+        Administration(SqliteCallers(connection), MODELS, {}, "root").create("alice", {})
     for _ in range(10):
         start = threading.Barrier(len(parts))
 
         def change(part: dict[str, Any], start: threading.Barrier = start) -> None:
             with closing(database.connect()) as connection:
                 start.wait()
-                Administration(LedgerCallers(connection), MODELS, {}, "root").update("alice", part)
+                Administration(SqliteCallers(connection), MODELS, {}, "root").update("alice", part)
 
         threads = [threading.Thread(target=change, args=(part,)) for part in parts]
         for thread in threads:
@@ -250,7 +251,7 @@ def test_concurrent_changes_lose_nothing(database: Database) -> None:
         for thread in threads:
             thread.join()
         with closing(database.connect()) as connection:
-            administration = Administration(LedgerCallers(connection), MODELS, {}, "root")
+            administration = Administration(SqliteCallers(connection), MODELS, {}, "root")
             assert administration.caller("alice").policy.document() == {
                 "rpm": 1,
                 "concurrency": 2,

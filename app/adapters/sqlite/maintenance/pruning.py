@@ -12,7 +12,7 @@ import apsw
 
 from app.adapters.sqlite.callers import write_audit
 from app.adapters.sqlite.connection import rows, write_transaction
-from app.services.administration import AuditEntry
+from app.services.callers import AuditEntry
 from app.services.maintenance import Progress, Prunable, no_progress
 
 ROWS_AT_ONCE = 500

@@ -5,7 +5,7 @@ import apsw
 from app.adapters.sqlite.callers import write_audit
 from app.adapters.sqlite.connection import write_transaction
 from app.policy.budget import NOTHING, Amounts
-from app.services.administration import AuditEntry
+from app.services.callers import AuditEntry
 from app.services.reconciliation import UnknownRequest
 
 _UNKNOWN = """
@@ -20,7 +20,7 @@ INSERT INTO resolutions (caller, admitted_ms, cost_nano_usd, audio_ms, charged_t
 """
 
 
-class LedgerUnknownRequests:
+class SqliteUnknownRequests:
     """Implements `UnknownRequestRepository`."""
 
     def __init__(self, connection: apsw.Connection) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 import apsw
 import pytest
 
-from app.adapters.sqlite import Database, LedgerCallers
+from app.adapters.sqlite import Database, SqliteCallers
 from app.adapters.sqlite.maintenance.export import count_rows, disagreements
 from app.adapters.sqlite.maintenance.pruning import ROWS_AT_ONCE, prunable, prune
 from app.adapters.sqlite.maintenance.reconciliation import resolve, unknown_requests
@@ -19,7 +19,7 @@ from app.adapters.sqlite.migration import migrate
 from app.adapters.sqlite.usage_reports import budget_statuses, usage_totals
 from app.policy.budget import Amounts, Budget
 from app.policy.caller_policy import Tags
-from app.services.administration import AuditEntry
+from app.services.callers import AuditEntry
 from app.services.maintenance import Prunable
 from app.services.usage import Grouping, Period
 from tests.adapters.sqlite.entries import NOON_MS, hold, record, rows, writing
@@ -53,7 +53,7 @@ def reports(connection: apsw.Connection) -> list[object]:
         for each in tags
     ]
     stand = [budget_statuses(connection, caller, BUDGETS, NOON_MS) for caller in ("alice", "bob")]
-    return [sums, stand, [record.keys for record in LedgerCallers(connection).all()]]
+    return [sums, stand, [record.keys for record in SqliteCallers(connection).all()]]
 
 
 def test_no_report_and_no_budget_changes(connection: apsw.Connection) -> None:
@@ -82,7 +82,7 @@ def test_prunable_changes_nothing(connection: apsw.Connection) -> None:
 def test_pruning_writes_one_audit_entry(connection: apsw.Connection) -> None:
     prune(connection, BEFORE_MS, ENTRY)
     assert prune(connection, BEFORE_MS, ENTRY) == 0
-    assert [entry for entry in LedgerCallers(connection).audit(100) if entry.action == "prune"] == [ENTRY]
+    assert [entry for entry in SqliteCallers(connection).audit(100) if entry.action == "prune"] == [ENTRY]
 
 
 def test_a_resolved_row_is_pruned_by_the_next_run(connection: apsw.Connection) -> None:
@@ -140,7 +140,7 @@ def test_a_killed_prune_leaves_consistent_totals(database: Database, connection:
     assert (there + pruned, pruned) == (MANY + 26, 3 * ROWS_AT_ONCE)
     assert usage_totals(connection, Grouping.CALLER, Period()) == before
     assert disagreements(connection, Period()) == []
-    assert [entry.action for entry in LedgerCallers(connection).audit(1)] == ["prune"]
+    assert [entry.action for entry in SqliteCallers(connection).audit(1)] == ["prune"]
 
 
 def prune_and_die(database: Database) -> None:

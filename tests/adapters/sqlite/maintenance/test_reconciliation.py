@@ -7,12 +7,12 @@ from contextlib import closing
 import apsw
 import pytest
 
-from app.adapters.sqlite import Database, LedgerCallers, LedgerReader
+from app.adapters.sqlite import Database, LedgerReader, SqliteCallers
 from app.adapters.sqlite.maintenance.export import disagreements
 from app.adapters.sqlite.maintenance.reconciliation import resolve, unknown_requests
 from app.gateway.ledger_rows import State
 from app.policy.budget import Amounts, Window, first_day, next_day
-from app.services.administration import AuditEntry
+from app.services.callers import AuditEntry
 from app.services.reconciliation import UnknownRequest
 from app.services.usage import Period
 from tests.adapters.sqlite.entries import BOUND, NOON_MS, hold, record, rows, writing
@@ -51,7 +51,7 @@ def test_a_request_is_resolved_once(database: Database, connection: apsw.Connect
     assert closed["state"] == ("released" if charge is None else "settled")
     assert (closed["cost_nano_usd"], closed["audio_ms"], closed["charged_tokens"]) == (now.cost, now.audio, now.tokens)
     assert [request.id for request in unknown_requests(connection)] == ["req_2"]
-    assert LedgerCallers(connection).audit(10) == [ENTRY]
+    assert SqliteCallers(connection).audit(10) == [ENTRY]
     assert disagreements(connection, Period()) == []
 
     (resolution,) = reader.new_resolutions()
