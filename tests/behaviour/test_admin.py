@@ -1,4 +1,4 @@
-"""The admin API: for the admin key alone, off without one, and no key in any answer but the one that makes it."""
+"""The admin API: it needs the admin key, is off without one, and shows a key only in the response that creates it."""
 
 import json
 import re
@@ -51,7 +51,7 @@ def ask(gateway: GatewayProcess, method: str, path: str, authorization: tuple[st
 
 @pytest.mark.parametrize("authorization", STRANGERS.values(), ids=STRANGERS.keys())
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_a_stranger_has_one_and_the_same_answer(
+def test_every_route_answers_401_without_the_admin_key(
     gateway: GatewayProcess, method: str, path: str, authorization: tuple[str, ...]
 ) -> None:
     answer = ask(gateway, method, path, authorization)
@@ -61,7 +61,7 @@ def test_a_stranger_has_one_and_the_same_answer(
 
 
 @pytest.mark.parametrize("authorization", ["Bearer {admin}", "bearer {admin}", "{admin}"])
-def test_the_admin_key_opens_in_any_of_its_dresses(gateway: GatewayProcess, authorization: str) -> None:
+def test_the_admin_key_is_accepted_in_every_authorization_format(gateway: GatewayProcess, authorization: str) -> None:
     assert ask(gateway, "GET", "/callers", (authorization,)).status_code == 200
 
 
@@ -69,7 +69,7 @@ def test_two_keys_are_a_bad_request(gateway: GatewayProcess) -> None:
     assert ask(gateway, "GET", "/callers", ("Bearer {admin}", "Bearer {caller}")).status_code == 400
 
 
-def test_a_strangers_body_is_not_read(gateway: GatewayProcess) -> None:
+def test_the_body_is_not_read_without_the_admin_key(gateway: GatewayProcess) -> None:
     told = [("Content-Type", "application/json"), ("Content-Length", "1000000000"), ("Expect", "100-continue")]
     with RawConnection("127.0.0.1", gateway.port) as connection:
         connection.send(request("POST", "/admin/v1/callers", told))
@@ -77,7 +77,7 @@ def test_a_strangers_body_is_not_read(gateway: GatewayProcess) -> None:
     assert (answer.status, answer.interim) == (401, [])
 
 
-def test_the_admin_key_is_no_callers_key(gateway: GatewayProcess) -> None:
+def test_the_admin_key_is_not_a_caller_key(gateway: GatewayProcess) -> None:
     assert gateway.transcribe(ADMIN_KEY, SILENCE).status_code == 401
     assert httpx.get(f"{gateway.base_url}/usage", headers={"authorization": ADMIN_KEY}).status_code == 401
 
@@ -95,7 +95,7 @@ def test_every_route_is_described(gateway: GatewayProcess) -> None:
         assert described[f"/admin/v1{name}"][method.lower()]["summary"]
 
 
-def test_the_life_of_a_caller(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
+def test_the_lifecycle_of_a_caller(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
     policy: dict[str, Any] = {
         "models": ["whisper-1"],
         "tasks": ["transcribe"],
@@ -188,7 +188,7 @@ def test_the_life_of_a_caller(upstream: ScriptedUpstream, gateway: GatewayProces
         ("PUT", "/callers", None, 405, "method_not_allowed", "PUT"),
     ],
 )
-def test_what_cannot_be_done(
+def test_invalid_changes_are_refused(
     gateway: GatewayProcess, method: str, path: str, body: object, status: int, code: str, named: str
 ) -> None:
     answer = gateway.admin(method, path, body)
@@ -197,7 +197,7 @@ def test_what_cannot_be_done(
     assert "x" not in [each["caller"] for each in gateway.admin("GET", "/callers").json()["data"]]
 
 
-def test_without_a_key_in_the_settings_there_is_no_admin_api(tmp_path: Path) -> None:
+def test_without_an_admin_key_the_api_does_not_exist(tmp_path: Path) -> None:
     with GatewayProcess(tmp_path, "http://127.0.0.1:9/v1") as gateway:
         for method, path in ROUTES:
             for authorization in (("Bearer {admin}",), ("Bearer {caller}",), ()):
@@ -208,14 +208,14 @@ def test_without_a_key_in_the_settings_there_is_no_admin_api(tmp_path: Path) -> 
         assert not [path for path in described if path.startswith("/admin")]
 
 
-def test_the_admin_key_may_stand_in_a_file(tmp_path: Path) -> None:
+def test_the_admin_key_can_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "admin.key").write_text(ADMIN_KEY + "\n")
     settings = f'[admin]\nkey_file = "{tmp_path / "admin.key"}"'
     with GatewayProcess(tmp_path, "http://127.0.0.1:9/v1", settings) as gateway:
         assert ask(gateway, "GET", "/callers", ("Bearer {admin}",)).status_code == 200
 
 
-def test_a_command_and_the_api_write_one_audit(gateway: GatewayProcess) -> None:
+def test_commands_and_the_api_write_the_same_audit(gateway: GatewayProcess) -> None:
     gateway.create_caller("both")
     assert gateway.command("keys", "update", "both", "--rpm", "5").returncode == 0
     entries = [entry for entry in gateway.admin("GET", "/audit").json()["data"] if entry["subject"] == "both"]
@@ -236,7 +236,7 @@ def changed(gateway: GatewayProcess, sql: str) -> None:
         connection.commit()
 
 
-def test_callers_of_the_settings_are_shown_and_not_changed(gateway: GatewayProcess) -> None:
+def test_callers_of_the_settings_are_listed_but_cannot_be_changed(gateway: GatewayProcess) -> None:
     shown = gateway.admin("GET", "/callers/team").json()
     assert shown == {
         "caller": "team",
@@ -257,7 +257,7 @@ def test_callers_of_the_settings_are_shown_and_not_changed(gateway: GatewayProce
         assert answer.json()["error"]["message"] == "team is a caller of the settings: change it there"
 
 
-def test_an_error_that_nobody_expected_is_an_envelope_and_logged_once(tmp_path: Path) -> None:
+def test_an_unexpected_error_is_an_envelope_and_is_logged_once(tmp_path: Path) -> None:
     with GatewayProcess(tmp_path, "http://127.0.0.1:9/v1", admin_key=ADMIN_KEY) as gateway:
         gateway.create_caller("alice")
         changed(gateway, "UPDATE callers SET terms = '{no json'")
@@ -272,7 +272,7 @@ def test_an_error_that_nobody_expected_is_an_envelope_and_logged_once(tmp_path: 
         assert "JSONDecodeError" in lines[0]["exception"]
 
 
-def test_a_ledger_that_cannot_be_read_is_an_envelope_with_a_time_to_come_back(tmp_path: Path) -> None:
+def test_an_unreadable_ledger_is_a_503_with_retry_after(tmp_path: Path) -> None:
     with GatewayProcess(tmp_path, "http://127.0.0.1:9/v1", admin_key=ADMIN_KEY) as gateway:
         for table in ("refusals", "audit", "keys"):
             changed(gateway, f"DROP TABLE {table}")
@@ -289,12 +289,12 @@ def test_a_ledger_that_cannot_be_read_is_an_envelope_with_a_time_to_come_back(tm
         assert [each["caller"] for each in gateway.admin("GET", "/callers").json()["data"]] == ["team"]
 
 
-def test_a_budget_without_end_is_a_bad_value(gateway: GatewayProcess) -> None:
+def test_a_budget_that_is_too_large_is_an_invalid_value(gateway: GatewayProcess) -> None:
     answer = gateway.admin("POST", "/callers", {"caller": "endless", "budgets": ["9" * 1_000_000 + "usd"]})
     assert told(answer) == (400, "application/json", "invalid_value")
 
 
-def test_one_key_of_two_callers_stops_the_start(tmp_path: Path) -> None:
+def test_two_callers_with_the_same_key_stop_the_start(tmp_path: Path) -> None:
     key = apikey.mint(b"0" * apikey.RANDOM_BYTES)
     twice = f'[[callers]]\nname = "{{}}"\nkey_sha256 = "{apikey.digest(key)}"\n'
     variable = '[[callers]]\nname = "{}"\nkey_env = "{}"\n'
@@ -311,7 +311,7 @@ def test_one_key_of_two_callers_stops_the_start(tmp_path: Path) -> None:
             assert key not in done.stderr
 
 
-def test_no_body_is_needed_where_every_field_is_optional(gateway: GatewayProcess) -> None:
+def test_a_body_of_optional_fields_can_be_omitted(gateway: GatewayProcess) -> None:
     gateway.create_caller("bodiless", rpm=5)
     rotated = gateway.admin("POST", "/callers/bodiless/keys")
     assert rotated.status_code == 201
@@ -323,7 +323,7 @@ def test_no_body_is_needed_where_every_field_is_optional(gateway: GatewayProcess
     assert len(gateway.admin("GET", "/audit").json()["data"]) == changes
 
 
-def test_a_revoked_caller_is_revived_on_demand_alone(gateway: GatewayProcess) -> None:
+def test_a_caller_without_valid_keys_gets_a_key_only_with_revive(gateway: GatewayProcess) -> None:
     gateway.create_caller("gone")
     gateway.admin("DELETE", "/callers/gone/keys")
     refused = gateway.admin("POST", "/callers/gone/keys")
@@ -331,7 +331,7 @@ def test_a_revoked_caller_is_revived_on_demand_alone(gateway: GatewayProcess) ->
     assert gateway.admin("POST", "/callers/gone/keys", {"revive": True}).status_code == 201
 
 
-def test_a_wrong_admin_key_is_answered_about_the_admin_key(gateway: GatewayProcess) -> None:
+def test_the_error_for_a_wrong_admin_key_names_the_admin_key(gateway: GatewayProcess) -> None:
     for authorization in ((), (f"Bearer {gateway.key}",)):
         message = ask(gateway, "GET", "/callers", authorization).json()["error"]["message"]
         assert "admin key" in message
@@ -348,7 +348,7 @@ def test_a_wrong_admin_key_is_answered_about_the_admin_key(gateway: GatewayProce
     ],
     ids=["released", "seconds", "cost"],
 )
-def test_unknown_rows_are_listed_and_closed(
+def test_unknown_requests_are_listed_and_resolved(
     upstream: ScriptedUpstream, gateway: GatewayProcess, billed: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     key = gateway.create_caller(f"unsure-{next(iter(billed))}")
@@ -370,7 +370,7 @@ def test_unknown_rows_are_listed_and_closed(
     assert (entry["action"], entry["actor"], entry["subject"]) == ("resolve", "admin-api", request_id)
 
 
-def test_every_answer_of_the_admin_api_has_a_schema(gateway: GatewayProcess) -> None:
+def test_every_response_of_the_admin_api_has_a_schema(gateway: GatewayProcess) -> None:
     document = httpx.get(f"{gateway.host}/openapi.json").json()
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
@@ -380,7 +380,7 @@ def test_every_answer_of_the_admin_api_has_a_schema(gateway: GatewayProcess) -> 
                 assert document["components"]["schemas"][name]["properties"], (method, path)
 
 
-def test_the_api_shows_a_caller_as_the_command_does(gateway: GatewayProcess) -> None:
+def test_the_api_and_the_command_show_the_same_caller(gateway: GatewayProcess) -> None:
     gateway.create_caller("twofold", rpm=5, budgets=["5usd/day", "10min"], tags={"team": "search"})
     done = gateway.invoke("keys", "show", "twofold", "--format", "json")
     assert json.loads(done.stdout) == [gateway.admin("GET", "/callers/twofold").json()]

@@ -1,4 +1,4 @@
-"""What browsers meet: CORS where the settings name origins, a page that runs its own script alone, HSTS under TLS."""
+"""Browsers: CORS for configured origins, the content security policy of the docs page, HSTS under TLS."""
 
 import re
 import time
@@ -46,7 +46,7 @@ def get(gateway: GatewayProcess, path: str, **headers: str) -> httpx.Response:
 # -- CORS -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_page_of_the_settings_may_ask_with_its_key(open_to_a_page: GatewayProcess) -> None:
+def test_a_preflight_from_a_configured_origin_is_allowed(open_to_a_page: GatewayProcess) -> None:
     answer = preflight(open_to_a_page, PAGE)
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == PAGE
@@ -58,13 +58,15 @@ def test_a_page_of_the_settings_may_ask_with_its_key(open_to_a_page: GatewayProc
 
 
 @pytest.mark.parametrize(("origin", "method"), [(STRANGER, "POST"), (PAGE, "DELETE")], ids=["origin", "method"])
-def test_anything_else_is_refused_in_the_envelope(origin: str, method: str, open_to_a_page: GatewayProcess) -> None:
+def test_other_preflights_are_refused_with_an_envelope(
+    origin: str, method: str, open_to_a_page: GatewayProcess
+) -> None:
     answer = preflight(open_to_a_page, origin, **{"access-control-request-method": method})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_request")
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_answers_and_streams_can_be_read_by_the_page(
+def test_a_configured_origin_can_read_responses_and_streams(
     open_to_a_page: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     plain = open_to_a_page.transcribe(open_to_a_page.key, SILENCE, origin=PAGE)
@@ -77,13 +79,13 @@ def test_answers_and_streams_can_be_read_by_the_page(
         assert {"x-request-id", "retry-after"} <= set(answer.headers["access-control-expose-headers"].split(", "))
 
 
-def test_another_page_cannot_read_them(open_to_a_page: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_another_origin_cannot_read_them(open_to_a_page: GatewayProcess, upstream: ScriptedUpstream) -> None:
     answer = open_to_a_page.transcribe(open_to_a_page.key, SILENCE, origin=STRANGER)
     assert answer.status_code == 200
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_it_is_off_by_default(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_cors_is_off_by_default(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     asked = preflight(gateway, PAGE)
     assert (asked.status_code, asked.headers["allow"]) == (204, "OPTIONS, POST")
     answer = gateway.transcribe(gateway.key, SILENCE, origin=PAGE)
@@ -94,7 +96,7 @@ def test_it_is_off_by_default(gateway: GatewayProcess, upstream: ScriptedUpstrea
 # -- pages ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_page_may_run_its_own_script_alone(gateway: GatewayProcess) -> None:
+def test_the_docs_page_allows_only_its_own_scripts(gateway: GatewayProcess) -> None:
     answer = get(gateway, "/docs")
     policy = dict(rule.split(" ", 1) for rule in answer.headers["content-security-policy"].split("; "))
     (script,) = re.findall(r"<script>(.*?)</script>", answer.text, re.DOTALL)
@@ -109,25 +111,25 @@ def test_the_page_may_run_its_own_script_alone(gateway: GatewayProcess) -> None:
 # -- HSTS, and who is believed ----------------------------------------------------------------------------------------
 
 
-def test_a_proxy_of_the_settings_tells_that_the_caller_came_over_tls(open_to_a_page: GatewayProcess) -> None:
+def test_a_trusted_proxy_reports_tls(open_to_a_page: GatewayProcess) -> None:
     over_tls = get(open_to_a_page, "/docs", x_forwarded_proto="https", x_forwarded_for="203.0.113.7")
     assert over_tls.headers["strict-transport-security"] == "max-age=31536000"
     assert "strict-transport-security" not in get(open_to_a_page, "/docs").headers
 
 
-def test_nobody_is_believed_by_default(gateway: GatewayProcess) -> None:
+def test_no_proxy_is_trusted_by_default(gateway: GatewayProcess) -> None:
     told = get(gateway, "/docs", x_forwarded_proto="https", x_forwarded_for="203.0.113.7")
     assert "strict-transport-security" not in told.headers
 
 
-def test_a_proxy_that_is_not_named_is_not_believed(tmp_path: Path, shared_upstream: ScriptedUpstream) -> None:
+def test_an_unlisted_proxy_is_not_trusted(tmp_path: Path, shared_upstream: ScriptedUpstream) -> None:
     settings = '[server]\nforwarded_allow_ips = ["10.0.0.0/8"]\n'
     with GatewayProcess(tmp_path, shared_upstream.base_url, settings, FORWARDED_ALLOW_IPS="*") as process:
         assert "strict-transport-security" not in get(process, "/docs", x_forwarded_proto="https").headers
 
 
 @pytest.mark.parametrize("believed", [True, False])
-def test_the_address_of_a_stranger_is_his_proxys_unless_the_settings_name_it(
+def test_the_callers_address_is_forwarded_only_by_a_trusted_proxy(
     believed: bool, gateway: GatewayProcess, open_to_a_page: GatewayProcess
 ) -> None:
     asked = open_to_a_page if believed else gateway

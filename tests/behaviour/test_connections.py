@@ -1,4 +1,4 @@
-"""What strangers do to a connection: unfinished, unread."""
+"""Connections that send no request, or whose peer does not read, are closed."""
 
 import time
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def hasty(shared_upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFa
     ],
     ids=["CRLF", "GET", "POST", "chunked"],
 )
-def test_a_connection_without_a_request_ends(hasty: GatewayProcess, opening: bytes) -> None:
+def test_a_connection_without_a_request_is_closed(hasty: GatewayProcess, opening: bytes) -> None:
     with connect(hasty) as caller:
         caller.send(opening)
         assert caller.read_response().status in (200, 404)
@@ -40,7 +40,7 @@ def test_a_connection_without_a_request_ends(hasty: GatewayProcess, opening: byt
         assert caller.closed(timeout=10)
 
 
-def test_a_peer_that_does_not_read_is_cut_off(hasty: GatewayProcess) -> None:
+def test_a_peer_that_does_not_read_is_disconnected(hasty: GatewayProcess) -> None:
     with connect(hasty) as caller:
         caller.send(request("GET", "/openapi.json") * 400)
         time.sleep(4)

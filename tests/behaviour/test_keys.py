@@ -44,7 +44,7 @@ def asked(gateway: GatewayProcess, key: str) -> int:
     return httpx.get(f"{gateway.base_url}/models", headers={"authorization": f"Bearer {key}"}, timeout=30).status_code
 
 
-def test_the_life_of_a_caller(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
+def test_the_lifecycle_of_a_caller(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
     upstream.default = json_answer("hello", TOKENS)
     (created,) = keys(gateway, "create", "alice", *ALL_OPTIONS)
     assert created["caller"] == "alice"
@@ -111,7 +111,7 @@ def test_a_key_is_printed_once_and_only_its_hash_is_kept(gateway: GatewayProcess
     assert PROVIDER_KEY.encode() not in kept
 
 
-def test_terms_are_obeyed(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
+def test_the_policy_is_enforced(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
     key = gateway.create_caller("narrow", models=["gpt-transcribe"], tasks=["transcribe"])
     assert gateway.transcribe(key, SILENCE, "gpt-transcribe").status_code == 200
     other = gateway.transcribe(key, SILENCE, "whisper-1")
@@ -126,7 +126,7 @@ def test_terms_are_obeyed(upstream: ScriptedUpstream, gateway: GatewayProcess) -
     assert len(upstream.journal) == 1
 
 
-def test_a_key_ends_when_it_was_said_to(gateway: GatewayProcess) -> None:
+def test_a_key_expires_on_time(gateway: GatewayProcess) -> None:
     created = gateway.admin("POST", "/callers", {"caller": "brief", "expires_in_hours": 0.0003}).json()
     ends = datetime.fromisoformat(created["keys"][0]["expires_at"]).timestamp()
     assert asked(gateway, created["key"]) == 200
@@ -160,13 +160,13 @@ def wait_for_more(callers: BusyCallers, count: int) -> None:
         time.sleep(0.01)
 
 
-def test_without_an_overlap_the_old_key_ends_at_once(gateway: GatewayProcess) -> None:
+def test_without_an_overlap_the_old_key_expires_at_once(gateway: GatewayProcess) -> None:
     old = gateway.create_caller("abrupt")
     (rotated,) = keys(gateway, "rotate", "abrupt", "--overlap", "0m")
     assert (asked(gateway, old), asked(gateway, rotated["key"])) == (401, 200)
 
 
-def test_a_revocation_is_honoured_within_a_second(gateway: GatewayProcess) -> None:
+def test_a_revocation_takes_effect_within_a_second(gateway: GatewayProcess) -> None:
     key = gateway.create_caller("revoked")
     good_until, stop = 0.0, threading.Event()
 

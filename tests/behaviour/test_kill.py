@@ -1,4 +1,4 @@
-"""`kill -9` under load: every answer that a caller saw complete has its settled row, with the provider's own counts."""
+"""`kill -9` under load: every response that a caller received completely is settled, with the provider's own counts."""
 
 import itertools
 import random

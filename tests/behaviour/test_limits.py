@@ -1,4 +1,4 @@
-"""Rates, places and the ceiling of the process, decided before the body is read."""
+"""Rate limits, concurrency and the limit of the process are checked before the body is read."""
 
 import threading
 import time
@@ -32,7 +32,7 @@ def head_only(gateway: GatewayProcess, key: str, *headers: tuple[str, str]) -> R
         return connection.read_response()
 
 
-def test_a_burst_passes_and_the_wait_is_exact(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
+def test_a_burst_passes_and_retry_after_is_exact(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
     key = gateway.create_caller("fast", rpm=20, burst=5)  # one more every three seconds
     passed = [gateway.transcribe(key, SILENCE) for _ in range(5)]
     assert [each.status_code for each in passed] == [200] * 5
@@ -52,7 +52,7 @@ def test_a_burst_passes_and_the_wait_is_exact(upstream: ScriptedUpstream, gatewa
     assert wait_for(lambda: gateway.usage("--caller", "fast")[0]["refused"] == 2)
 
 
-def test_the_rate_is_told_with_every_kind_of_answer(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
+def test_every_kind_of_response_has_rate_limit_headers(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
     key = gateway.create_caller("told", rpm=60, burst=10)
     upstream.reply(json_answer("x"), error_answer(400, "bad", "No."), no_answer(), sse_answer(["a", "b"]))
     answers = [
@@ -72,13 +72,15 @@ def test_the_rate_is_told_with_every_kind_of_answer(upstream: ScriptedUpstream, 
     assert left[-1] < left[0]
 
 
-def test_nobody_who_has_no_rate_is_told_of_one(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
+def test_without_a_rate_limit_there_are_no_rate_limit_headers(
+    upstream: ScriptedUpstream, gateway: GatewayProcess
+) -> None:
     answer = gateway.transcribe(gateway.key, SILENCE)
     assert answer.status_code == 200
     assert not [name for name in answer.headers if name.startswith("x-ratelimit")]
 
 
-def test_a_refused_caller_is_not_asked_for_the_body(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
+def test_a_refused_request_gets_no_100_continue(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
     slow, gate = gateway.create_caller("slow", rpm=1, burst=1), threading.Event()
     single, spent = gateway.create_caller("single", concurrency=1), gateway.create_caller("spent", budgets=["1tokens"])
     assert [gateway.transcribe(key, SILENCE).status_code for key in (slow, spent)] == [200, 200]
@@ -104,7 +106,7 @@ def test_a_refused_caller_is_not_asked_for_the_body(upstream: ScriptedUpstream, 
         assert connection.read_response().interim == [100]
 
 
-def test_a_refusal_for_a_spent_budget_uses_up_no_rate(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
+def test_a_spent_budget_consumes_no_rate(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
     """Or else the next refusal would be one that SDKs repeat."""
     key = gateway.create_caller("spent-and-slow", rpm=1, burst=2, budgets=["1tokens"])
     assert gateway.transcribe(key, SILENCE).status_code == 200
@@ -116,7 +118,7 @@ def test_a_refusal_for_a_spent_budget_uses_up_no_rate(upstream: ScriptedUpstream
     assert gateway.transcribe(key, SILENCE).json()["error"]["code"] == "rate_limit_exceeded"
 
 
-def test_the_ceiling_of_the_process_leaves_health_alone(tmp_path: Path) -> None:
+def test_the_request_limit_of_the_process_does_not_apply_to_health(tmp_path: Path) -> None:
     with (
         ScriptedUpstream() as upstream,
         GatewayProcess(tmp_path, upstream.base_url, "[server]\nmax_requests = 2") as gateway,
@@ -138,7 +140,7 @@ def test_the_ceiling_of_the_process_leaves_health_alone(tmp_path: Path) -> None:
         assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
 
 
-def test_defaults_hold_for_callers_who_state_none(tmp_path: Path) -> None:
+def test_default_limits_apply_to_callers_without_limits(tmp_path: Path) -> None:
     settings = "[limits]\nrpm = 6\nburst = 2\nconcurrency = 5"
     with ScriptedUpstream() as upstream, GatewayProcess(tmp_path, upstream.base_url, settings) as gateway:
         answers = [gateway.transcribe(gateway.key, SILENCE) for _ in range(3)]

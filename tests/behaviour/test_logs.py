@@ -1,4 +1,4 @@
-"""The log of a real gateway: one line for every request, every line with the request that it speaks of."""
+"""The log of a real gateway: one line for each request, and the request's id on every line about it."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from tests.stubs.gateway import GatewayProcess
 from tests.stubs.upstream import ScriptedUpstream, error_answer, no_answer
 
 
-def test_every_line_is_an_object_and_uvicorns_are_among_them(gateway: GatewayProcess) -> None:
+def test_every_log_line_is_a_json_object_including_uvicorns(gateway: GatewayProcess) -> None:
     assert gateway.transcribe(gateway.key, CLIP).status_code == 200
     lines = [json.loads(line) for line in gateway.log.read_text().splitlines()]
     assert all({"time", "level", "event"} <= set(line) for line in lines)
@@ -17,9 +17,7 @@ def test_every_line_is_an_object_and_uvicorns_are_among_them(gateway: GatewayPro
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"]) for line in lines)
 
 
-def test_what_is_logged_on_behalf_of_a_request_carries_its_id(
-    gateway: GatewayProcess, upstream: ScriptedUpstream
-) -> None:
+def test_log_lines_of_a_request_carry_its_id(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     upstream.reply(error_answer(401, "invalid_api_key", "no"))
     answer = gateway.transcribe(gateway.key, CLIP)
     assert answer.status_code == 502
@@ -32,7 +30,7 @@ def test_what_is_logged_on_behalf_of_a_request_carries_its_id(
     assert started != []
 
 
-def test_one_line_for_each_request_and_its_level_says_whose_fault_it_was(
+def test_each_request_has_one_line_whose_level_shows_the_fault(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     upstream.reply(no_answer())
@@ -45,7 +43,7 @@ def test_one_line_for_each_request_and_its_level_says_whose_fault_it_was(
     assert len(told) == len(gateway.log_lines())
 
 
-def test_a_level_leaves_out_what_is_below_it(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+def test_lines_below_the_level_are_not_logged(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     with GatewayProcess(tmp_path, upstream.base_url, '[logs]\nlevel = "warning"') as gateway:
         assert gateway.transcribe(gateway.key, CLIP).status_code == 200
         upstream.reply(no_answer())
@@ -57,7 +55,7 @@ def test_a_level_leaves_out_what_is_below_it(upstream: ScriptedUpstream, tmp_pat
         assert [(line["level"], line["event"]) for line in lines] == [("warning", "request")]
 
 
-def test_for_people_a_request_is_a_line_of_words(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+def test_the_console_format_is_one_readable_line(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     with GatewayProcess(tmp_path, upstream.base_url, '[logs]\nformat = "console"') as gateway:
         assert gateway.transcribe(gateway.key, CLIP).status_code == 200
         refused = gateway.transcribe(gateway.key, CLIP, model="gpt-9").headers["x-request-id"]

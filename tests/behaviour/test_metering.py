@@ -1,4 +1,4 @@
-"""What a request used and what it cost, whatever the answer tells; and that every sum is the sum of its rows."""
+"""The usage and cost of a request for every kind of response; every total is the sum of its rows."""
 
 import json
 import re
@@ -84,7 +84,7 @@ TOLD: dict[str, tuple[Reply, tuple[Any, ...]]] = {
 
 
 @pytest.mark.parametrize("kind", TOLD)
-def test_tokens_are_taken_from_the_answer_and_seconds_from_the_file(
+def test_tokens_come_from_the_response_and_seconds_from_the_file(
     meter: GatewayProcess, upstream: ScriptedUpstream, kind: str
 ) -> None:
     reply, tokens = TOLD[kind]
@@ -107,7 +107,7 @@ SECONDS: dict[str, tuple[Reply, str, int]] = {
 
 
 @pytest.mark.parametrize("kind", SECONDS)
-def test_seconds_are_taken_from_the_answer_or_else_from_the_file(
+def test_seconds_come_from_the_response_or_else_from_the_file(
     meter: GatewayProcess, upstream: ScriptedUpstream, kind: str
 ) -> None:
     reply, source, milliseconds = SECONDS[kind]
@@ -161,7 +161,7 @@ FILES = {
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("file_first", [False, True], ids=["streamed", "kept"])
-def test_the_seconds_of_a_file_are_measured_for_every_container(
+def test_the_duration_is_measured_for_every_container(
     meter: GatewayProcess, upstream: ScriptedUpstream, name: str, file_first: bool
 ) -> None:
     audio = FILES[name]()
@@ -177,7 +177,7 @@ def test_the_seconds_of_a_file_are_measured_for_every_container(
 
 
 @pytest.mark.parametrize("response_format", ["text", "srt", "vtt"])
-def test_a_program_stream_is_measured_by_its_frames(
+def test_the_duration_of_a_program_stream_is_measured_by_its_frames(
     meter: GatewayProcess, upstream: ScriptedUpstream, response_format: str
 ) -> None:
     upstream.reply(text_answer("hello"))
@@ -219,7 +219,7 @@ def test_the_cost_is_exact(
     assert Decimal(meter.wait_for_log(request_id(answer))["cost_usd"]) * 10**9 == nano_dollars
 
 
-def test_a_text_of_a_model_with_token_prices_is_charged_by_the_minute(
+def test_a_text_response_of_a_token_priced_model_is_charged_by_the_minute(
     meter: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     upstream.reply(text_answer("A: hello\n"))
@@ -227,9 +227,7 @@ def test_a_text_of_a_model_with_token_prices_is_charged_by_the_minute(
     assert (row["cost_nano_usd"], row["total_tokens"], row["source"]) == (50_000, None, "measured")
 
 
-def test_a_stream_cut_off_is_charged_at_its_hold_never_at_nothing(
-    meter: GatewayProcess, upstream: ScriptedUpstream
-) -> None:
+def test_an_interrupted_stream_is_charged_at_its_hold(meter: GatewayProcess, upstream: ScriptedUpstream) -> None:
     upstream.reply(sse_answer(["a", "b"], TOKENS).but(cut_after=70))
     answer = post(meter, form("tokens", fields=[("stream", "true")]))
     row = meter.wait_for_row(request_id(answer), "unknown")
@@ -328,7 +326,7 @@ def sums(gateway: GatewayProcess, *arguments: str) -> list[dict[str, Any]]:
 
 
 @GROUPINGS
-def test_the_command_tells_the_sums_of_the_rows(worked: GatewayProcess, grouping: str) -> None:
+def test_the_usage_command_prints_the_totals_of_the_rows(worked: GatewayProcess, grouping: str) -> None:
     told = sums(worked, "--by", grouping)
     compare(told, groups(worked, grouping), grouping)
     assert sum(each["refused"] for each in told) == 6
@@ -338,7 +336,7 @@ def test_the_command_tells_the_sums_of_the_rows(worked: GatewayProcess, grouping
 
 
 @GROUPINGS
-def test_a_caller_sees_the_sums_of_its_own_rows(worked: GatewayProcess, second_key: str, grouping: str) -> None:
+def test_a_caller_sees_the_totals_of_its_own_rows(worked: GatewayProcess, second_key: str, grouping: str) -> None:
     for caller, key, refused in (("team", worked.key, 2), ("second-team", second_key, 4)):
         answer = httpx.get(
             f"{worked.base_url}/usage", params={"by": grouping}, headers={"Authorization": f"Bearer {key}"}, timeout=5
@@ -349,7 +347,7 @@ def test_a_caller_sees_the_sums_of_its_own_rows(worked: GatewayProcess, second_k
         assert sum(each["refused"] for each in document["data"]) == refused
 
 
-def test_a_period_has_both_of_its_days(worked: GatewayProcess) -> None:
+def test_a_period_includes_both_days(worked: GatewayProcess) -> None:
     today = datetime.fromtimestamp(worked.rows()[-1]["admitted_ms"] / 1000, UTC).date()
     first = datetime.fromtimestamp(worked.rows()[0]["admitted_ms"] / 1000, UTC).date()
     tomorrow, yesterday = today + timedelta(days=1), first - timedelta(days=1)
@@ -364,14 +362,14 @@ def test_a_period_has_both_of_its_days(worked: GatewayProcess) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("by", "colour"), ("since", "yesterday"), ("until", "2026-13-01")])
-def test_a_period_that_is_none(gateway: GatewayProcess, name: str, value: str) -> None:
+def test_an_invalid_period_is_refused(gateway: GatewayProcess, name: str, value: str) -> None:
     answer = httpx.get(f"{gateway.base_url}/usage", params={name: value}, headers={"Authorization": gateway.key})
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["param"]) == (400, "invalid_value", name)
     assert answer.headers["x-request-id"]
 
 
-def test_refusals_are_counted_by_model_where_it_was_known(meter: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_refusals_are_counted_by_model_if_known(meter: GatewayProcess, upstream: ScriptedUpstream) -> None:
     def refused() -> dict[str, int]:
         """A refusal is counted after its answer, but before the row of whatever comes next."""
         assert post(meter, form("tokens")).status == 200
@@ -417,7 +415,7 @@ def test_every_admitted_request_has_one_row_and_every_request_one_line(worked: G
     }
 
 
-def test_nothing_that_was_said_or_kept_secret_is_in_the_log_or_the_ledger(
+def test_transcripts_and_secrets_are_neither_in_the_log_nor_in_the_ledger(
     worked: GatewayProcess, second_key: str
 ) -> None:
     log, rows = worked.log.read_text(), json.dumps(worked.rows())

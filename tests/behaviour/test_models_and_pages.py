@@ -1,4 +1,4 @@
-"""What there is to read: the models of a caller, the OpenAPI document, the page for people, the two probes."""
+"""The models of a caller, the OpenAPI document, the docs page, the two probes."""
 
 import re
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ def test_the_sdk_retrieves_one_model(gateway: GatewayProcess) -> None:
     assert "whisper-1, gpt-transcribe" in error.message
 
 
-def test_a_caller_sees_what_it_may_use(gateway: GatewayProcess) -> None:
+def test_a_caller_sees_only_the_models_that_it_may_use(gateway: GatewayProcess) -> None:
     done = gateway.command("keys", "create", "few", "--model", "whisper-1", "--model", "gpt-transcribe")
     client = sdk(gateway, done.stdout.strip())
     assert [model.id for model in client.models.list()] == ["whisper-1", "gpt-transcribe"]
@@ -78,9 +78,7 @@ price = "free"
         yield process
 
 
-def test_a_catalogue_of_ones_own_takes_the_place_of_the_default(
-    other: GatewayProcess, upstream: ScriptedUpstream
-) -> None:
+def test_a_configured_catalogue_replaces_the_default(other: GatewayProcess, upstream: ScriptedUpstream) -> None:
     assert [model.id for model in sdk(other).models.list()] == ["vendor/speech:large"]
     assert sdk(other).models.retrieve("vendor/speech:large").id == "vendor/speech:large"
     assert post(other, form("vendor/speech:large"), "/v1/audio/translations").status == 200
@@ -105,7 +103,7 @@ def document(gateway: GatewayProcess) -> dict[str, Any]:
     "path",
     ["/v1/audio/transcriptions", "/v1/audio/translations", "/v1/speech/transcriptions", "/v1/speech/translations"],
 )
-def test_the_document_has_the_form(document: dict[str, Any], path: str) -> None:
+def test_the_document_describes_the_form(document: dict[str, Any], path: str) -> None:
     operation = document["paths"][path]["post"]
     form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert operation["requestBody"]["required"] is True
@@ -138,7 +136,7 @@ def test_the_document_begins_with_an_introduction_and_audio(document: dict[str, 
     assert set(described) == used
 
 
-def test_every_reference_in_the_document_leads_somewhere(document: dict[str, Any]) -> None:
+def test_every_reference_in_the_document_resolves(document: dict[str, Any]) -> None:
     references = re.findall(r"'\$ref': '#/([^']+)'", str(document))
     assert references
     for reference in references:
@@ -179,7 +177,7 @@ def test_the_page_loads_nothing_from_another_host(gateway: GatewayProcess) -> No
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/redoc"])
-def test_pages_that_are_switched_off_are_not_there(other: GatewayProcess, path: str) -> None:
+def test_disabled_pages_do_not_exist(other: GatewayProcess, path: str) -> None:
     answer = get(other, path)
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_url")
 
@@ -188,6 +186,6 @@ def test_pages_that_are_switched_off_are_not_there(other: GatewayProcess, path: 
 
 
 @pytest.mark.parametrize(("path", "told"), [("/healthz", {"status": "ok"}), ("/readyz", {"status": "ready"})])
-def test_the_probes_need_no_key_and_tell_no_more_than_yes(gateway: GatewayProcess, path: str, told: object) -> None:
+def test_the_probes_need_no_key_and_reveal_nothing_else(gateway: GatewayProcess, path: str, told: object) -> None:
     answer = get(gateway, path)
     assert (answer.status_code, answer.json()) == (200, told)

@@ -1,4 +1,4 @@
-"""Whatever the OpenAPI document allows, and much that it does not: no answer is a 500, and each is as it documents."""
+"""Generated requests, valid and invalid: no response is a 500, and each conforms to the OpenAPI document."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -40,7 +40,7 @@ def operations(gateway: GatewayProcess) -> Iterator[APIOperation[Any, Any, Any, 
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
-def test_every_answer_is_as_the_document_says(
+def test_every_response_conforms_to_the_document(
     gateway: GatewayProcess, upstream: ScriptedUpstream, subtests: pytest.Subtests, mode: GenerationMode
 ) -> None:
     """Keys are good ones: without them there would be nothing but 401."""

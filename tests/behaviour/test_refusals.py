@@ -1,4 +1,4 @@
-"""What is refused, with which status, code and param, how early, and that nothing of it goes upstream."""
+"""Refused requests: their status, code and param, how early they end, and that nothing goes upstream."""
 
 import pytest
 from openai import (
@@ -72,7 +72,7 @@ def test_the_sdk_raises_its_typed_exception(
     assert (line["status"], line["error"], line["caller"]) == (error.status_code, code, "team")
 
 
-def test_the_sdk_raises_for_a_key_and_for_a_model_of_others(gateway: GatewayProcess, whisper_only: str) -> None:
+def test_the_sdk_raises_for_an_unknown_key_and_a_forbidden_model(gateway: GatewayProcess, whisper_only: str) -> None:
     with pytest.raises(AuthenticationError) as unknown:
         transcribe(sdk(gateway, UNKNOWN_KEY))
     assert (unknown.value.code, unknown.value.param) == ("invalid_api_key", None)
@@ -82,7 +82,7 @@ def test_the_sdk_raises_for_a_key_and_for_a_model_of_others(gateway: GatewayProc
     assert (forbidden.value.code, forbidden.value.param) == ("model_not_allowed", "model")
 
 
-def test_the_sdk_raises_for_a_path(gateway: GatewayProcess) -> None:
+def test_the_sdk_raises_for_an_unknown_path(gateway: GatewayProcess) -> None:
     with pytest.raises(NotFoundError) as unknown:
         sdk(gateway).chat.completions.create(model="x", messages=[])
     assert (unknown.value.code, unknown.value.status_code) == ("unknown_url", 404)
@@ -94,9 +94,7 @@ def counted(gateway: GatewayProcess) -> int:
     return sum(row["refused"] for row in gateway.usage("--by", "model"))
 
 
-def test_refusals_of_a_known_caller_are_counted_and_those_of_others_not(
-    gateway: GatewayProcess, upstream: ScriptedUpstream
-) -> None:
+def test_only_refusals_of_known_callers_are_counted(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     """Last in this module: all refusals above are in the sums."""
     before = counted(gateway)
     assert post(gateway, form("whisper-2")).status == 404

@@ -1,4 +1,4 @@
-"""Reports beside a running gateway: budgets, tags, the rows themselves, and rows that nobody knew the end of."""
+"""Reports while the gateway runs: budgets, tags, exported rows, and unknown requests."""
 
 import csv
 import io
@@ -48,7 +48,7 @@ def eventually(predicate: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def test_how_budgets_stand_is_told_the_same_everywhere(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
+def test_budgets_are_the_same_in_every_report(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
     key = gateway.create_caller("alice", rpm=600, budgets=["0.001usd/day", "10min"])
     assert gateway.transcribe(key, SILENCE).status_code == 200
     told = own_usage(gateway, key)
@@ -77,7 +77,7 @@ def test_how_budgets_stand_is_told_the_same_everywhere(upstream: ScriptedUpstrea
     assert all(word in table for word in ("0.001usd/day", "0.00095", "resets (UTC)", tomorrow[:10]))
 
 
-def test_nobody_sees_the_usage_of_another(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
+def test_a_caller_sees_only_its_own_usage(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
     key = gateway.create_caller("lonely")
     assert gateway.transcribe(gateway.key, SILENCE).status_code == 200
     assert own_usage(gateway, key)["data"] == []
@@ -101,9 +101,7 @@ def test_nobody_sees_the_usage_of_another(upstream: ScriptedUpstream, gateway: G
         [""],
     ],
 )
-def test_a_tag_that_cannot_be_used_is_refused_before_the_body(
-    gateway: GatewayProcess, tagged: str, tags: list[str]
-) -> None:
+def test_an_invalid_tag_is_refused_before_the_body(gateway: GatewayProcess, tagged: str, tags: list[str]) -> None:
     answer = head_only(gateway, tagged, *(("x-gateway-tag", tag) for tag in tags))
     assert (answer.status, answer.json()["error"]["code"]) == (400, "invalid_tag")
     assert answer.interim == []
@@ -126,7 +124,7 @@ def test_usage_by_tag(upstream: ScriptedUpstream, gateway: GatewayProcess) -> No
     assert not [name for exchange in upstream.journal for name, _ in exchange.headers if "tag" in name.lower()]
 
 
-def test_the_rows_themselves(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
+def test_the_export_has_the_rows(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
     key = gateway.create_caller("exported")
     ids = [gateway.transcribe(key, SILENCE, x_gateway_tag="n=1").headers["x-request-id"] for _ in range(3)]
     lines = [json.loads(line) for line in run(gateway, "usage", "export").splitlines()]
@@ -149,7 +147,7 @@ def test_the_rows_themselves(upstream: ScriptedUpstream, gateway: GatewayProcess
     assert "the sums of exported / " in done.stderr
 
 
-def test_unknown_rows_are_resolved_in_three_ways(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
+def test_unknown_requests_are_resolved_in_three_ways(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
     """Each leaves 50.6 of 60 millionths of a dollar charged until somebody has looked."""
     ids: list[str] = []
     ways = {
@@ -180,7 +178,7 @@ def test_unknown_rows_are_resolved_in_three_ways(upstream: ScriptedUpstream, gat
     assert all(entry["before"]["cost_usd"] == BOUND for entry in resolved)
 
 
-def test_a_running_gateway_takes_a_resolution_in_within_about_a_second(
+def test_a_running_gateway_applies_a_resolution_within_about_a_second(
     upstream: ScriptedUpstream, gateway: GatewayProcess
 ) -> None:
     key = gateway.create_caller("waiting", budgets=["0.00004usd"])

@@ -1,4 +1,4 @@
-"""What flows, flows at once; what must wait, waits: for the checks, for the form's end, for the ledger's commit."""
+"""Uploads and events are relayed at once; the ends wait for the checks, the form's end and the ledger's commit."""
 
 import sqlite3
 import time
@@ -84,7 +84,7 @@ def locked(gateway: GatewayProcess) -> Iterator[None]:
 # -- the way up -------------------------------------------------------------------------------------------------------
 
 
-def test_a_file_goes_up_as_it_arrives(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_an_upload_is_relayed_as_it_arrives(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     opening = multipart(form(audio=b""), closing=False).removesuffix(b"\r\n")
     with connect(gateway) as caller:
         begin(gateway, caller)
@@ -101,7 +101,7 @@ def test_a_file_goes_up_as_it_arrives(gateway: GatewayProcess, upstream: Scripte
     assert exchange.file.data == CLIP
 
 
-def test_fields_behind_a_file_that_streams_go_up_behind_it(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_fields_after_the_file_are_relayed_after_it(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     whole = multipart([*form(), Part("prompt", b"names: Ada"), Part("temperature", b"0")])
     with connect(gateway) as caller:
         begin(gateway, caller)
@@ -114,7 +114,9 @@ def test_fields_behind_a_file_that_streams_go_up_behind_it(gateway: GatewayProce
     assert [part.name for part in exchange.form()] == ["model", "file", "prompt", "temperature"]
 
 
-def test_nothing_goes_up_before_the_model_has_been_read(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_nothing_is_sent_upstream_before_the_model_is_known(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
     """The file, larger than what a spool keeps in memory, comes first."""
     whole = multipart([Part("file", LONG_CLIP, "clip.wav"), Part("model", b"whisper-1"), Part("prompt", b"x")])
     at = whole.index(b"whisper-1")
@@ -132,7 +134,9 @@ def test_nothing_goes_up_before_the_model_has_been_read(gateway: GatewayProcess,
     assert exchange.file.data == LONG_CLIP
 
 
-def test_nothing_goes_up_before_the_container_is_told(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_nothing_is_sent_upstream_before_the_container_is_known(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
     """An MP3 behind a long tag: what it is stands after the tag."""
     tag = b"ID3\x04\x00\x00\x00\x01\x00\x00" + bytes(1 << 14)
     audio = tag + make("mp3", "libmp3lame", 1.0, options=(("id3v2_version", "0"), ("write_xing", "0")))
@@ -175,7 +179,7 @@ def test_the_closing_boundary_waits_for_the_hold_to_be_durable(
 # -- the way down -----------------------------------------------------------------------------------------------------
 
 
-def test_events_come_down_one_by_one_and_the_last_after_its_row(
+def test_events_are_delivered_one_by_one_and_the_last_after_the_settlement(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     reply, (first, second, third) = gated_events(delta("a"), delta("b"), DONE)
@@ -199,7 +203,7 @@ def test_events_come_down_one_by_one_and_the_last_after_its_row(
         assert list(stream) == []
 
 
-def test_an_event_is_passed_on_when_it_is_whole(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_an_event_is_delivered_when_it_is_complete(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     a, b = delta("a"), delta("b")
     reply, (first, second, third) = gated_events(a + b[:9], b[9:], DONE)
     upstream.reply(reply)
@@ -218,7 +222,7 @@ def test_an_event_is_passed_on_when_it_is_whole(gateway: GatewayProcess, upstrea
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
-def test_the_end_of_an_answer_waits_for_its_row(
+def test_the_end_of_a_response_waits_for_the_settlement(
     gateway: GatewayProcess, upstream: ScriptedUpstream, streamed: bool
 ) -> None:
     gate = Event()

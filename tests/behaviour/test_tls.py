@@ -1,4 +1,4 @@
-"""TLS of the gateway's own: everything as without it, and a certificate that is renewed while it serves."""
+"""The gateway's own TLS: everything works as without it, and a reload renews the certificate."""
 
 import socket
 import ssl
@@ -73,7 +73,7 @@ def client(gateway: TlsGateway) -> httpx.Client:
     return httpx.Client(verify=trusting, timeout=30)
 
 
-def test_answers_streams_and_refusals_pass(gateway: TlsGateway, upstream: ScriptedUpstream) -> None:
+def test_responses_streams_and_errors_work_over_tls(gateway: TlsGateway, upstream: ScriptedUpstream) -> None:
     with client(gateway) as trusting:
         upstream.reply(json_answer("hello", TOKENS), sse_answer(["Hello", ", world"], TOKENS))
         answer = gateway.transcribe_over(trusting)
@@ -84,13 +84,13 @@ def test_answers_streams_and_refusals_pass(gateway: TlsGateway, upstream: Script
         assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
 
 
-def test_plain_http_gets_no_answer(gateway: TlsGateway) -> None:
+def test_plain_http_gets_no_response(gateway: TlsGateway) -> None:
     with pytest.raises(httpx.TransportError):
         httpx.get(f"http://127.0.0.1:{gateway.port}/healthz", timeout=30)
     assert len(gateway.shown()) > 0
 
 
-def test_a_reload_renews_the_certificate_and_ends_no_connection(gateway: TlsGateway) -> None:
+def test_a_reload_renews_the_certificate_and_keeps_connections(gateway: TlsGateway) -> None:
     first = gateway.shown()
     assert first == der(gateway.tls)
     with client(gateway) as trusting:
@@ -104,7 +104,7 @@ def test_a_reload_renews_the_certificate_and_ends_no_connection(gateway: TlsGate
 
 
 @pytest.mark.parametrize("spoiled", ["certificate.pem", "key.pem"])
-def test_a_certificate_that_cannot_be_used_changes_nothing(spoiled: str, gateway: TlsGateway, tmp_path: Path) -> None:
+def test_an_invalid_certificate_changes_nothing(spoiled: str, gateway: TlsGateway, tmp_path: Path) -> None:
     first, other = gateway.shown(), tmp_path / "other"
     other.mkdir()
     certificate(other)

@@ -1,4 +1,4 @@
-"""The request arrives upstream as it was meant, and the answer comes back as it was given, for every kind of caller."""
+"""The upstream gets the caller's request and the caller gets the upstream's response, for every kind of caller."""
 
 import asyncio
 from collections.abc import Iterator
@@ -68,7 +68,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize("response_format", ANSWERS)
-def test_the_answer_crosses_byte_for_byte(
+def test_the_response_is_relayed_byte_for_byte(
     gateway: GatewayProcess, upstream: ScriptedUpstream, response_format: str
 ) -> None:
     upstream.reply(ANSWERS[response_format])
@@ -108,7 +108,7 @@ def test_the_python_sdk_reads_word_times(gateway: GatewayProcess, upstream: Scri
     assert upstream.journal[0].fields("timestamp_granularities[]") == ["word", "segment"]
 
 
-def test_the_python_sdk_sends_bytes_without_a_name(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_the_python_sdk_sends_a_file_without_a_name(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     upstream.reply(json_answer("hello", TOKENS))
     told = sdk(gateway).audio.transcriptions.create(file=CLIP, model="gpt-4o-transcribe")
     assert told.text == "hello"
@@ -118,7 +118,7 @@ def test_the_python_sdk_sends_bytes_without_a_name(gateway: GatewayProcess, upst
     assert (told._request_id or "").startswith("req_")
 
 
-def test_the_async_python_sdk_gets_answers_and_streams(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_the_async_python_sdk_reads_responses_and_streams(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     upstream.reply(json_answer("hello", TOKENS), text_answer("hello\n"), sse_answer(["a", "b"], TOKENS, end_mark=True))
 
     async def calls() -> tuple[object, object, list[str]]:
@@ -197,7 +197,7 @@ def test_the_bytes_of_the_providers_curl_examples(
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
-def test_a_stream_crosses_byte_for_byte(
+def test_a_stream_is_relayed_byte_for_byte(
     gateway: GatewayProcess, upstream: ScriptedUpstream, framing: Literal["length", "chunked", "close"]
 ) -> None:
     pieces = [(0.0, ODD_EVENTS[at : at + 7]) for at in range(0, len(ODD_EVENTS), 7)]
@@ -218,7 +218,7 @@ def test_a_stream_crosses_byte_for_byte(
         ("/v1/speech/translations", "/v1/audio/translations"),
     ],
 )
-def test_both_tasks_have_the_path_of_openai_and_that_of_the_provider(
+def test_both_tasks_have_openais_path_and_an_alias(
     gateway: GatewayProcess, upstream: ScriptedUpstream, path: str, upstream_path: str
 ) -> None:
     answer = post(gateway, form(), path)
@@ -239,7 +239,7 @@ def test_the_python_sdk_translates(gateway: GatewayProcess, upstream: ScriptedUp
 # -- the headers of an answer -----------------------------------------------------------------------------------------
 
 
-def test_the_processing_time_and_the_request_id_of_the_upstream_are_told(
+def test_the_upstreams_processing_time_and_request_id_are_relayed(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     reply = json_answer("hello").but(
@@ -254,7 +254,7 @@ def test_the_processing_time_and_the_request_id_of_the_upstream_are_told(
     assert gateway.wait_for_log(request_id(answer))["upstream_request_id"] == "up-77"
 
 
-def test_our_own_processing_time_stands_in_for_one_that_was_not_told(
+def test_without_an_upstream_processing_time_the_gateway_sends_its_own(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     upstream.reply(json_answer("hello").but(delay=0.2))
@@ -264,7 +264,7 @@ def test_our_own_processing_time_stands_in_for_one_that_was_not_told(
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
-def test_no_other_header_of_the_upstream_crosses(
+def test_no_other_upstream_header_is_relayed(
     gateway: GatewayProcess, upstream: ScriptedUpstream, streamed: bool
 ) -> None:
     reply = sse_answer(["a"], TOKENS) if streamed else json_answer("hello").but(framing="chunked")
@@ -296,7 +296,7 @@ def test_no_other_header_of_the_upstream_crosses(
 # -- what the upstream sees -------------------------------------------------------------------------------------------
 
 
-def test_fields_travel_in_their_order_repeated_and_unknown_ones_too(
+def test_fields_keep_their_order_including_repeated_and_unknown_ones(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     before = [
@@ -316,7 +316,7 @@ def test_fields_travel_in_their_order_repeated_and_unknown_ones_too(
     assert [(part.name, part.data) for part in sent] == [(part.name, part.data) for part in parts]
 
 
-def test_fields_behind_a_file_that_came_before_its_model(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_fields_after_a_file_that_precedes_the_model(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     parts = [
         Part("language", b"en"),
         Part("file", CLIP, "clip.wav", "audio/x-wav"),
@@ -364,7 +364,7 @@ def test_a_model_is_renamed_upstream(plain_gateway: GatewayProcess, upstream: Sc
     assert (row["model"], row["upstream_model"], row["upstream"]) == ("speech", "vendor/whisper-1", "scripted")
 
 
-def test_a_key_without_a_scheme_and_paths_of_the_provider(
+def test_a_key_without_a_scheme_and_custom_upstream_paths(
     plain_gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     assert post(plain_gateway, form("speech")).status == 200
@@ -375,7 +375,7 @@ def test_a_key_without_a_scheme_and_paths_of_the_provider(
 
 
 @pytest.mark.parametrize("file_first", [False, True], ids=["file last", "file first"])
-def test_a_body_that_is_sent_with_its_length_is_the_same_form(
+def test_length_framing_sends_the_same_form(
     plain_gateway: GatewayProcess, upstream: ScriptedUpstream, file_first: bool
 ) -> None:
     audio = make("wav", "pcm_s16le", 30)
@@ -394,7 +394,7 @@ def test_a_body_that_is_sent_with_its_length_is_the_same_form(
     assert exchange.fields("include[]") == ["a", "b"]
 
 
-def test_a_cut_form_is_not_even_begun_upstream_where_the_length_is_wanted(
+def test_length_framing_sends_nothing_of_a_truncated_form(
     plain_gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     with connect(plain_gateway) as caller:
@@ -405,9 +405,7 @@ def test_a_cut_form_is_not_even_begun_upstream_where_the_length_is_wanted(
     assert plain_gateway.row(request_id(answer))["state"] == "released"
 
 
-def test_a_row_holds_no_more_of_the_callers_words_than_it_needs(
-    gateway: GatewayProcess, upstream: ScriptedUpstream
-) -> None:
+def test_a_row_stores_no_unneeded_text_of_the_caller(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     upstream.reply(json_answer("hello"))
     answer = post(gateway, form(fields=[("response_format", "x" * 100_000)]))
     assert answer.status == 200
