@@ -1,4 +1,4 @@
-"""An upload that is refused while it is still being sent: the caller reads the answer, whoever gave it, and at once."""
+"""Uploads that the gateway or the provider rejects early: the caller reads the response at once."""
 
 import time
 from pathlib import Path
@@ -30,22 +30,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def refusals(gateway: GatewayProcess) -> list[dict[str, object]]:
+def errors(gateway: GatewayProcess) -> list[dict[str, object]]:
     return [line for line in gateway.log_lines() if line["status"] != 200]
 
 
-# -- refused by the gateway -------------------------------------------------------------------------------------------
+# -- rejected by the gateway ------------------------------------------------------------------------------------------
 
 
 def test_H125_the_python_sdk_reads_a_401_and_sends_its_25_mb_once(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
-    before = len(refusals(gateway))
+    before = len(errors(gateway))
     with pytest.raises(AuthenticationError) as raised:
         sdk(gateway, UNKNOWN_KEY, retries=2).audio.transcriptions.create(file=LARGE, model="whisper-1")
     assert raised.value.code == "invalid_api_key"
     gateway.wait_for_log(raised.value.request_id or "")
-    assert len(refusals(gateway)) == before + 1
+    assert len(errors(gateway)) == before + 1
     assert upstream.journal == []
 
 
@@ -53,28 +53,28 @@ def test_H125_the_python_sdk_reads_a_401_and_sends_its_25_mb_once(
 def test_D63_D64_the_python_sdk_reads_a_413_and_sends_its_file_once(
     gateway: GatewayProcess, upstream: ScriptedUpstream, audio: bytes
 ) -> None:
-    before = len(refusals(gateway))
+    before = len(errors(gateway))
     with pytest.raises(APIStatusError) as raised:
         sdk(gateway, retries=2).audio.transcriptions.create(file=audio, model="whisper-1")
     error = raised.value
     assert (error.status_code, error.code, error.param) == (413, "request_too_large", "file")
     gateway.wait_for_log(error.request_id or "")
-    assert len(refusals(gateway)) == before + 1
+    assert len(errors(gateway)) == before + 1
     assert [exchange for exchange in upstream.journal if exchange.complete] == []
 
 
 @pytest.mark.parametrize("mode", ["stream", "bytes"])
 @pytest.mark.parametrize(
-    ("name", "key", "told"),
+    ("name", "key", "expected"),
     [
         ("large.wav", UNKNOWN_KEY, ("AuthenticationError", 401, "invalid_api_key")),
         ("too_large.wav", None, ("APIError", 413, "request_too_large")),
     ],
 )
-def test_D63_openai_node_reads_a_refusal_and_sends_its_file_once(
-    gateway: GatewayProcess, folder: Path, mode: str, name: str, key: str | None, told: tuple[str, int, str]
+def test_D63_openai_node_reads_the_error_and_sends_its_file_once(
+    gateway: GatewayProcess, folder: Path, mode: str, name: str, key: str | None, expected: tuple[str, int, str]
 ) -> None:
-    before = len(refusals(gateway))
+    before = len(errors(gateway))
     (line,) = node.run(
         {
             "baseURL": gateway.base_url,
@@ -85,15 +85,15 @@ def test_D63_openai_node_reads_a_refusal_and_sends_its_file_once(
         }
     )
     error = line["error"]
-    assert (error["class"], error["status"], error["code"]) == told
+    assert (error["class"], error["status"], error["code"]) == expected
     gateway.wait_for_log(error["request_id"])
-    assert len(refusals(gateway)) == before + 1
+    assert len(errors(gateway)) == before + 1
 
 
-def test_D63_a_connection_is_closed_when_the_rest_does_not_come(
+def test_D63_a_connection_is_closed_when_the_rest_does_not_arrive(
     shared_upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
-    """The answer is there at once; the caller's rest is waited for as long as the setting says."""
+    """The response comes at once. The gateway waits for the rest of the body as long as `linger` says."""
     settings = "[timeouts]\nlinger = 0.3"
     with GatewayProcess(tmp_path, shared_upstream.base_url, settings) as gateway, connect(gateway) as caller:
         caller.send(post_bytes(gateway, b"", headers=[("Content-Length", "1000"), ("Authorization", "nobody")]))
@@ -102,7 +102,7 @@ def test_D63_a_connection_is_closed_when_the_rest_does_not_come(
         assert caller.closed(timeout=10)
 
 
-# -- refused by the provider ------------------------------------------------------------------------------------------
+# -- rejected by the provider -----------------------------------------------------------------------------------------
 
 EARLY: dict[int, tuple[Reply, int, str]] = {
     413: (error_answer(413, "too_big", "Too big for me."), 413, "too_big"),
@@ -116,24 +116,24 @@ EARLY: dict[int, tuple[Reply, int, str]] = {
 
 @pytest.mark.parametrize("then", ["read_on", "close", "hold"])
 @pytest.mark.parametrize("status", EARLY)
-def test_E82_an_early_answer_of_the_provider_comes_while_the_caller_still_sends(
+def test_E82_an_early_response_reaches_a_caller_that_still_sends(
     gateway: GatewayProcess, upstream: ScriptedUpstream, status: int, then: Then
 ) -> None:
-    """The caller has sent a part of its file and no more, and reads the answer all the same."""
-    reply, told, code = EARLY[status]
+    """The caller has sent only a part of its file, and still reads the response."""
+    reply, expected_status, code = EARLY[status]
     upstream.reply(reply.but(when="after_bytes", after=4000, then=then))
     opening = multipart(form(), closing=False)
     with connect(gateway) as caller:
         begin(gateway, caller)
         caller.send(chunked([opening], last=b""))
         head = caller.read_until(b"\r\n\r\n").decode()
-        assert head.startswith(f"HTTP/1.1 {told} ")
+        assert head.startswith(f"HTTP/1.1 {expected_status} ")
         lines = dict(line.split(": ", 1) for line in head.split("\r\n")[1:])
         body = caller.read_until(b"}}")
         assert f'"code": "{code}"'.encode() in body
         assert lines.get("retry-after") == ("7" if status == 429 else None)
         row = gateway.wait_for_row(lines["x-request-id"], "released")
-        assert (row["status"], row["cost_nano_usd"]) == (told, 0)
+        assert (row["status"], row["cost_nano_usd"]) == (expected_status, 0)
         caller.send(chunked([b"\r\n--test-boundary--\r\n"]))
         assert caller.closed()
     (exchange,) = upstream.journal
@@ -142,23 +142,23 @@ def test_E82_an_early_answer_of_the_provider_comes_while_the_caller_still_sends(
 
 @pytest.mark.parametrize("then", ["read_on", "close", "hold"])
 @pytest.mark.parametrize("status", EARLY)
-def test_E82_the_python_sdk_reads_an_early_answer_of_the_provider(
+def test_E82_the_python_sdk_reads_an_early_response_of_the_provider(
     gateway: GatewayProcess, upstream: ScriptedUpstream, status: int, then: Then
 ) -> None:
-    reply, told, code = EARLY[status]
+    reply, expected_status, code = EARLY[status]
     upstream.reply(reply.but(when="after_bytes", after=100_000, then=then))
     with pytest.raises(APIStatusError) as raised:
         sdk(gateway).audio.transcriptions.create(file=LARGE, model="whisper-1")
     error = raised.value
-    assert (error.status_code, error.code) == (told, code)
+    assert (error.status_code, error.code) == (expected_status, code)
     assert isinstance(error, RateLimitError) == (status == 429)
     (exchange,) = upstream.journal
     upstream.wait_until(lambda: exchange.aborted and upstream.connections_open == 0, timeout=10)
     assert gateway.row(error.request_id or "")["state"] == "released"
 
 
-def test_E85_the_sdk_does_not_repeat_what_cannot_help(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
-    """A refused provider key is a 502 that the SDK would send 25 MB three times for."""
+def test_E85_the_sdk_does_not_retry_a_refused_provider_key(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    """It is a 502, which the SDK would retry: it would send 25 MB three times."""
     upstream.default = EARLY[401][0].but(when="after_bytes", after=100_000, then="close")
     with pytest.raises(APIStatusError) as raised:
         sdk(gateway, retries=2).audio.transcriptions.create(file=LARGE, model="whisper-1")
@@ -166,8 +166,8 @@ def test_E85_the_sdk_does_not_repeat_what_cannot_help(gateway: GatewayProcess, u
     assert len(upstream.journal) == 1
 
 
-def test_E82_an_answer_that_is_early_by_its_head_alone(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
-    # It reads nothing more, so the connection must not be one for the next test.
+def test_E82_a_response_right_after_the_request_head(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    # The upstream reads nothing more, so the next test must not reuse the connection.
     upstream.reply(EARLY[413][0].but(when="after_head", then="hold", keep_alive_close_after="said"))
     with connect(gateway) as caller:
         caller.send(post_bytes(gateway, multipart(form())))
@@ -177,10 +177,10 @@ def test_E82_an_answer_that_is_early_by_its_head_alone(gateway: GatewayProcess, 
 
 
 @pytest.mark.parametrize("then", ["read_on", "hold"])
-def test_E82_an_early_answer_comes_under_tls_too(tmp_path: Path, then: Then) -> None:
-    """But for a provider that closes at once with our bytes unread: there the reset may take its answer with it."""
+def test_E82_an_early_response_over_tls(tmp_path: Path, then: Then) -> None:
+    """Except for an upstream that closes at once with unread bytes: the reset may destroy its response."""
     pem = certificate(tmp_path)
-    reply, told, code = EARLY[413]
+    reply, expected_status, code = EARLY[413]
     with (
         ScriptedUpstream(tls=serving(pem)) as upstream,
         GatewayProcess(tmp_path, upstream.base_url, upstream_settings=f'ca_file = "{pem}"') as gateway,
@@ -190,12 +190,14 @@ def test_E82_an_early_answer_comes_under_tls_too(tmp_path: Path, then: Then) -> 
         begin(gateway, caller)
         caller.send(chunked([multipart(form(), closing=False)], last=b""))
         head = caller.read_until(b"\r\n\r\n").decode()
-        assert head.startswith(f"HTTP/1.1 {told} ")
+        assert head.startswith(f"HTTP/1.1 {expected_status} ")
         assert f'"code": "{code}"'.encode() in caller.read_until(b"}}")
         upstream.wait_until(lambda: upstream.journal[0].aborted)
 
 
-def test_E82_a_success_before_the_form_has_ended_is_none(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_E82_a_success_before_the_end_of_the_form_is_ignored(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
     released = "state = 'released'"
     before = len(gateway.rows(released))
     upstream.reply(sse_answer(["a"]).but(when="after_head", then="read_on"))
@@ -213,7 +215,7 @@ def test_E82_a_success_before_the_form_has_ended_is_none(gateway: GatewayProcess
 
 
 @pytest.mark.timeout(30)
-def test_E82_a_refusal_whose_body_never_ends_is_told_by_its_status(
+def test_E82_an_error_whose_body_never_ends_is_reported_by_its_status(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     endless = error_answer(413, None, "too large").but(when="after_bytes", after=1, body=[(0, b"{"), (60, b"}")])

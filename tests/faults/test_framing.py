@@ -1,4 +1,4 @@
-"""A: what is no request, or could be read as two different ones."""
+"""A: invalid requests, and requests that could be read in two ways."""
 
 import pytest
 
@@ -26,7 +26,7 @@ STREAMING = multipart(form(), closing=False)
 
 
 @pytest.mark.parametrize("data", UNREADABLE.values(), ids=UNREADABLE.keys())
-def test_a_head_that_cannot_be_read(gateway: GatewayProcess, upstream: ScriptedUpstream, data: bytes) -> None:
+def test_an_invalid_head_is_rejected(gateway: GatewayProcess, upstream: ScriptedUpstream, data: bytes) -> None:
     with connect(gateway) as caller:
         caller.send(data)
         refused_and_closed(caller, 400, "bad_request")
@@ -49,14 +49,16 @@ def test_a_head_that_cannot_be_read(gateway: GatewayProcess, upstream: ScriptedU
         "chunked\xa0",
     ],
 )
-def test_A3_another_transfer_coding(gateway: GatewayProcess, upstream: ScriptedUpstream, value: str) -> None:
+def test_A3_an_unknown_transfer_coding_is_rejected(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, value: str
+) -> None:
     with connect(gateway) as caller:
         caller.send(coding(value))
         refused_and_closed(caller, 501, "unsupported_transfer_encoding")
     assert upstream.journal == []
 
 
-def test_A1_A2_A3_A7_A8_A11_what_cannot_be_read_is_not_in_the_ledger(gateway: GatewayProcess) -> None:
+def test_A1_A2_A3_A7_A8_A11_invalid_requests_are_not_in_the_ledger(gateway: GatewayProcess) -> None:
     with counts_refusals(gateway):
         for data in UNREADABLE.values():
             with connect(gateway) as caller:
@@ -65,14 +67,14 @@ def test_A1_A2_A3_A7_A8_A11_what_cannot_be_read_is_not_in_the_ledger(gateway: Ga
 
 
 @pytest.mark.parametrize("size", [5_000_000, 20_000_000])
-def test_A1_a_caller_reads_the_refusal_however_much_it_still_sends(gateway: GatewayProcess, size: int) -> None:
+def test_A1_a_caller_that_still_sends_can_read_the_error(gateway: GatewayProcess, size: int) -> None:
     both = [("Content-Length", "5"), ("Transfer-Encoding", "chunked")]
     with connect(gateway) as caller:
         caller.send(audio(*both) + bytes(size))
         refused_and_closed(caller, 400, "bad_request")
 
 
-def test_A4_a_caller_who_is_refused_already_reads_that_however_its_body_goes_on(gateway: GatewayProcess) -> None:
+def test_A4_a_rejected_caller_reads_the_error_before_an_invalid_chunk(gateway: GatewayProcess) -> None:
     with connect(gateway) as caller:
         begin(gateway, caller, headers=[("Authorization", "nobody")])
         caller.send(chunked([b"x"], last=b""))
@@ -82,21 +84,21 @@ def test_A4_a_caller_who_is_refused_already_reads_that_however_its_body_goes_on(
 
 
 @pytest.mark.parametrize("value", ["chunked", "Chunked", "CHUNKED", "chunked ", "\tchunked"])
-def test_A3_chunked_in_every_dress(gateway: GatewayProcess, upstream: ScriptedUpstream, value: str) -> None:
+def test_A3_chunked_in_any_notation(gateway: GatewayProcess, upstream: ScriptedUpstream, value: str) -> None:
     with connect(gateway) as caller:
         caller.send(post_bytes(gateway, chunked([WHOLE]), headers=[("Transfer-Encoding", value)]))
         assert caller.read_response().status == 200
     assert upstream.journal[0].file.data == CLIP
 
 
-def test_A2_blanks_around_a_length_are_no_part_of_it(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_A2_blanks_around_a_length_are_ignored(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     with connect(gateway) as caller:
         caller.send(post_bytes(gateway, WHOLE, headers=[("Content-Length", f" \t{len(WHOLE)} \t")]))
         assert caller.read_response().status == 200
     assert upstream.journal[0].file.data == CLIP
 
 
-def test_A16_blanks_around_an_expectation_are_no_part_of_it(gateway: GatewayProcess) -> None:
+def test_A16_blanks_around_an_expectation_are_ignored(gateway: GatewayProcess) -> None:
     headers = [("Content-Length", str(len(WHOLE))), ("Expect", "100-continue ")]
     with connect(gateway) as caller:
         caller.send(post_bytes(gateway, b"", headers=headers))
@@ -134,7 +136,7 @@ BAD_CHUNKS: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("chunk", BAD_CHUNKS.values(), ids=BAD_CHUNKS.keys())
-def test_A4_a_bad_chunk_before_anything_is_reserved(
+def test_A4_an_invalid_chunk_before_the_reservation(
     gateway: GatewayProcess, upstream: ScriptedUpstream, chunk: bytes
 ) -> None:
     with connect(gateway) as caller:
@@ -145,7 +147,7 @@ def test_A4_a_bad_chunk_before_anything_is_reserved(
 
 
 @pytest.mark.parametrize("chunk", BAD_CHUNKS.values(), ids=BAD_CHUNKS.keys())
-def test_A4_a_bad_chunk_ends_the_upload_and_frees_its_hold(
+def test_A4_an_invalid_chunk_ends_the_upload_and_releases_its_reservation(
     gateway: GatewayProcess, upstream: ScriptedUpstream, chunk: bytes
 ) -> None:
     with connect(gateway) as caller:
@@ -165,7 +167,9 @@ def test_A4_a_bad_chunk_ends_the_upload_and_frees_its_hold(
     [b"%x\r\n", b"%X\r\n", b"0000%x\r\n", b"%x;a=b\r\n", b'%x;a="b;c\\"d"\r\n', b"%x;a=" + b"x" * 60_000 + b"\r\n"],
     ids=["plain", "upper-case", "zeros", "extension", "quoted-extension", "long-extension"],
 )
-def test_A4_a_good_chunk_in_another_dress(gateway: GatewayProcess, upstream: ScriptedUpstream, opening: bytes) -> None:
+def test_A4_a_valid_chunk_in_another_notation(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, opening: bytes
+) -> None:
     with connect(gateway) as caller:
         begin(gateway, caller)
         caller.send(opening % len(WHOLE) + WHOLE + b"\r\n0\r\n\r\n")
@@ -201,7 +205,9 @@ def test_A6_trailers_change_nothing(
     assert not {name.lower() for name, _ in exchange.headers} & {"cookie", "x-gateway-tag", "expect", "x-0"}
 
 
-def test_A6_a_trailer_that_ends_the_connection_ends_it(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_A6_connection_close_in_a_trailer_ends_the_connection(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
     with connect(gateway) as caller:
         begin(gateway, caller)
         caller.send(chunked([WHOLE], b"0\r\nConnection: close\r\n\r\n"))
@@ -210,7 +216,7 @@ def test_A6_a_trailer_that_ends_the_connection_ends_it(gateway: GatewayProcess, 
         assert caller.closed(20)
 
 
-def test_A6_a_key_in_a_trailer_is_none(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_A6_a_key_in_a_trailer_is_ignored(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     last = f"0\r\nAuthorization: Bearer {gateway.key}\r\n\r\n".encode()
     with connect(gateway) as caller:
         caller.send(audio(FORM, ("Transfer-Encoding", "chunked"), body=chunked([WHOLE], last)))
@@ -218,8 +224,8 @@ def test_A6_a_key_in_a_trailer_is_none(gateway: GatewayProcess, upstream: Script
     assert upstream.journal == []
 
 
-def test_A4_a_chunk_of_sixteen_digits_never_ends(hasty: GatewayProcess, upstream: ScriptedUpstream) -> None:
-    """It can be counted, so it is no fault; the body's deadline ends it."""
+def test_A4_a_chunk_of_maximum_size_ends_at_the_deadline(hasty: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    """Its size is valid. The deadline of the body ends it."""
     with connect(hasty) as caller:
         begin(hasty, caller)
         caller.send(b"F" * 16 + b"\r\n" + STREAMING)
@@ -228,7 +234,7 @@ def test_A4_a_chunk_of_sixteen_digits_never_ends(hasty: GatewayProcess, upstream
     upstream.wait_until(lambda: exchange.aborted)
 
 
-# -- bounds -----------------------------------------------------------------------------------------------------------
+# -- limits -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -236,7 +242,7 @@ def test_A4_a_chunk_of_sixteen_digits_never_ends(hasty: GatewayProcess, upstream
     [GET + b"\r\nHost: a\r\nX: ", GET + b"\r\nHost: a\r\nX", b"GET /", b"0\r\nX: ", b"5;a="],
     ids=["A7-value", "A7-name", "A9-url", "A6-trailer", "A4-extension"],
 )
-def test_what_does_not_end_is_bounded(gateway: GatewayProcess, opening: bytes) -> None:
+def test_endless_lines_are_limited(gateway: GatewayProcess, opening: bytes) -> None:
     with connect(gateway) as caller:
         if not opening.startswith(b"GET"):
             begin(gateway, caller)
@@ -257,7 +263,7 @@ def test_what_does_not_end_is_bounded(gateway: GatewayProcess, opening: bytes) -
     ],
     ids=["100", "101", "64-kib", "65-kib", "70-kb-in-ten"],
 )
-def test_A7_fields_and_bytes_of_a_head(gateway: GatewayProcess, lines: list[bytes], status: int) -> None:
+def test_A7_limits_on_fields_and_bytes_of_a_head(gateway: GatewayProcess, lines: list[bytes], status: int) -> None:
     with connect(gateway) as caller:
         caller.send(head(GET, HOST, *lines))
         answer = caller.read_response()

@@ -19,7 +19,7 @@ HEALTH = request("GET", "/healthz")
 
 
 class TlsConnection(RawConnection):
-    """The same over TLS."""
+    """A RawConnection over TLS."""
 
     def __init__(self, port: int) -> None:
         super().__init__("127.0.0.1", port)
@@ -46,17 +46,17 @@ head = {head}
 
 @pytest.fixture(scope="module")
 def patient(shared_upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    """A gateway behind TLS, for five connections, that waits two minutes for a head."""
+    """A gateway with TLS that accepts five connections and waits two minutes for a head."""
     with secured(tmp_path_factory.mktemp("patient"), shared_upstream, 120) as process:
         yield process
 
 
 def plain(gateway: GatewayProcess) -> RawConnection:
-    """TCP alone, to the TLS port."""
+    """Opens a TCP connection to the TLS port, without a handshake."""
     return RawConnection("127.0.0.1", gateway.port, 30)
 
 
-def test_L195_a_connection_without_a_handshake_counts_from_its_accept_on(patient: GatewayProcess) -> None:
+def test_L195_a_connection_counts_before_its_handshake(patient: GatewayProcess) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(CEILING):
             stack.enter_context(plain(patient))
@@ -75,7 +75,7 @@ def test_L195_a_connection_without_a_handshake_counts_from_its_accept_on(patient
 
 
 @pytest.mark.parametrize("opening", [b"", b"\x16\x03\x01", b"\x16\x03\x01\x02\x00\x01"], ids=["silent", "3", "6"])
-def test_L195_a_handshake_has_the_time_of_a_head(
+def test_L195_the_head_deadline_covers_the_handshake(
     shared_upstream: ScriptedUpstream, tmp_path: Path, opening: bytes
 ) -> None:
     with secured(tmp_path, shared_upstream, 1) as gateway, contextlib.ExitStack() as stack:
@@ -85,14 +85,12 @@ def test_L195_a_handshake_has_the_time_of_a_head(
         assert all(caller.closed(30) for caller in silent)
 
 
-def test_L195_a_silent_connection_behind_its_handshake_has_the_same_time(
-    shared_upstream: ScriptedUpstream, tmp_path: Path
-) -> None:
+def test_L195_the_head_deadline_goes_on_after_the_handshake(shared_upstream: ScriptedUpstream, tmp_path: Path) -> None:
     with secured(tmp_path, shared_upstream, 1) as gateway, TlsConnection(gateway.port) as caller:
         assert caller.closed(30)
 
 
-def test_L195_what_is_no_handshake_is_closed_at_once(patient: GatewayProcess) -> None:
+def test_L195_an_invalid_handshake_closes_the_connection_at_once(patient: GatewayProcess) -> None:
     with plain(patient) as caller:
         caller.send(HEALTH)
         caller.socket.settimeout(30)
@@ -101,8 +99,8 @@ def test_L195_what_is_no_handshake_is_closed_at_once(patient: GatewayProcess) ->
         assert caller.closed(30)
 
 
-def test_L195_a_request_that_comes_with_the_end_of_the_handshake_is_answered(patient: GatewayProcess) -> None:
-    """In one segment: the gateway reads both before the connection has its HTTP protocol."""
+def test_L195_a_request_in_the_last_segment_of_the_handshake_is_served(patient: GatewayProcess) -> None:
+    """The gateway reads both before the connection has its HTTP protocol."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -125,7 +123,7 @@ def test_L195_a_request_that_comes_with_the_end_of_the_handshake_is_answered(pat
     assert answer.startswith(b"HTTP/1.1 200 ")
 
 
-def test_L195_a_greeting_that_comes_byte_by_byte_is_understood(patient: GatewayProcess) -> None:
+def test_L195_a_client_hello_may_arrive_byte_by_byte(patient: GatewayProcess) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     outgoing = ssl.MemoryBIO()
@@ -138,7 +136,7 @@ def test_L195_a_greeting_that_comes_byte_by_byte_is_understood(patient: GatewayP
         assert caller.socket.recv(1) == b"\x16"
 
 
-def test_L195_a_stop_waits_for_no_handshake(shared_upstream: ScriptedUpstream, tmp_path: Path) -> None:
+def test_L195_a_stop_does_not_wait_for_a_handshake(shared_upstream: ScriptedUpstream, tmp_path: Path) -> None:
     with secured(tmp_path, shared_upstream, 120) as gateway, plain(gateway) as silent:
         with TlsConnection(gateway.port) as caller:
             caller.send(HEALTH)

@@ -1,4 +1,4 @@
-"""How long the provider has: for its first byte, for its next event, for everything."""
+"""The provider's deadlines: for its first byte, for its next event, in total."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +15,13 @@ from tests.stubs.upstream import TOKENS, Reply, ScriptedUpstream, json_answer, s
 
 @pytest.fixture(scope="module")
 def impatient(shared_upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    """A gateway that waits for nothing longer than 0.3 s."""
+    """A gateway whose timeouts are 0.3 s."""
     settings = "[timeouts]\nfirst_byte = 0.3\nsse_idle = 0.3\nbody_idle = 0.3\nlinger = 0.2"
     with GatewayProcess(tmp_path_factory.mktemp("impatient"), shared_upstream.base_url, settings) as process:
         yield process
 
 
-def test_E78_a_provider_that_does_not_answer(impatient: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_E78_a_provider_that_sends_no_response(impatient: GatewayProcess, upstream: ScriptedUpstream) -> None:
     upstream.reply(Reply(hang=True))
     answer = post(impatient, form())
     assert (answer.status, error_of(answer)["code"]) == (504, "upstream_timeout")
@@ -32,7 +32,9 @@ def test_E78_a_provider_that_does_not_answer(impatient: GatewayProcess, upstream
     upstream.wait_until(lambda: upstream.connections_open == 0)
 
 
-def test_E78_answers_that_are_none_yet_are_no_answer(impatient: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_E78_interim_responses_do_not_extend_the_deadline(
+    impatient: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
     upstream.reply(raw(b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000).but(keep_alive_close_after="never"))
     assert is_unknown(impatient, post(impatient, form()), 504, "upstream_timeout")
 
@@ -46,7 +48,7 @@ def test_E92_a_stream_that_stalls(impatient: GatewayProcess, upstream: ScriptedU
     upstream.wait_until(lambda: upstream.connections_open == 0)
 
 
-def test_E92_a_stream_that_goes_on_is_not_held_to_the_first_byte(
+def test_E92_the_first_byte_deadline_does_not_end_a_running_stream(
     impatient: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     upstream.reply(sse_answer(["a", "b", "c", "d"], TOKENS, delay=0.15))
@@ -54,7 +56,7 @@ def test_E92_a_stream_that_goes_on_is_not_held_to_the_first_byte(
     assert (answer.complete, row_of(impatient, answer)["state"]) == (True, "settled")
 
 
-def test_D67_a_caller_who_stalls(impatient: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_D67_a_caller_that_stalls(impatient: GatewayProcess, upstream: ScriptedUpstream) -> None:
     with connect(impatient) as caller:
         body = multipart(form(), closing=False)
         headers = [("Content-Length", str(len(body) + 100))]
@@ -71,7 +73,7 @@ def test_D67_a_caller_who_stalls(impatient: GatewayProcess, upstream: ScriptedUp
 
 @pytest.fixture(scope="module")
 def bounded(shared_upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    """A gateway whose exchanges end after 1.5 s."""
+    """A gateway whose upstream attempts end after 1.5 s."""
     with GatewayProcess(
         tmp_path_factory.mktemp("bounded"), shared_upstream.base_url, "[timeouts]\ntotal = 1.5"
     ) as process:
@@ -80,7 +82,7 @@ def bounded(shared_upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="module")
 def measured(shared_upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    """A gateway that sends forms with their length, whose exchanges end after 1.5 s."""
+    """A gateway that sends Content-Length, and whose upstream attempts end after 1.5 s."""
     settings = "[timeouts]\ntotal = 1.5"
     folder = tmp_path_factory.mktemp("measured")
     with GatewayProcess(folder, shared_upstream.base_url, settings, 'framing = "length"') as process:
@@ -88,10 +90,10 @@ def measured(shared_upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPat
 
 
 @pytest.mark.parametrize("framing", ["bounded", "measured"])
-def test_M205_a_slow_upload_takes_nothing_of_the_providers_time(
+def test_M205_a_slow_upload_does_not_consume_the_providers_time(
     request: pytest.FixtureRequest, upstream: ScriptedUpstream, framing: str
 ) -> None:
-    """The caller alone takes longer than a whole exchange may."""
+    """The caller alone takes longer than the total deadline of an attempt."""
     gateway: GatewayProcess = request.getfixturevalue(framing)
     whole = multipart(form())
     with connect(gateway) as caller:
@@ -105,10 +107,10 @@ def test_M205_a_slow_upload_takes_nothing_of_the_providers_time(
     assert upstream.journal[0].file.data == CLIP
 
 
-def test_M205_a_stream_that_its_caller_reads_late_is_passed_on_whole(
+def test_M205_a_stream_with_a_slow_reader_is_relayed_completely(
     shared_upstream: ScriptedUpstream, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
-    """More than all buffers on the way take waits for the caller, for longer than a whole exchange may last."""
+    """More than all buffers hold waits for the caller, for longer than the total deadline of an attempt."""
     event = sse_frame({"type": "transcript.text.delta", "delta": "a" * 1_000_000})
     done = sse_frame({"type": "transcript.text.done", "text": "", "usage": TOKENS})
     upstream.reply(sse(b"").but(framing="chunked", body=[*((0.0, event) for _ in range(30)), (0.0, done)]))
@@ -121,12 +123,12 @@ def test_M205_a_stream_that_its_caller_reads_late_is_passed_on_whole(
 
 
 def dripping(reply: Reply, piece: bytes, count: int, seconds: float) -> Reply:
-    """The same answer with so many pieces before its body, each after a pause."""
+    """Returns the reply with `count` pieces before its body, each after a pause."""
     assert isinstance(reply.body, bytes)
     return reply.but(framing="chunked", body=[*((seconds, piece) for _ in range(count)), (0.0, reply.body)])
 
 
-def test_E100_an_answer_that_drips_ends_at_the_total_deadline(
+def test_E100_a_dripping_response_ends_at_the_total_deadline(
     bounded: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     upstream.reply(dripping(json_answer("late"), b" ", 600, 0.05))
@@ -134,14 +136,12 @@ def test_E100_an_answer_that_drips_ends_at_the_total_deadline(
     upstream.wait_until(lambda: upstream.connections_open == 0)
 
 
-def test_E100_a_head_that_drips_ends_at_the_total_deadline(bounded: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_E100_a_dripping_head_ends_at_the_total_deadline(bounded: GatewayProcess, upstream: ScriptedUpstream) -> None:
     upstream.reply(json_answer("late").but(delay=60))
     assert is_unknown(bounded, post(bounded, form()), 504, "upstream_timeout")
 
 
-def test_E100_a_stream_that_drips_ends_at_the_total_deadline(
-    bounded: GatewayProcess, upstream: ScriptedUpstream
-) -> None:
+def test_E100_a_dripping_stream_ends_at_the_total_deadline(bounded: GatewayProcess, upstream: ScriptedUpstream) -> None:
     upstream.reply(dripping(sse(b""), FIRST, 600, 0.05))
     answer = stream(bounded)
     assert (answer.status, answer.complete) == (200, False)
@@ -152,17 +152,17 @@ def test_E100_a_stream_that_drips_ends_at_the_total_deadline(
     upstream.wait_until(lambda: upstream.connections_open == 0)
 
 
-def test_E100_an_answer_that_drips_and_ends_in_time_is_passed_on(
+def test_E100_a_dripping_response_that_ends_in_time_is_relayed(
     impatient: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
-    """Each pause is shorter than any deadline, all together are longer than that for the first byte."""
+    """Each pause is shorter than any deadline; together they exceed the deadline for the first byte."""
     upstream.reply(dripping(json_answer("late"), b" ", 10, 0.05))
     answer = post(impatient, form())
     assert (answer.status, answer.json()) == (200, {"text": "late"})
     assert row_of(impatient, answer)["state"] == "settled"
 
 
-def test_E100_comments_keep_no_stream_alive_for_ever(bounded: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_E100_comments_do_not_extend_the_total_deadline(bounded: GatewayProcess, upstream: ScriptedUpstream) -> None:
     upstream.reply(dripping(sse(b""), b": ping\n\n", 600, 0.05))
     answer = stream(bounded)
     assert answer.complete is False

@@ -1,4 +1,4 @@
-"""Providers that answer before they should, and end their connections in odd ways."""
+"""Providers that respond too early, or end their connections without notice."""
 
 import socket
 from collections.abc import Iterator
@@ -22,10 +22,10 @@ EARLY = {"whole": json_answer("hello"), "a stream": sse_answer(["a"]), "begun": 
 
 @pytest.mark.timeout(25)
 @pytest.mark.parametrize("answer", EARLY)
-def test_N223_a_success_that_comes_early_and_ends_in_a_reset_is_told_at_once(
+def test_N223_an_early_success_that_ends_in_a_reset_is_reported_at_once(
     gateway: GatewayProcess, upstream: ScriptedUpstream, answer: str
 ) -> None:
-    """The caller has sent a part of its file and waits: no deadline of 30 s has to pass for the answer to come."""
+    """The caller has sent a part of its file and waits. The response does not wait for a deadline of 30 s."""
     upstream.reply(EARLY[answer].but(when="after_bytes", after=4000, then="close"))
     with connect(gateway) as caller:
         begin(gateway, caller)
@@ -39,12 +39,12 @@ def test_N223_a_success_that_comes_early_and_ends_in_a_reset_is_told_at_once(
     assert (row["error"], row["cost_nano_usd"]) == ("upstream_error", 0)
 
 
-# -- TLS that ends without saying so ----------------------------------------------------------------------------------
+# -- TLS that ends without close_notify -------------------------------------------------------------------------------
 
 
 @contextmanager
 def cutting(pem: Path, answer: bytes) -> Iterator[str]:
-    """A provider that gives one such answer over TLS, then ends the connection below it: no close_notify, no reset."""
+    """An upstream that sends this response over TLS, then closes TCP without close_notify or reset."""
 
     def serve() -> None:
         peer, _ = listener.accept()
@@ -61,7 +61,7 @@ def cutting(pem: Path, answer: bytes) -> Iterator[str]:
         server.join(30)
 
 
-def test_N224_the_bare_end_of_tls_does_not_end_a_whole_answer(tmp_path: Path) -> None:
+def test_N224_a_response_without_close_notify_is_incomplete(tmp_path: Path) -> None:
     pem = certificate(tmp_path)
     with (
         cutting(pem, b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + HELLO) as url,
@@ -70,7 +70,7 @@ def test_N224_the_bare_end_of_tls_does_not_end_a_whole_answer(tmp_path: Path) ->
         assert is_unknown(gateway, post(gateway, form()), 502, "upstream_error")
 
 
-def test_N224_the_bare_end_of_tls_does_not_end_a_stream(tmp_path: Path) -> None:
+def test_N224_a_stream_without_close_notify_is_incomplete(tmp_path: Path) -> None:
     pem = certificate(tmp_path)
     with (
         cutting(pem, b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + FIRST + DONE[:-2]) as url,
@@ -81,7 +81,7 @@ def test_N224_the_bare_end_of_tls_does_not_end_a_stream(tmp_path: Path) -> None:
         assert b"transcript.text.done" not in answer.body
 
 
-# -- what is a transcript, and what is an error -----------------------------------------------------------------------
+# -- transcripts and errors under status 200 -------------------------------------------------------------------------
 
 # Each with the format that was requested, the answer, and what the caller gets of it.
 PAID: dict[str, tuple[str, Reply, bytes]] = {
@@ -106,7 +106,7 @@ PAID: dict[str, tuple[str, Reply, bytes]] = {
 
 
 @pytest.mark.parametrize("answer", PAID)
-def test_N225_what_may_be_a_transcript_is_passed_on_and_charged_as_measured(
+def test_N225_a_possible_transcript_is_relayed_and_charged_by_measured_duration(
     gateway: GatewayProcess, upstream: ScriptedUpstream, answer: str
 ) -> None:
     response_format, reply, body = PAID[answer]
@@ -120,7 +120,7 @@ def test_N225_what_may_be_a_transcript_is_passed_on_and_charged_as_measured(
 
 @pytest.mark.parametrize("body", [b'{"detail": "busy"}', b'{"error": "busy"}', b'{"code": 50001, "message": "busy"}'])
 @pytest.mark.parametrize("response_format", ["json", "text", "tsv"])
-def test_N225_an_error_under_200_is_no_transcript_in_any_format(
+def test_N225_an_error_under_200_is_not_a_transcript_in_any_format(
     gateway: GatewayProcess, upstream: ScriptedUpstream, response_format: str, body: bytes
 ) -> None:
     upstream.reply(text_answer(body.decode()))

@@ -1,4 +1,4 @@
-"""Reaching the provider: names, connections, TLS, and connections that are used again."""
+"""Connections to the upstream: DNS, connect, TLS, and reuse."""
 
 import os
 import socket
@@ -23,17 +23,17 @@ IMPATIENT = "[timeouts]\nconnect = 0.5"
 
 
 @pytest.fixture(scope="module")
-def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GatewayProcess, socket.socket]]:
-    """A gateway whose provider's port is bound, but nobody listens."""
+def unreachable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GatewayProcess, socket.socket]]:
+    """A gateway whose upstream port is bound, but not listening."""
     with closing(socket.socket()) as bound:
         bound.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{bound.getsockname()[1]}/v1"
-        with GatewayProcess(tmp_path_factory.mktemp("lonely"), url, "[timeouts]\nconnect = 0.3") as process:
+        with GatewayProcess(tmp_path_factory.mktemp("unreachable"), url, "[timeouts]\nconnect = 0.3") as process:
             yield process, bound
 
 
-def listen_to_nobody(bound: socket.socket) -> list[socket.socket]:
-    """From now on connections to this port stay half-made: its queue is full."""
+def accept_nothing(bound: socket.socket) -> list[socket.socket]:
+    """Fills the accept queue of this port, so that further connection attempts get no response."""
     bound.listen(0)
     made = []
     for _ in range(3):
@@ -46,16 +46,16 @@ def listen_to_nobody(bound: socket.socket) -> list[socket.socket]:
 
 @pytest.mark.parametrize(
     ("prepare", "status", "code"),
-    [(lambda bound: [], 502, "upstream_unreachable"), (listen_to_nobody, 504, "upstream_timeout")],
+    [(lambda bound: [], 502, "upstream_unreachable"), (accept_nothing, 504, "upstream_timeout")],
     ids=["refused", "not accepted"],
 )
-def test_E73_E76_a_provider_that_cannot_be_reached(
-    lonely: tuple[GatewayProcess, socket.socket],
+def test_E73_E76_an_unreachable_upstream(
+    unreachable: tuple[GatewayProcess, socket.socket],
     prepare: Callable[[socket.socket], list[socket.socket]],
     status: int,
     code: str,
 ) -> None:
-    gateway, bound = lonely
+    gateway, bound = unreachable
     waiting = prepare(bound)
     with pytest.raises(APIStatusError) as raised:
         sdk(gateway).audio.transcriptions.create(file=CLIP, model="whisper-1")
@@ -68,11 +68,11 @@ def test_E73_E76_a_provider_that_cannot_be_reached(
     assert (row["state"], row["error"], row["cost_nano_usd"]) == ("released", code, 0)
 
 
-# -- names -------------------------------------------------------------------------------------------------------------
+# -- DNS ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("host", ["speech.invalid", "a" * 64 + ".invalid", "a..invalid", "127.1"])
-def test_E74_a_name_that_does_not_resolve(tmp_path: Path, host: str) -> None:
+def test_E74_a_host_name_that_does_not_resolve(tmp_path: Path, host: str) -> None:
     with GatewayProcess(tmp_path, f"http://{host}:{free_port()}/v1") as gateway:
         assert is_released(gateway, post(gateway, form()), 502, "upstream_unreachable")
 
@@ -83,8 +83,8 @@ def nameserver() -> Iterator[Nameserver]:
         yield server
 
 
-def asking(nameserver: Nameserver, folder: Path) -> list[str]:
-    """A command that runs another where this server is the only one for names, and no file knows any."""
+def resolving_with(nameserver: Nameserver, folder: Path) -> list[str]:
+    """Returns a command prefix that runs a program with this server as its only source of names."""
     settings = folder / "resolv.conf"
     settings.write_text(f"nameserver {nameserver.address}\noptions timeout:2 attempts:2\n")
     mounted = f'mount --bind "{settings}" /etc/resolv.conf && exec "$@"'
@@ -92,11 +92,13 @@ def asking(nameserver: Nameserver, folder: Path) -> list[str]:
 
 
 @pytest.mark.system
-def test_E74_a_name_that_resolves_too_late(upstream: ScriptedUpstream, nameserver: Nameserver, tmp_path: Path) -> None:
-    """As root, in a mount namespace: what resolves names here is another file there."""
+def test_E74_a_host_name_that_resolves_too_late(
+    upstream: ScriptedUpstream, nameserver: Nameserver, tmp_path: Path
+) -> None:
+    """Needs root: a mount namespace replaces the files that resolve names."""
     url = f"http://speech.test:{upstream.port}/v1"
     gateway = GatewayProcess(tmp_path, url, IMPATIENT)
-    gateway.program = [*asking(nameserver, tmp_path), *gateway.program]
+    gateway.program = [*resolving_with(nameserver, tmp_path), *gateway.program]
     with gateway:
         with ThreadPoolExecutor(8) as callers:
             for answer in callers.map(lambda _: post(gateway, form()), range(16)):
@@ -131,7 +133,7 @@ def behind_tls(pem: Path) -> Iterator[ScriptedUpstream]:
         yield upstream
 
 
-def test_E73_a_provider_behind_tls_that_is_trusted(behind_tls: ScriptedUpstream, pem: Path, tmp_path: Path) -> None:
+def test_E73_a_trusted_upstream_behind_tls(behind_tls: ScriptedUpstream, pem: Path, tmp_path: Path) -> None:
     keys = tmp_path / "tls.keys"
     trusted = f'ca_file = "{pem}"'
     with GatewayProcess(tmp_path, behind_tls.base_url, upstream_settings=trusted, SSLKEYLOGFILE=str(keys)) as gateway:
@@ -144,10 +146,10 @@ def test_E73_a_provider_behind_tls_that_is_trusted(behind_tls: ScriptedUpstream,
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"])
-def test_E98_the_environment_does_not_decide_whom_to_trust(
+def test_E98_the_environment_does_not_choose_the_trusted_authorities(
     behind_tls: ScriptedUpstream, pem: Path, tmp_path: Path, variable: str
 ) -> None:
-    """The key goes to nobody who cannot show a certificate that the system, or the settings, trust."""
+    """The key goes only to a server whose certificate the system, or the settings, trust."""
     before = len(behind_tls.journal)
     named = {variable: str(pem.parent if variable.endswith("DIR") else pem)}
     with GatewayProcess(tmp_path, behind_tls.base_url, **named) as gateway:
@@ -156,7 +158,7 @@ def test_E98_the_environment_does_not_decide_whom_to_trust(
     behind_tls.failures.clear()
 
 
-def test_E73_a_certificate_of_another_host(tmp_path: Path) -> None:
+def test_E73_a_certificate_for_another_host(tmp_path: Path) -> None:
     other = certificate(tmp_path, "127.0.0.2")
     with ScriptedUpstream(tls=serving(other)) as upstream:
         with GatewayProcess(tmp_path, upstream.base_url, upstream_settings=f'ca_file = "{other}"') as gateway:
@@ -164,21 +166,21 @@ def test_E73_a_certificate_of_another_host(tmp_path: Path) -> None:
         assert upstream.journal == []
 
 
-def refuse_plainly(listener: socket.socket) -> None:
+def respond_without_tls(listener: socket.socket) -> None:
     connection, _ = listener.accept()
     with connection:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
 
 
-def test_E73_tls_where_none_is_spoken(tmp_path: Path) -> None:
+def test_E73_a_server_without_tls(tmp_path: Path) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        threading.Thread(target=refuse_plainly, args=(listener,), daemon=True).start()
+        threading.Thread(target=respond_without_tls, args=(listener,), daemon=True).start()
         with GatewayProcess(tmp_path, f"https://127.0.0.1:{listener.getsockname()[1]}/v1") as gateway:
             assert is_released(gateway, post(gateway, form()), 502, "upstream_unreachable")
 
 
-def test_E76_a_handshake_that_is_not_answered(pem: Path, tmp_path: Path) -> None:
+def test_E76_a_handshake_without_a_response(pem: Path, tmp_path: Path) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/v1"
         with GatewayProcess(tmp_path, url, IMPATIENT, f'ca_file = "{pem}"') as gateway:
@@ -186,7 +188,7 @@ def test_E76_a_handshake_that_is_not_answered(pem: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
-def test_E73_authorities_that_cannot_be_read_stop_the_start(tmp_path: Path, content: str | None) -> None:
+def test_E73_an_unreadable_ca_file_prevents_the_start(tmp_path: Path, content: str | None) -> None:
     file = tmp_path / "ca.pem"
     if content is not None:
         file.write_text(content)
@@ -200,7 +202,7 @@ def test_E73_authorities_that_cannot_be_read_stop_the_start(tmp_path: Path, cont
 # -- the environment ---------------------------------------------------------------------------------------------------
 
 
-def test_E98_no_proxy_or_password_is_taken_from_the_environment(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+def test_E98_proxies_and_passwords_in_the_environment_are_ignored(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     netrc = tmp_path / ".netrc"
     netrc.write_text("machine 127.0.0.1 login somebody password elses\n")
     netrc.chmod(0o600)
@@ -216,13 +218,13 @@ def test_E98_no_proxy_or_password_is_taken_from_the_environment(upstream: Script
     assert upstream.journal[0].header("proxy-authorization") is None
 
 
-# -- connections that are used again -----------------------------------------------------------------------------------
+# -- reused connections ------------------------------------------------------------------------------------------------
 
 
-def test_E79_a_connection_that_the_provider_closed_is_not_used_again(
+def test_E79_a_connection_that_the_upstream_closed_is_not_reused(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
-    """It closes after each answer without having said so; each request is sent once, and each is answered."""
+    """It closes after each response without `Connection: close`. Each request is sent once and gets its response."""
     upstream.default = json_answer("hello").but(keep_alive_close_after="silent")
     answers = [post(gateway, form()) for _ in range(50)]
     assert [answer.status for answer in answers] == [200] * 50
@@ -242,10 +244,10 @@ TOO_MUCH = {
 
 @pytest.mark.parametrize("delay", [0.0, 0.1])
 @pytest.mark.parametrize("more", TOO_MUCH)
-def test_E79_E97_what_comes_behind_an_answer_is_not_the_answer_to_the_next_request(
+def test_E79_E97_bytes_after_a_response_are_not_the_response_to_the_next_request(
     gateway: GatewayProcess, upstream: ScriptedUpstream, more: str, delay: float
 ) -> None:
-    """Two callers share the connections: what is said too much for one must not reach the other."""
+    """Two callers share the connections: surplus bytes for one must not reach the other."""
     body = b'{"text": "a"}'
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
     upstream.reply(Reply(headers=headers, body=[(0, body), (delay, TOO_MUCH[more])]))
@@ -260,10 +262,10 @@ def test_E79_E97_what_comes_behind_an_answer_is_not_the_answer_to_the_next_reque
 
 
 @pytest.mark.parametrize("cut", ["reset", "close"])
-def test_E79_a_connection_that_ends_as_it_is_used_again_is_asked_once(
+def test_E79_a_request_is_not_repeated_when_its_reused_connection_ends(
     gateway: GatewayProcess, upstream: ScriptedUpstream, cut: str
 ) -> None:
-    """The whole form was sent on it: nobody can tell whether the provider has read it."""
+    """The request was sent completely: the gateway cannot know whether the provider has read it."""
     assert post(gateway, form()).status == 200
     upstream.reply(no_answer().but(cut=cut))
     assert is_unknown(gateway, post(gateway, form()), 502, "upstream_error")
@@ -272,7 +274,7 @@ def test_E79_a_connection_that_ends_as_it_is_used_again_is_asked_once(
 
 
 @pytest.mark.parametrize("cut", ["reset", "close"])
-def test_E79_a_connection_that_ends_as_it_is_used_again_for_an_upload_costs_nothing(
+def test_E79_an_upload_on_a_reused_connection_that_ends_costs_nothing(
     gateway: GatewayProcess, upstream: ScriptedUpstream, cut: str
 ) -> None:
     assert post(gateway, form()).status == 200
@@ -288,7 +290,7 @@ def test_E79_a_connection_that_ends_as_it_is_used_again_for_an_upload_costs_noth
     assert gateway.wait_for_row(lines["x-request-id"], "released")["error"] == "upstream_error"
 
 
-def test_E79_a_connection_is_not_used_again_after_an_early_answer(
+def test_E79_a_connection_is_not_reused_after_an_early_response(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     upstream.reply(json_answer("early").but(status=413, when="after_bytes", after=1))

@@ -1,4 +1,4 @@
-"""A: requests that can be read: their hosts and paths, methods and types, what they expect, and several at once."""
+"""A: valid requests: hosts and paths, methods and types, Expect, and pipelining."""
 
 import pytest
 
@@ -62,7 +62,7 @@ def ask(gateway: GatewayProcess, method: str, path: str, headers: Headers | None
 
 
 @pytest.mark.parametrize("path", STRANGE_PATHS)
-def test_A9_a_path_is_matched_as_it_is(gateway: GatewayProcess, upstream: ScriptedUpstream, path: str) -> None:
+def test_A9_paths_are_compared_byte_for_byte(gateway: GatewayProcess, upstream: ScriptedUpstream, path: str) -> None:
     for method in METHODS:
         answer = ask(gateway, method, path)
         assert (answer.status, answer.header("content-type")) == (404, "application/json"), method
@@ -74,7 +74,9 @@ def test_A9_a_path_is_matched_as_it_is(gateway: GatewayProcess, upstream: Script
 
 
 @pytest.mark.parametrize("address", ["http://evil.example", "https://user:secret@evil.example:1", "HTTP://[::1]"])
-def test_A9_a_whole_url_is_its_path(gateway: GatewayProcess, upstream: ScriptedUpstream, address: str) -> None:
+def test_A9_of_an_absolute_url_the_path_counts(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, address: str
+) -> None:
     assert ask(gateway, "GET", f"{address}/v1/models").status == 200
     refused(ask(gateway, "GET", f"{address}/v1/models", []), 401, "invalid_api_key")
     refused(ask(gateway, "GET", f"{address}/admin/v1/callers"), 401, "invalid_api_key")
@@ -82,7 +84,7 @@ def test_A9_a_whole_url_is_its_path(gateway: GatewayProcess, upstream: ScriptedU
     assert upstream.journal[0].header("host") == f"127.0.0.1:{upstream.port}"
 
 
-def test_A9_the_name_of_a_model_may_be_encoded(gateway: GatewayProcess) -> None:
+def test_A9_a_model_name_may_be_percent_encoded(gateway: GatewayProcess) -> None:
     assert ask(gateway, "GET", "/v1/models/whisper%2d1").json()["id"] == "whisper-1"
     refused(ask(gateway, "GET", "/v1/models/%2e%2e%2fusage"), 404, "model_not_found", "model")
     refused(ask(gateway, "GET", "/v1/models/whisper-1%00"), 404, "model_not_found", "model")
@@ -100,15 +102,15 @@ def test_A8_a_host_decides_nothing(gateway: GatewayProcess, host: str) -> None:
         assert answer.status == status
 
 
-def test_A8_a_bad_host_opens_no_way_to_the_admin_api(gateway: GatewayProcess) -> None:
+def test_A8_an_invalid_host_does_not_open_the_admin_api(gateway: GatewayProcess) -> None:
     for path in ("/admin/v1/callers", "/v1/models"):
         for key in (gateway.key, ADMIN_KEY):
             answer = ask(gateway, "GET", path, [("Host", "a/#@b"), ("Authorization", f"Bearer {key}")])
             refused(answer, 400, "bad_request")
 
 
-def test_A11_http_1_0_is_answered_and_closed(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
-    """Without a Host, and whatever it asks of the connection; it knows no 100 Continue."""
+def test_A11_http_1_0_gets_a_response_and_is_closed(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    """Without a Host, whatever its Connection header says, and without 100 Continue."""
     more = [("Connection", "keep-alive"), ("Expect", "100-continue")]
     data = post_bytes(gateway, WHOLE, headers=more).replace(b" HTTP/1.1\r\nHost: gateway.test", b" HTTP/1.0")
     with connect(gateway) as caller:
@@ -122,32 +124,30 @@ def test_A11_http_1_0_is_answered_and_closed(gateway: GatewayProcess, upstream: 
 # -- one connection, several requests ---------------------------------------------------------------------------------
 
 
-def test_A12_requests_in_one_send_are_answered_in_their_order(
-    gateway: GatewayProcess, upstream: ScriptedUpstream
-) -> None:
-    """Each with a key of its own: none inherits that of the one before."""
+def test_A12_pipelined_requests_get_responses_in_order(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    """Each has its own key: none inherits the key of the request before."""
     upstream.default = lambda exchange: json_answer(exchange.fields("prompt")[0])
     first, second = (post_bytes(gateway, multipart(form(fields=[("prompt", name)]))) for name in ("one", "two"))
     stranger = post_bytes(gateway, WHOLE, headers=[("Authorization", UNKNOWN_KEY)])
     keyless = audio(FORM, body=WHOLE)
     with connect(gateway) as caller:
         caller.send(first + second + request("GET", "/v1/models") + stranger + keyless)
-        told = [caller.read_response() for _ in range(4)]
-    assert [answer.status for answer in told] == [200, 200, 401, 401]
-    assert [answer.json()["text"] for answer in told[:2]] == ["one", "two"]
-    assert [gateway.row(request_id(answer))["state"] for answer in told[:2]] == ["settled"] * 2
+        responses = [caller.read_response() for _ in range(4)]
+    assert [response.status for response in responses] == [200, 200, 401, 401]
+    assert [response.json()["text"] for response in responses[:2]] == ["one", "two"]
+    assert [gateway.row(request_id(response))["state"] for response in responses[:2]] == ["settled"] * 2
     assert len(upstream.journal) == 2
 
 
-def test_A12_a_chunked_request_ends_where_it_says(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_A12_a_chunked_request_ends_at_its_last_chunk(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     chunks = [("Transfer-Encoding", "chunked")]
     with connect(gateway) as caller:
         caller.send(post_bytes(gateway, chunked([WHOLE]), headers=chunks) + request("GET", "/v1/models"))
         assert [caller.read_response().status for _ in range(2)] == [200, 401]
 
 
-def test_A12_a_body_is_no_request(gateway: GatewayProcess) -> None:
-    """Neither one that nobody wants, nor that of a request that is refused."""
+def test_A12_a_body_is_not_a_request(gateway: GatewayProcess) -> None:
+    """Neither an unread body nor the body of a rejected request."""
     inner = request("GET", "/v1/models", [("Authorization", gateway.key)])
     length = ("Content-Length", str(len(inner)))
     with connect(gateway) as caller:
@@ -168,7 +168,7 @@ def test_A12_a_body_is_no_request(gateway: GatewayProcess) -> None:
     ],
     ids=["words", "garbage", "url", "chunk", "A1"],
 )
-def test_A12_a_fault_is_not_the_answer_to_the_request_before(
+def test_A12_an_invalid_request_does_not_affect_the_response_before_it(
     gateway: GatewayProcess, upstream: ScriptedUpstream, second: bytes
 ) -> None:
     with connect(gateway) as caller:
@@ -180,7 +180,7 @@ def test_A12_a_fault_is_not_the_answer_to_the_request_before(
     assert len(upstream.journal) == 1
 
 
-def test_A12_what_follows_the_last_request_is_not_read(gateway: GatewayProcess) -> None:
+def test_A12_bytes_after_the_last_request_are_not_read(gateway: GatewayProcess) -> None:
     with connect(gateway) as caller:
         caller.send(request("GET", "/healthz", [("Connection", "close")]) + HEALTH)
         assert caller.read_response().header("connection") == "close"
@@ -191,7 +191,7 @@ def test_A12_what_follows_the_last_request_is_not_read(gateway: GatewayProcess) 
 
 
 def spent_key(gateway: GatewayProcess) -> str:
-    """The key of a caller whose budget is spent by one request."""
+    """Returns the key of a caller whose budget one request has spent."""
     key = gateway.create_caller(f"spent-{len(gateway.rows())}", budgets=["0.000001usd/month"])
     assert gateway.transcribe(key, CLIP).status_code == 200
     return key
@@ -207,7 +207,7 @@ EARLY: dict[str, tuple[int, str, list[tuple[str, str]]]] = {
 
 
 @pytest.mark.parametrize(("status", "code", "headers"), EARLY.values(), ids=EARLY.keys())
-def test_A14_a_caller_who_asks_first_and_is_refused_sends_nothing(
+def test_A14_a_rejected_caller_with_expect_sends_no_body(
     gateway: GatewayProcess, upstream: ScriptedUpstream, status: int, code: str, headers: list[tuple[str, str]]
 ) -> None:
     size = [] if headers[0][0] == "Content-Length" else [("Content-Length", "1000000")]
@@ -219,7 +219,7 @@ def test_A14_a_caller_who_asks_first_and_is_refused_sends_nothing(
     assert upstream.journal == []
 
 
-def test_A14_a_caller_whose_budget_is_spent_sends_nothing(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_A14_a_caller_with_a_spent_budget_sends_no_body(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     more = [("Authorization", spent_key(gateway)), ("Content-Length", "1000000"), ("Expect", "100-continue")]
     with connect(gateway) as caller:
         caller.send(post_bytes(gateway, b"", headers=more))
@@ -230,7 +230,7 @@ def test_A14_a_caller_whose_budget_is_spent_sends_nothing(gateway: GatewayProces
     assert len(upstream.journal) == 1
 
 
-def test_A15_a_caller_who_asks_first_is_told_to_go_on(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_A15_a_caller_with_expect_gets_100_continue(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     with connect(gateway) as caller:
         more = [("Content-Length", str(len(WHOLE))), ("Expect", "100-continue")]
         caller.send(post_bytes(gateway, b"", headers=more))
@@ -244,12 +244,12 @@ def test_A15_a_caller_who_asks_first_is_told_to_go_on(gateway: GatewayProcess, u
 
 
 @pytest.mark.parametrize("value", ["200-ok", "100", "100-continue, 200-ok", "", "x" * 5000])
-def test_A16_another_expectation_is_ignored(gateway: GatewayProcess, upstream: ScriptedUpstream, value: str) -> None:
+def test_A16_an_unknown_expectation_is_ignored(gateway: GatewayProcess, upstream: ScriptedUpstream, value: str) -> None:
     answer = post(gateway, form(), headers=[("Expect", value)])
     assert (answer.status, answer.interim) == (200, [])
 
 
-def test_A16_a_caller_with_another_expectation_reads_its_refusal_amid_the_body(gateway: GatewayProcess) -> None:
+def test_A16_a_caller_with_an_unknown_expectation_reads_an_early_error(gateway: GatewayProcess) -> None:
     more = [("Authorization", UNKNOWN_KEY), ("Expect", "200-ok")]
     with connect(gateway) as caller:
         caller.send(post_bytes(gateway, bytes(5_000_000), headers=more))
@@ -269,7 +269,7 @@ POST_PATHS = tuple(f"/v1/{noun}/{task}" for noun in ("audio", "speech") for task
         *((path, "OPTIONS, POST") for path in POST_PATHS),
     ],
 )
-def test_A17_a_wrong_method_is_told_the_right_one(gateway: GatewayProcess, path: str, allowed: str) -> None:
+def test_A17_a_wrong_method_gets_405_with_allow(gateway: GatewayProcess, path: str, allowed: str) -> None:
     for method in (*METHODS, "QUERY", "PROPFIND"):
         if method in allowed:
             continue
@@ -293,13 +293,15 @@ def test_A17_a_wrong_method_is_told_the_right_one(gateway: GatewayProcess, path:
         "",
     ],
 )
-def test_A17_a_body_of_another_type(gateway: GatewayProcess, upstream: ScriptedUpstream, content_type: str) -> None:
+def test_A17_a_wrong_content_type_gets_415(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, content_type: str
+) -> None:
     with counts_refusals(gateway, "invalid_content_type"):
         refused(post(gateway, form(), headers=[("Content-Type", content_type)]), 415, "invalid_content_type")
     assert upstream.journal == []
 
 
-def test_A17_a_body_of_no_type(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_A17_a_missing_content_type_gets_415(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     with connect(gateway) as caller:
         caller.send(audio(("Authorization", gateway.key), body=b'{"model": "whisper-1"}'))
         refused(caller.read_response(), 415, "invalid_content_type")
@@ -307,18 +309,20 @@ def test_A17_a_body_of_no_type(gateway: GatewayProcess, upstream: ScriptedUpstre
 
 
 @pytest.mark.parametrize("second", ["application/json", FORM[1]])
-def test_A17_two_types_are_none(gateway: GatewayProcess, upstream: ScriptedUpstream, second: str) -> None:
+def test_A17_two_content_types_are_rejected(gateway: GatewayProcess, upstream: ScriptedUpstream, second: str) -> None:
     refused(post(gateway, form(), headers=[FORM, ("Content-Type", second)]), 400, "bad_request")
     assert upstream.journal == []
 
 
 @pytest.mark.parametrize("values", [["gzip"], ["br"], ["x"], ["identity, gzip"], ["identity", "gzip"]])
-def test_A18_an_encoded_body(gateway: GatewayProcess, upstream: ScriptedUpstream, values: list[str]) -> None:
+def test_A18_a_content_encoding_gets_415(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, values: list[str]
+) -> None:
     with counts_refusals(gateway, "unsupported_content_encoding"):
         answer = post(gateway, form(), headers=[("Content-Encoding", value) for value in values])
         refused(answer, 415, "unsupported_content_encoding")
     assert upstream.journal == []
 
 
-def test_A18_an_encoding_that_changes_nothing(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_A18_the_identity_encoding_is_accepted(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     assert post(gateway, form(), headers=[("Content-Encoding", "Identity")]).status == 200

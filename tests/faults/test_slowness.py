@@ -1,4 +1,4 @@
-"""Too large, too slow, too many: what bounds one caller, and all of them together."""
+"""Limits on size, slowness and load, for one caller and for all of them."""
 
 import contextlib
 import resource
@@ -28,7 +28,7 @@ HEALTH = request("GET", "/healthz")
 def small_gateway(
     shared_upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GatewayProcess]:
-    """A gateway that takes files of the clip's size, and not of one byte more."""
+    """A gateway whose file limit is exactly the size of the clip."""
     limit = f"[server]\nmax_file_bytes = {len(CLIP)}\ndocs = false"
     with GatewayProcess(tmp_path_factory.mktemp("small"), shared_upstream.base_url, limit) as process:
         yield process
@@ -42,7 +42,7 @@ def too_large(answer: RawResponse) -> bool:
 
 @pytest.mark.parametrize("file_first", [False, True], ids=["model first", "file first"])
 @pytest.mark.parametrize("declared", [False, True], ids=["chunked", "Content-Length"])
-def test_D64_a_file_of_exactly_the_limit_is_taken_and_one_byte_more_is_not(
+def test_D64_a_file_of_exactly_the_limit_is_accepted_and_a_larger_one_is_not(
     small_gateway: GatewayProcess, upstream: ScriptedUpstream, declared: bool, file_first: bool
 ) -> None:
     for extra in (b"", b"x"):
@@ -58,7 +58,7 @@ def test_D64_a_file_of_exactly_the_limit_is_taken_and_one_byte_more_is_not(
     assert [exchange for exchange in upstream.journal if exchange.complete] == upstream.journal[:1]
 
 
-def test_D64_the_first_byte_above_the_limit_ends_a_file_that_streams(
+def test_D64_the_first_byte_above_the_limit_ends_a_streamed_upload(
     small_gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     opening = multipart(form(), closing=False).removesuffix(b"\r\n")
@@ -75,10 +75,10 @@ def test_D64_the_first_byte_above_the_limit_ends_a_file_that_streams(
 
 
 @pytest.mark.parametrize("above", [0, 1])
-def test_D63_a_declared_size_above_the_slack_is_refused_before_the_body(
+def test_D63_a_declared_size_above_the_limit_is_rejected_before_the_body(
     small_gateway: GatewayProcess, above: int
 ) -> None:
-    """A form may have 1 MiB besides its file."""
+    """A form may have 1 MiB in addition to its file."""
     length = len(CLIP) + 1024 * 1024 + above
     with connect(small_gateway) as caller:
         headers = [("Content-Length", str(length)), ("Expect", "100-continue")]
@@ -103,7 +103,7 @@ def test_D63_the_default_limit_is_that_of_openai(gateway: GatewayProcess) -> Non
 # -- slowness ----------------------------------------------------------------------------------------------------------
 
 
-def test_D66_a_silent_connection_is_closed_without_a_word(hasty: GatewayProcess) -> None:
+def test_D66_a_silent_connection_is_closed_without_a_response(hasty: GatewayProcess) -> None:
     with connect(hasty) as caller:
         assert caller.closed(timeout=30)
 
@@ -111,7 +111,7 @@ def test_D66_a_silent_connection_is_closed_without_a_word(hasty: GatewayProcess)
 @pytest.mark.parametrize(
     "start", [b"G", b"GET /healthz HTTP/1.1\r\n", HEALTH[:-1]], ids=["a byte", "a line", "nearly all"]
 )
-def test_D66_a_head_that_does_not_come_is_a_408(hasty: GatewayProcess, start: bytes) -> None:
+def test_D66_an_incomplete_head_gets_408(hasty: GatewayProcess, start: bytes) -> None:
     with connect(hasty) as caller:
         caller.send(start)
         answer = caller.read_response()
@@ -120,7 +120,7 @@ def test_D66_a_head_that_does_not_come_is_a_408(hasty: GatewayProcess, start: by
 
 
 def drip(caller: RawConnection, data: bytes, seconds: float, ended: threading.Event) -> None:
-    """A byte, a pause, a byte: until the end, or until nobody takes them."""
+    """Sends one byte at a time with a pause, until the end or until the connection closes."""
     with contextlib.suppress(OSError):
         for at in range(len(data)):
             caller.send(data[at : at + 1])
@@ -140,14 +140,14 @@ def dripping(caller: RawConnection, data: bytes, seconds: float) -> Iterator[Non
         thread.join()
 
 
-def test_D66_a_head_that_drips_has_no_more_time(hasty: GatewayProcess) -> None:
+def test_D66_a_dripping_head_gets_no_more_time(hasty: GatewayProcess) -> None:
     head = request("GET", "/healthz", [("X-Padding", "a" * 1000)])
     with connect(hasty) as caller, dripping(caller, head, 0.05):
         answer = caller.read_response()
         assert (answer.status, error_of(answer)["code"]) == (408, "request_timeout")
 
 
-def test_D66_a_second_head_that_drips_has_no_more_time(hasty: GatewayProcess) -> None:
+def test_D66_a_second_dripping_head_gets_no_more_time(hasty: GatewayProcess) -> None:
     head = request("GET", "/healthz", [("X-Padding", "a" * 1000)])
     with connect(hasty) as caller:
         caller.send(HEALTH)
@@ -160,10 +160,10 @@ def test_D66_a_second_head_that_drips_has_no_more_time(hasty: GatewayProcess) ->
 @pytest.mark.parametrize("first", [1500, 1_500_000], ids=["slow from the start", "fast at first"])
 @pytest.mark.parametrize("file_first", [False, True], ids=["model first", "file first"])
 @pytest.mark.parametrize("declared", [False, True], ids=["chunked", "Content-Length"])
-def test_D67_M207_a_body_that_drips_is_refused_however_it_began(
+def test_D67_M207_a_dripping_body_is_rejected(
     hasty: GatewayProcess, upstream: ScriptedUpstream, declared: bool, file_first: bool, first: int
 ) -> None:
-    """Each byte comes well before the idle time is over; all together they are below the lowest rate."""
+    """Each byte arrives before the idle timeout, but the rate is below the minimum."""
     opening = multipart(form(None if file_first else "whisper-1", CLIP + bytes(first)), closing=False)[:first]
     with connect(hasty) as caller:
         caller.socket.settimeout(60)
@@ -188,7 +188,7 @@ def test_D67_M207_a_body_that_drips_is_refused_however_it_began(
 def test_M206_a_live_recording_at_700_bytes_a_second_is_not_cut(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
-    """Opus at its lowest rate, sent while it is recorded, with the settings as they are by default."""
+    """Opus at its lowest rate, sent while it is recorded, with the default settings."""
     recording = multipart(form(audio=compressed("I138-opus-at-6-kbit", seconds=18)))
     with connect(gateway) as caller:
         begin(gateway, caller)
@@ -200,7 +200,7 @@ def test_M206_a_live_recording_at_700_bytes_a_second_is_not_cut(
     assert upstream.journal[0].complete
 
 
-def test_D67_a_body_that_stops_is_refused(hasty: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_D67_a_body_that_stops_is_rejected(hasty: GatewayProcess, upstream: ScriptedUpstream) -> None:
     with connect(hasty) as caller:
         caller.send(post_bytes(hasty, b"", headers=[("Content-Length", "1000000")]) + OPENING)
         answer = caller.read_response()
@@ -210,10 +210,10 @@ def test_D67_a_body_that_stops_is_refused(hasty: GatewayProcess, upstream: Scrip
     assert row_of(hasty, answer)["state"] == "released"
 
 
-def test_D67_the_slowness_of_the_provider_is_not_the_callers(
+def test_D67_a_slow_upstream_does_not_count_against_the_caller(
     shared_upstream: ScriptedUpstream, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
-    """The provider stops reading for three times as long as the gateway waits for its caller."""
+    """The upstream stops reading for three times the caller's idle timeout."""
     gate = threading.Event()
     upstream.reply(json_answer("late").but(read_gate=gate, after=100_000))
     large = form(audio=CLIP + bytes(25 * 1024 * 1024 - len(CLIP)))
@@ -221,18 +221,18 @@ def test_D67_the_slowness_of_the_provider_is_not_the_callers(
         GatewayProcess(tmp_path, upstream.base_url, "[timeouts]\nbody_idle = 0.5") as gateway,
         ThreadPoolExecutor(1) as callers,
     ):
-        asked = callers.submit(lambda: post(gateway, large))
+        response = callers.submit(lambda: post(gateway, large))
         upstream.wait_until(lambda: upstream.journal and upstream.journal[0].size >= 100_000)
         threading.Event().wait(1.5)
         gate.set()
-        answer = asked.result(60)
+        answer = response.result(60)
     assert (answer.status, answer.json()) == (200, {"text": "late"})
 
 
-def test_D67_a_provider_that_reads_no_more_is_given_up(
+def test_D67_an_upstream_that_stops_reading_is_disconnected(
     shared_upstream: ScriptedUpstream, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
-    """Its connection ends at once: what it has not read will never be taken from us."""
+    """Its connection is aborted at once: it will never read the rest."""
     gate = threading.Event()
     upstream.reply(json_answer("late").but(read_gate=gate, after=100_000))
     with GatewayProcess(tmp_path, upstream.base_url, "[timeouts]\nwrite_idle = 0.5") as gateway:
@@ -250,7 +250,7 @@ def test_D67_a_provider_that_reads_no_more_is_given_up(
 # -- load --------------------------------------------------------------------------------------------------------------
 
 
-def test_D69_idle_connections_are_bounded_and_health_still_answers(
+def test_D69_idle_connections_are_limited_and_health_still_responds(
     shared_upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -279,7 +279,7 @@ CEILING = 8
 
 @pytest.fixture(scope="module")
 def narrow(shared_upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    """A gateway for eight requests at once."""
+    """A gateway for eight concurrent requests."""
     settings = f"[server]\nmax_requests = {CEILING}"
     with GatewayProcess(tmp_path_factory.mktemp("narrow"), shared_upstream.base_url, settings) as process:
         yield process
@@ -290,7 +290,7 @@ def overloaded(answer: RawResponse) -> bool:
     return (answer.header("retry-after"), answer.header("x-should-retry")) == ("1", None)
 
 
-def test_D70_uploads_beyond_the_ceiling_are_refused(narrow: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_D70_uploads_above_the_ceiling_are_rejected(narrow: GatewayProcess, upstream: ScriptedUpstream) -> None:
     with contextlib.ExitStack() as stack:
         uploads = [stack.enter_context(connect(narrow)) for _ in range(CEILING)]
         for caller in uploads:
@@ -307,7 +307,7 @@ def test_D70_uploads_beyond_the_ceiling_are_refused(narrow: GatewayProcess, upst
     assert narrow.rows("state = 'held'") == []
 
 
-def test_D70_of_many_at_once_as_many_pass_as_there_are_places(
+def test_D70_of_many_concurrent_uploads_exactly_the_ceiling_is_accepted(
     narrow: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     gate, barrier = threading.Event(), threading.Barrier(3 * CEILING)
@@ -318,12 +318,12 @@ def test_D70_of_many_at_once_as_many_pass_as_there_are_places(
         return post(narrow, form())
 
     with ThreadPoolExecutor(3 * CEILING) as callers:
-        asked = [callers.submit(ask, number) for number in range(3 * CEILING)]
+        responses = [callers.submit(ask, number) for number in range(3 * CEILING)]
         upstream.wait_until(lambda: sum(exchange.complete for exchange in upstream.journal) == CEILING)
-        while sum(each.done() for each in asked) < 2 * CEILING:
+        while sum(response.done() for response in responses) < 2 * CEILING:
             fence(narrow)
         gate.set()
-        answers = [each.result(30) for each in asked]
+        answers = [response.result(30) for response in responses]
     refused = [answer for answer in answers if answer.status != 200]
     assert len(refused) == 2 * CEILING
     assert all(map(overloaded, refused))
@@ -331,7 +331,7 @@ def test_D70_of_many_at_once_as_many_pass_as_there_are_places(
 
 
 def resident_kib(gateway: GatewayProcess) -> int:
-    """How much of its memory is in RAM, of its own (proc(5): RssAnon)."""
+    """Returns its private resident memory in KiB (proc(5): RssAnon)."""
     lines = (gateway.proc / "status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
 
@@ -345,8 +345,8 @@ def send_megabytes(callers: Sequence[RawConnection], count: int) -> None:
             caller.send(chunked([MEGABYTE], last=b""))
 
 
-def test_D71_an_upload_takes_as_much_memory_at_1_mb_as_at_200_mb(tmp_path: Path) -> None:
-    """Fifty uploads that have come to 1 MB; then they go on, one of them to 200 MB."""
+def test_D71_the_memory_of_an_upload_does_not_grow_from_1_mb_to_200_mb(tmp_path: Path) -> None:
+    """Fifty uploads reach 1 MB; then they continue, one of them to 200 MB."""
     settings = "[server]\nmax_file_bytes = 300_000_000"
     with (
         ScriptedUpstream(keep_bodies=False) as upstream,

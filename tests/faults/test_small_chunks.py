@@ -1,4 +1,4 @@
-"""L: bodies that cost the gateway far more than their sender, and requests that come before they can be answered."""
+"""L: bodies that cost the gateway far more than their sender, and pipelined requests."""
 
 import threading
 import time
@@ -30,8 +30,8 @@ def split(data: bytes, size: int) -> list[bytes]:
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
-def send_while_taken(caller: RawConnection, data: bytes, times: int) -> None:
-    """Send until the other side has closed."""
+def send_until_closed(caller: RawConnection, data: bytes, times: int) -> None:
+    """Sends until the other side has closed."""
     try:
         for _ in range(times):
             caller.send(data)
@@ -39,12 +39,12 @@ def send_while_taken(caller: RawConnection, data: bytes, times: int) -> None:
         return
 
 
-def test_L196_a_body_of_one_byte_chunks_is_refused(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_L196_a_body_of_one_byte_chunks_is_rejected(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     with connect(gateway) as caller:
         begin(gateway, caller)
         caller.send(chunked([multipart(form(), closing=False)], last=b""))
         exchange = upstream.wait_for(1)
-        send_while_taken(caller, TINY, 2)
+        send_until_closed(caller, TINY, 2)
         answer = refused_and_closed(caller, 400, "bad_request")
         assert f"at least {BYTES_PER_CHUNK} bytes in a chunk" in error_of(answer)["message"]
     upstream.wait_until(lambda: exchange.aborted)
@@ -53,21 +53,21 @@ def test_L196_a_body_of_one_byte_chunks_is_refused(gateway: GatewayProcess, upst
 
 @pytest.mark.parametrize(("method", "path"), NO_BODY_TO_TAKE.values(), ids=NO_BODY_TO_TAKE.keys())
 @pytest.mark.parametrize("at_once", [True, False], ids=["with-the-head", "after-the-answer"])
-def test_L196_a_body_that_nobody_takes_is_refused_as_soon(
+def test_L196_an_unread_body_of_small_chunks_is_rejected_as_soon(
     gateway: GatewayProcess, method: str, path: str, at_once: bool
 ) -> None:
     with connect(gateway) as caller:
         caller.send(request(method, path, [CHUNKS]) + (TINY if at_once else b""))
         if not at_once:
             fence(gateway)
-            send_while_taken(caller, TINY, 1)
+            send_until_closed(caller, TINY, 1)
         answer = caller.read_response(method)
         assert answer.status in (200, 400, 401, 404, 405, 429)
         assert caller.closed(20)
 
 
 @pytest.mark.parametrize("size", [BYTES_PER_CHUNK, 14, 700])
-def test_L196_small_chunks_of_real_clients_are_taken(
+def test_L196_small_chunks_of_real_clients_are_accepted(
     gateway: GatewayProcess, upstream: ScriptedUpstream, size: int
 ) -> None:
     with connect(gateway) as caller:
@@ -76,7 +76,7 @@ def test_L196_small_chunks_of_real_clients_are_taken(
     assert upstream.journal[0].file.data == CLIP
 
 
-def test_L196_a_small_form_may_come_byte_by_byte(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_L196_a_small_form_may_arrive_byte_by_byte(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     small = multipart(form(audio=CLIP[:1000]))
     assert len(small) < FREE_CHUNKS
     with connect(gateway) as caller:
@@ -85,7 +85,7 @@ def test_L196_a_small_form_may_come_byte_by_byte(gateway: GatewayProcess, upstre
     assert upstream.journal[0].file.data == CLIP[:1000]
 
 
-def test_L196_a_body_of_a_declared_length_may_come_in_any_pieces(
+def test_L196_a_body_with_a_length_may_arrive_in_any_pieces(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     with connect(gateway) as caller:
@@ -98,21 +98,19 @@ def test_L196_a_body_of_a_declared_length_may_come_in_any_pieces(
 
 @pytest.mark.parametrize("headers", [[CHUNKS], [("Content-Length", str(1 << 40))]], ids=["chunked", "Content-Length"])
 @pytest.mark.parametrize(("method", "path"), NO_BODY_TO_TAKE.values(), ids=NO_BODY_TO_TAKE.keys())
-def test_L197_a_body_that_nobody_takes_is_bounded(
-    gateway: GatewayProcess, method: str, path: str, headers: Headers
-) -> None:
-    """Its sender reads the answer, then the end; what it still sends costs the gateway a read alone."""
+def test_L197_an_unread_body_is_limited(gateway: GatewayProcess, method: str, path: str, headers: Headers) -> None:
+    """Its sender reads the response, then the end of the connection. Further bytes are only read."""
     piece = bytes(1 << 20)
     with connect(gateway) as caller:
         caller.send(request(method, path, headers))
         answer = caller.read_response(method)
         assert answer.status in (200, 401, 404, 405, 429)
-        send_while_taken(caller, chunked([piece], last=b"") if headers == [CHUNKS] else piece, 3)
+        send_until_closed(caller, chunked([piece], last=b"") if headers == [CHUNKS] else piece, 3)
         assert caller.closed(30)
 
 
 def longest_wait(gateway: GatewayProcess, attack: Callable[[threading.Event], None], attackers: int = 4) -> float:
-    """The longest of 200 answers on another connection while so many do this, in seconds."""
+    """Returns the longest of 200 response times on another connection during the attack, in seconds."""
     ended = threading.Event()
     threads = [threading.Thread(target=attack, args=(ended,)) for _ in range(attackers)]
     for thread in threads:
@@ -133,20 +131,20 @@ def longest_wait(gateway: GatewayProcess, attack: Callable[[threading.Event], No
 
 
 @pytest.mark.parametrize(("method", "path"), NO_BODY_TO_TAKE.values(), ids=NO_BODY_TO_TAKE.keys())
-def test_L196_one_byte_chunks_make_nobody_else_wait(gateway: GatewayProcess, method: str, path: str) -> None:
-    """Each attacker comes again as soon as it is refused."""
+def test_L196_one_byte_chunks_do_not_delay_other_callers(gateway: GatewayProcess, method: str, path: str) -> None:
+    """Each attacker reconnects as soon as it is rejected."""
 
     def attack(ended: threading.Event) -> None:
         while not ended.is_set():
             with connect(gateway) as caller:
-                send_while_taken(caller, request(method, path, [CHUNKS]) + TINY, 1)
+                send_until_closed(caller, request(method, path, [CHUNKS]) + TINY, 1)
                 caller.read_response(method)
 
     assert longest_wait(gateway, attack) < 1
 
 
-def test_L198_pipelined_requests_make_nobody_else_wait(gateway: GatewayProcess) -> None:
-    """Thousands in one segment, which their sender does not read."""
+def test_L198_pipelined_requests_do_not_delay_other_callers(gateway: GatewayProcess) -> None:
+    """One segment has thousands of them, and their sender reads no response."""
     burst = b"GET /v1/unknown HTTP/1.1\r\nHost: a\r\n\r\n" * 7_000
 
     def attack(ended: threading.Event) -> None:
@@ -158,8 +156,8 @@ def test_L198_pipelined_requests_make_nobody_else_wait(gateway: GatewayProcess) 
 
 
 @pytest.mark.parametrize("count", [1, 100, 3_000])
-def test_L198_pipelined_requests_are_answered_one_by_one(gateway: GatewayProcess, count: int) -> None:
-    """However many come in one segment, and whatever comes behind them."""
+def test_L198_pipelined_requests_get_responses_in_order(gateway: GatewayProcess, count: int) -> None:
+    """For any number in one segment, and with any bytes after them."""
     with connect(gateway) as caller:
         caller.socket.settimeout(60)
         caller.send(request("GET", "/healthz") * count)
@@ -170,10 +168,10 @@ def test_L198_pipelined_requests_are_answered_one_by_one(gateway: GatewayProcess
         assert caller.read_response().status == 200
 
 
-def test_L198_requests_behind_an_upload_are_answered_one_by_one(
+def test_L198_requests_after_an_upload_get_responses_in_order(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
-    """They come in one piece with its end."""
+    """They arrive together with its end."""
     with connect(gateway) as caller:
         data = post_bytes(gateway, WHOLE)
         caller.send(data[:-5_000])
@@ -184,10 +182,10 @@ def test_L198_requests_behind_an_upload_are_answered_one_by_one(
     assert len(upstream.journal) == 21
 
 
-def test_L198_too_many_small_requests_behind_chunks_end_the_connection(
+def test_L198_too_many_requests_after_a_chunked_body_end_the_connection(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
-    """Where a chunked body ends is known to the parser alone: some are answered in their order, then it ends."""
+    """Only the parser knows where a chunked body ends: some get their response in order, then the connection ends."""
     with connect(gateway) as caller:
         begin(gateway, caller)
         caller.send(chunked([WHOLE], last=b""))

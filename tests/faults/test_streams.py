@@ -1,4 +1,4 @@
-"""Server-sent events: passed on as they came, however they are written; a stream that breaks off says so and is cut."""
+"""Server-sent events: relayed byte for byte in any notation; a broken stream ends with an error and is cut."""
 
 import json
 
@@ -22,7 +22,7 @@ BROKEN_STREAMS: dict[str, tuple[Reply, bytes]] = {
 
 
 @pytest.mark.parametrize("fault", BROKEN_STREAMS)
-def test_E80_E92_a_stream_that_breaks_off_ends_with_an_error_and_is_cut(
+def test_E80_E92_a_broken_stream_ends_with_an_error_and_is_cut(
     gateway: GatewayProcess, upstream: ScriptedUpstream, fault: str
 ) -> None:
     reply, passed_on = BROKEN_STREAMS[fault]
@@ -38,7 +38,7 @@ def test_E80_E92_a_stream_that_breaks_off_ends_with_an_error_and_is_cut(
     assert is_charged_at_its_hold(row)
 
 
-def test_E92_the_sdk_raises_on_a_stream_that_breaks_off(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_E92_the_sdk_raises_on_a_broken_stream(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     upstream.reply(sse_answer(["a", "b"], TOKENS).but(cut_after=70))
     events = sdk(gateway).audio.transcriptions.create(file=CLIP, model="gpt-4o-transcribe", stream=True)
     assert next(events).type == "transcript.text.delta"
@@ -47,13 +47,11 @@ def test_E92_the_sdk_raises_on_a_stream_that_breaks_off(gateway: GatewayProcess,
     assert raised.value.code == "upstream_cut"
 
 
-def test_E92_an_error_that_the_provider_streams_is_passed_on(
-    gateway: GatewayProcess, upstream: ScriptedUpstream
-) -> None:
-    told = FIRST + sse_frame({"error": {"message": "Overloaded.", "type": "server_error", "code": "busy"}})
-    upstream.reply(sse(told))
+def test_E92_an_error_event_of_the_provider_is_relayed(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    events = FIRST + sse_frame({"error": {"message": "Overloaded.", "type": "server_error", "code": "busy"}})
+    upstream.reply(sse(events))
     answer = stream(gateway)
-    assert (answer.body, answer.complete) == (told, True)
+    assert (answer.body, answer.complete) == (events, True)
     row = gateway.wait_for_row(request_id(answer), "unknown")
     assert (row["status"], row["error"]) == (200, "upstream_error")
 
@@ -68,10 +66,10 @@ FAILURES = {
 
 @pytest.mark.parametrize("end_mark", [b"", b"data: [DONE]\n\n"], ids=["", "and the end mark"])
 @pytest.mark.parametrize("failure", FAILURES)
-def test_N226_a_failure_in_the_providers_own_words_is_no_end_of_a_transcript(
+def test_N226_an_error_in_another_format_does_not_complete_a_transcript(
     gateway: GatewayProcess, upstream: ScriptedUpstream, failure: str, end_mark: bytes
 ) -> None:
-    """It is passed on, and behind it comes an error on which the SDKs raise, in place of the end mark."""
+    """The gateway relays it and adds an error on which the SDKs raise, in place of the end mark."""
     upstream.reply(sse(FIRST + FAILURES[failure] + end_mark))
     answer = stream(gateway)
     assert answer.complete is False
@@ -84,35 +82,33 @@ def test_N226_a_failure_in_the_providers_own_words_is_no_end_of_a_transcript(
     assert is_charged_at_its_hold(row)
 
 
-def test_N226_the_end_mark_behind_an_error_settles_nothing(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
-    told = FIRST + sse_frame({"error": {"message": "Overloaded."}})
-    upstream.reply(sse(told + b"data: [DONE]\n\n"))
+def test_N226_an_end_mark_after_an_error_settles_nothing(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    events = FIRST + sse_frame({"error": {"message": "Overloaded."}})
+    upstream.reply(sse(events + b"data: [DONE]\n\n"))
     answer = stream(gateway)
-    assert (answer.body, answer.complete) == (told, True)
+    assert (answer.body, answer.complete) == (events, True)
     assert gateway.wait_for_row(request_id(answer), "unknown")["error"] == "upstream_error"
 
 
-def test_N226_a_transcript_that_ends_behind_a_failure_is_settled(
+def test_N226_a_transcript_that_completes_after_an_error_is_settled(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
-    """The provider tried again, say."""
+    """The provider may have retried."""
     upstream.reply(sse(FIRST + FAILURES["by its type"] + DONE))
     answer = stream(gateway)
     assert (answer.body, answer.complete) == (FIRST + FAILURES["by its type"] + DONE, True)
     assert row_of(gateway, answer)["total_tokens"] == 59
 
 
-def test_N225_a_transcript_with_a_byte_that_is_not_utf8_is_settled(
-    gateway: GatewayProcess, upstream: ScriptedUpstream
-) -> None:
-    told = FIRST + DONE.replace(b"hel", b"he\xc3")
-    upstream.reply(sse(told))
+def test_N225_a_transcript_with_invalid_utf8_is_settled(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    events = FIRST + DONE.replace(b"hel", b"he\xc3")
+    upstream.reply(sse(events))
     answer = stream(gateway)
-    assert (answer.body, answer.complete) == (told, True)
+    assert (answer.body, answer.complete) == (events, True)
     assert row_of(gateway, answer)["total_tokens"] == 59
 
 
-def test_E80_a_stream_cut_behind_its_last_event_is_settled(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_E80_a_stream_cut_after_its_last_event_is_settled(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     done = sse_frame({"type": "transcript.text.done", "text": "hel", "usage": TOKENS})
     upstream.reply(sse(FIRST + done + b"data: [DONE]\n\n", cut_after=len(FIRST + done)))
     answer = stream(gateway)
@@ -129,7 +125,7 @@ FAILURES_BEHIND_THE_TRANSCRIPT: dict[str, Reply] = {
 
 
 @pytest.mark.parametrize("fault", FAILURES_BEHIND_THE_TRANSCRIPT)
-def test_the_sdk_does_not_raise_on_a_transcript_that_is_whole_and_charged(
+def test_the_sdk_does_not_raise_on_a_complete_transcript(
     gateway: GatewayProcess, upstream: ScriptedUpstream, fault: str
 ) -> None:
     upstream.reply(FAILURES_BEHIND_THE_TRANSCRIPT[fault])
@@ -155,7 +151,7 @@ def cut_at(wire: bytes, offset: int, cut: str) -> Reply:
 
 @pytest.mark.parametrize("cut", ["close", "reset"])
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-def test_E79_E80_a_whole_answer_cut_at_every_offset_is_none(
+def test_E79_E80_a_response_cut_at_any_offset_is_an_error(
     gateway: GatewayProcess, upstream: ScriptedUpstream, framing: str, cut: str
 ) -> None:
     wire = on_the_wire(json_answer("hello", TOKENS).but(framing=framing))
@@ -168,10 +164,10 @@ def test_E79_E80_a_whole_answer_cut_at_every_offset_is_none(
 
 
 @pytest.mark.parametrize("cut", ["close", "reset"])
-def test_E80_E92_a_stream_cut_at_every_offset_is_told_as_cut(
+def test_E80_E92_a_stream_cut_at_any_offset_is_reported_as_cut(
     gateway: GatewayProcess, upstream: ScriptedUpstream, cut: str
 ) -> None:
-    """Whole events are passed on, half ones never; what was told of the usage is charged.
+    """Complete events are relayed, incomplete ones never. Reported usage is charged.
 
     Behind the event that ends the transcript nothing is missing: an error would have the caller pay for it twice.
     """
@@ -193,7 +189,7 @@ def test_E80_E92_a_stream_cut_at_every_offset_is_told_as_cut(
         assert gateway.wait_for_row(request_id(answer), "settled" if whole else "unknown")["status"] == 200
 
 
-# -- however it is written ---------------------------------------------------------------------------------------------
+# -- notations of a stream ---------------------------------------------------------------------------------------------
 
 DELTA = json.dumps({"type": "transcript.text.delta", "delta": "h\u00e9 \U0001f600"}, ensure_ascii=False).encode()
 ODD: dict[str, bytes] = {
@@ -210,7 +206,7 @@ ODD: dict[str, bytes] = {
     "E93-characters of many bytes": b"data: " + DELTA + b"\n\n" + DONE,
     "E93-bytes that are not UTF-8": b"data: \xff\xfe\n\n" + DONE,
     "E93-an event of 1 MB": sse_frame({"type": "transcript.text.delta", "delta": "a" * 1_000_000}) + DONE,
-    "E93-events that nobody knows": sse_frame({"type": "transcript.text.mood"}) + b"data: no JSON\n\nmood\n\n" + DONE,
+    "E93-unknown events": sse_frame({"type": "transcript.text.mood"}) + b"data: no JSON\n\nmood\n\n" + DONE,
     "E93-empty events": b"\n\n\n" + FIRST + b"data\n\ndata:\n\n" + DONE,
     "E93-events behind the last": FIRST + DONE + FIRST + b"data: [DONE]\n\n: bye\n\n",
     "E93-the last event twice": FIRST + DONE + DONE.replace(b"59", b"99"),
@@ -219,9 +215,7 @@ ODD: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("oddity", ODD)
-def test_events_are_passed_on_as_they_are_written(
-    gateway: GatewayProcess, upstream: ScriptedUpstream, oddity: str
-) -> None:
+def test_events_are_relayed_byte_for_byte(gateway: GatewayProcess, upstream: ScriptedUpstream, oddity: str) -> None:
     upstream.reply(sse(ODD[oddity]))
     answer = stream(gateway)
     assert (answer.status, answer.complete, answer.header("content-type")) == (200, True, "text/event-stream")
@@ -245,7 +239,7 @@ def is_measured(gateway: GatewayProcess, answer: RawResponse) -> bool:
     ],
     ids=["none", "below zero", "words", "the end mark alone"],
 )
-def test_E93_a_last_event_without_usage_is_charged_as_measured(
+def test_E93_a_final_event_without_usage_is_charged_by_measured_duration(
     gateway: GatewayProcess, upstream: ScriptedUpstream, closing: bytes
 ) -> None:
     upstream.reply(sse(FIRST + closing))
@@ -254,7 +248,7 @@ def test_E93_a_last_event_without_usage_is_charged_as_measured(
     assert is_measured(gateway, answer)
 
 
-def test_E93_a_stream_split_at_every_offset_is_the_same(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_E93_a_stream_may_be_split_at_any_offset(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     body = b"\xef\xbb\xbf: ping\r\n\r\ndata: " + DELTA + b"\r\r" + DONE.replace(b"\n", b"\r\n") + b"data: [DONE]\n\n"
     for offset in range(1, len(body)):
         upstream.reply(sse(b"").but(body=[(0, body[:offset]), (0.001, body[offset:])]))
@@ -263,7 +257,7 @@ def test_E93_a_stream_split_at_every_offset_is_the_same(gateway: GatewayProcess,
         assert row_of(gateway, answer)["total_tokens"] == 59
 
 
-def test_E90_an_event_without_an_end_is_given_up(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_E90_an_event_without_an_end_ends_the_stream(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     endless = b"data: " + b"a" * (9 * 1024 * 1024)
     upstream.reply(sse(FIRST + endless + b"\n\n" + DONE))
     answer = stream(gateway)
@@ -276,7 +270,7 @@ def test_E90_an_event_without_an_end_is_given_up(gateway: GatewayProcess, upstre
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
-def test_E93_a_compressed_stream_is_not_passed_on(
+def test_E93_a_compressed_stream_is_not_relayed(
     gateway: GatewayProcess, upstream: ScriptedUpstream, coding: str
 ) -> None:
     plain = sse_answer(["a"])
@@ -284,14 +278,12 @@ def test_E93_a_compressed_stream_is_not_passed_on(
     assert is_unknown(gateway, stream(gateway), 502, "upstream_bad_response")
 
 
-def test_E93_events_that_are_not_called_so_are_no_json(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_E93_events_with_another_content_type_are_not_json(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     upstream.reply(json_bytes(FIRST + DONE))
     assert is_unknown(gateway, stream(gateway), 502, "upstream_bad_response")
 
 
-def test_E80_a_document_where_a_stream_was_asked_for_is_passed_on(
-    gateway: GatewayProcess, upstream: ScriptedUpstream
-) -> None:
+def test_E80_a_document_in_place_of_a_stream_is_relayed(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     upstream.reply(json_answer("hello", TOKENS))
     answer = stream(gateway)
     assert (answer.status, answer.json()["text"], answer.header("content-type")) == (200, "hello", "application/json")

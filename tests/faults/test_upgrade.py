@@ -1,4 +1,4 @@
-"""P: clients that offer another protocol with an ordinary request. The offer is ignored, the request is served."""
+"""P: requests with an Upgrade header. The gateway ignores the offer and serves the request."""
 
 import pytest
 
@@ -41,10 +41,10 @@ HOP_BY_HOP: dict[str, Headers] = {
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS.keys())
-def test_P255_an_upload_with_an_offer_is_an_upload(
+def test_P255_an_upload_with_an_offer_is_served(
     gateway: GatewayProcess, upstream: ScriptedUpstream, offer: Headers, framing: str
 ) -> None:
-    """And the connection goes on in HTTP/1.1 behind it."""
+    """The connection then continues with HTTP/1.1."""
     body, more = (WHOLE, []) if framing == "length" else (chunked([WHOLE[:99], WHOLE[99:]]), [CHUNKS])
     with connect(gateway) as caller:
         for _ in range(2):
@@ -59,7 +59,7 @@ def test_P255_an_upload_with_an_offer_is_an_upload(
 
 
 @pytest.mark.parametrize("headers", HOP_BY_HOP.values(), ids=HOP_BY_HOP.keys())
-def test_P255_other_headers_of_the_hop_change_nothing(
+def test_P255_other_hop_by_hop_headers_change_nothing(
     gateway: GatewayProcess, upstream: ScriptedUpstream, headers: Headers
 ) -> None:
     with connect(gateway) as caller:
@@ -69,7 +69,9 @@ def test_P255_other_headers_of_the_hop_change_nothing(
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-def test_P255_however_its_bytes_are_split(gateway: GatewayProcess, upstream: ScriptedUpstream, framing: str) -> None:
+def test_P255_the_request_may_be_split_anywhere(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, framing: str
+) -> None:
     body, more = (WHOLE, []) if framing == "length" else (chunked([WHOLE]), [CHUNKS])
     data = post_bytes(gateway, body, headers=[*H2C, *more])
     end = data.index(b"\r\n\r\n") + 4
@@ -82,7 +84,7 @@ def test_P255_however_its_bytes_are_split(gateway: GatewayProcess, upstream: Scr
     assert {exchange.file.data for exchange in upstream.journal} == {CLIP}
 
 
-def test_P255_pipelined_requests_each_with_an_offer(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_P255_pipelined_requests_with_offers(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     one, two = request("GET", "/v1/models", H2C), post_bytes(gateway, chunked([WHOLE]), headers=[*H2C, CHUNKS])
     with connect(gateway) as caller:
         caller.send(one + two + HEALTH + two + one)
@@ -90,7 +92,7 @@ def test_P255_pipelined_requests_each_with_an_offer(gateway: GatewayProcess, ups
     assert len(upstream.journal) == 2
 
 
-def test_P255_a_caller_who_asks_first_is_told_to_go_on(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_P255_an_offer_with_expect_gets_100_continue(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     more = [*H2C, ("Content-Length", str(len(WHOLE))), ("Expect", "100-continue")]
     with connect(gateway) as caller:
         caller.send(post_bytes(gateway, b"", headers=more))
@@ -99,7 +101,7 @@ def test_P255_a_caller_who_asks_first_is_told_to_go_on(gateway: GatewayProcess, 
         assert caller.read_response().status == 200
 
 
-def test_P255_a_get_with_an_offer_and_one_that_ends_the_connection(gateway: GatewayProcess) -> None:
+def test_P255_a_get_with_an_offer_and_with_connection_close(gateway: GatewayProcess) -> None:
     with connect(gateway) as caller:
         caller.send(request("GET", "/healthz", H2C))
         assert caller.read_response().status == 200
@@ -108,7 +110,7 @@ def test_P255_a_get_with_an_offer_and_one_that_ends_the_connection(gateway: Gate
         assert caller.closed(20)
 
 
-def test_P255_http_1_0_offers_nothing(gateway: GatewayProcess) -> None:
+def test_P255_an_offer_of_http_1_0_is_ignored(gateway: GatewayProcess) -> None:
     with connect(gateway) as caller:
         caller.send(request("GET", "/healthz", H2C).replace(b"HTTP/1.1", b"HTTP/1.0"))
         answer = caller.read_response()
@@ -129,7 +131,7 @@ def test_P255_http_1_0_offers_nothing(gateway: GatewayProcess) -> None:
     ],
     ids=["both", "chunked-twice", "length-twice", "plus", "gzip", "identity", "hosts"],
 )
-def test_P255_an_offer_lets_no_second_framing_through(
+def test_P255_an_offer_does_not_allow_a_second_framing(
     gateway: GatewayProcess, upstream: ScriptedUpstream, offer: Headers, framing: Headers, status: int, code: str
 ) -> None:
     with connect(gateway) as caller:
@@ -139,14 +141,14 @@ def test_P255_an_offer_lets_no_second_framing_through(
 
 
 @pytest.mark.parametrize("chunk", [b"zz\r\n", b"5\nhello\r\n", b"5\r\nhello!\r\n"])
-def test_P255_the_body_behind_an_offer_is_framed_as_strictly(gateway: GatewayProcess, chunk: bytes) -> None:
+def test_P255_the_body_after_an_offer_is_framed_strictly(gateway: GatewayProcess, chunk: bytes) -> None:
     with connect(gateway) as caller:
         begin(gateway, caller, headers=H2C)
         caller.send(chunk)
         refused_and_closed(caller, 400, "bad_request")
 
 
-def test_P255_a_body_behind_an_offer_is_no_request(gateway: GatewayProcess) -> None:
+def test_P255_a_body_after_an_offer_is_not_a_request(gateway: GatewayProcess) -> None:
     inner = request("GET", "/v1/models", [("Authorization", gateway.key)])
     with connect(gateway) as caller:
         caller.send(request("GET", "/healthz", [*H2C, ("Content-Length", str(len(inner)))]) + inner + HEALTH)

@@ -1,4 +1,4 @@
-"""What the provider answers: the caller's status and code, whether a repeat is sensible, and what the row says."""
+"""Faulty responses of the provider: the caller's status and code, whether to retry, and the ledger's row."""
 
 from gzip import compress
 from zlib import compress as deflate
@@ -17,7 +17,7 @@ from tests.stubs.upstream import (
     text_answer,
 )
 
-# -- answers that are none --------------------------------------------------------------------------------------------
+# -- invalid responses ------------------------------------------------------------------------------------------------
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 SIZED = b"Content-Length: 17\r\n\r\n"
@@ -28,7 +28,7 @@ def lines(count: int, size: int) -> bytes:
     return b"".join(b"X-%d: %b\r\n" % (number, b"a" * size) for number in range(count))
 
 
-# Each with the code of its 502 or 504. Nobody knows whether the provider has done its work: no repeat, and the hold.
+# Each has the code of its 502 or 504. The provider may have done its work: no retry, and the reservation is charged.
 UNKNOWN: dict[str, tuple[Reply, str]] = {
     "E79-reset without an answer": (no_answer("reset"), "upstream_error"),
     "E79-closed without an answer": (no_answer("close"), "upstream_error"),
@@ -69,7 +69,7 @@ UNKNOWN: dict[str, tuple[Reply, str]] = {
         raw(OK, b"Transfer-Encoding: gzip, chunked\r\n\r\n11\r\n", HELLO, b"\r\n0\r\n\r\n"),
         "upstream_bad_response",
     ),
-    "E86-a coding that nobody knows": (coded("x-unknown", HELLO), "upstream_bad_response"),
+    "E86-an unknown coding": (coded("x-unknown", HELLO), "upstream_bad_response"),
     "E86-not HTTP": (raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "upstream_error"),
     "E86-garbage before the status line": (raw(b"garbage\r\n", OK, SIZED, HELLO), "upstream_error"),
     "E86-HTTP/2": (raw(b"\0\0\x12\4\0\0\0\0\0\0\3\0\0\0\x64"), "upstream_error"),
@@ -117,7 +117,7 @@ UNKNOWN: dict[str, tuple[Reply, str]] = {
 
 
 @pytest.mark.parametrize("fault", UNKNOWN)
-def test_what_may_have_been_billed_is_not_to_be_repeated_and_stays_charged(
+def test_a_request_that_may_be_billed_is_charged_and_not_retried(
     gateway: GatewayProcess, upstream: ScriptedUpstream, fault: str
 ) -> None:
     reply, code = UNKNOWN[fault]
@@ -132,7 +132,7 @@ def test_what_may_have_been_billed_is_not_to_be_repeated_and_stays_charged(
 
 
 @pytest.mark.parametrize("response_format", ["text", "srt", "vtt"])
-def test_E86_an_html_page_is_no_transcript(
+def test_E86_an_html_page_is_not_a_transcript(
     gateway: GatewayProcess, upstream: ScriptedUpstream, response_format: str
 ) -> None:
     upstream.reply(text_answer(HTML))
@@ -158,7 +158,7 @@ def test_E86_the_log_shows_an_unreadable_error_and_never_a_transcript(
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
-def test_E90_an_answer_above_what_is_held_is_given_up(
+def test_E90_a_response_above_the_buffer_limit_is_aborted(
     gateway: GatewayProcess, upstream: ScriptedUpstream, framing: str
 ) -> None:
     upstream.reply(json_bytes(b'{"text": "' + b"a" * (32 * 1024 * 1024) + b'"}').but(framing=framing))
@@ -166,8 +166,8 @@ def test_E90_an_answer_above_what_is_held_is_given_up(
     upstream.wait_until(lambda: upstream.connections_open <= 1)
 
 
-def test_E90_an_answer_of_2_gb_is_not_waited_for(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
-    """It says how long it is; more than is held of it is not read."""
+def test_E90_a_response_of_2_gb_is_aborted_early(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    """Its Content-Length is above the buffer limit. The gateway reads no more than that limit."""
     headers = [("Content-Type", "application/json"), ("Content-Length", str(2 << 30))]
     megabyte = b"a" * (1 << 20)
     upstream.reply(Reply(headers=headers, body=[(0, b'{"text": "'), *((0.0, megabyte) for _ in range(64))]))
@@ -176,7 +176,7 @@ def test_E90_an_answer_of_2_gb_is_not_waited_for(gateway: GatewayProcess, upstre
     assert upstream.journal[0].answered_at is None
 
 
-# -- answers that are none by the book, and complete all the same ------------------------------------------------------
+# -- unusual but complete responses ------------------------------------------------------------------------------------
 
 GOOD: dict[str, Reply] = {
     "E97-100 Continue first": raw(b"HTTP/1.1 100 Continue\r\n\r\n", OK, SIZED, HELLO),
@@ -191,7 +191,9 @@ GOOD: dict[str, Reply] = {
 
 
 @pytest.mark.parametrize("oddity", GOOD)
-def test_a_complete_answer_is_passed_on(gateway: GatewayProcess, upstream: ScriptedUpstream, oddity: str) -> None:
+def test_an_unusual_but_complete_response_is_relayed(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, oddity: str
+) -> None:
     upstream.reply(GOOD[oddity])
     answer = post(gateway, form())
     assert (answer.status // 100, answer.body, answer.interim) == (2, HELLO, [])
@@ -199,7 +201,7 @@ def test_a_complete_answer_is_passed_on(gateway: GatewayProcess, upstream: Scrip
     assert row_of(gateway, answer)["state"] == "settled"
 
 
-def test_E97_a_text_without_a_content_type_is_text(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_E97_a_text_response_needs_no_content_type(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     upstream.reply(Reply(body=b"hello"))
     answer = post(gateway, form(fields=[("response_format", "text")]))
     assert (answer.status, answer.body, answer.header("content-type")) == (200, b"hello", "text/plain; charset=utf-8")
@@ -227,9 +229,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("status", [200, 403, 429, 500])
-def test_E97_of_the_headers_only_what_is_listed_is_passed_on(
-    gateway: GatewayProcess, upstream: ScriptedUpstream, status: int
-) -> None:
+def test_E97_only_listed_headers_are_relayed(gateway: GatewayProcess, upstream: ScriptedUpstream, status: int) -> None:
     reply = json_answer("hello") if status == 200 else error_answer(status, "x", "y")
     upstream.reply(reply.but(headers=[*reply.headers, *HOSTILE]))
     answer = post(gateway, form())
@@ -243,7 +243,7 @@ def test_E97_of_the_headers_only_what_is_listed_is_passed_on(
 
 
 @pytest.mark.parametrize("value", ["x" * 513, "caf\u00e9", "a\tb"])
-def test_E97_a_request_id_that_cannot_be_printed_is_dropped(
+def test_E97_an_unprintable_request_id_is_dropped(
     gateway: GatewayProcess, upstream: ScriptedUpstream, value: str
 ) -> None:
     upstream.reply(json_answer("hello").but(headers=[("X-Request-ID", value)]))

@@ -1,4 +1,4 @@
-"""P: paths and methods as clients send them: HEAD, OPTIONS, a base_url that is nearly right, origins of apps."""
+"""P: paths and methods of real clients: HEAD, OPTIONS, a slightly wrong base_url, CORS origins."""
 
 from collections.abc import Iterator
 
@@ -35,7 +35,7 @@ def key_for(gateway: GatewayProcess, path: str) -> str:
 
 
 def ask(gateway: GatewayProcess, method: str, path: str, key: str = "", **headers: str) -> RawResponse:
-    """The answer, on a connection that must take another request behind it."""
+    """Returns the response, and checks that the connection accepts another request."""
     given = [("Authorization", f"Bearer {key}")] if key else []
     with connect(gateway) as caller:
         caller.send(request(method, path, [*given, *headers.items()]))
@@ -47,7 +47,7 @@ def ask(gateway: GatewayProcess, method: str, path: str, key: str = "", **header
 
 @pytest.mark.parametrize("with_key", [True, False], ids=["key", "no-key"])
 @pytest.mark.parametrize("path", GET_PATHS)
-def test_P256_head_is_answered_as_get_without_its_body(gateway: GatewayProcess, path: str, with_key: bool) -> None:
+def test_P256_head_gets_the_headers_of_get(gateway: GatewayProcess, path: str, with_key: bool) -> None:
     key = key_for(gateway, path) if with_key else ""
     get, head = ask(gateway, "GET", path, key), ask(gateway, "HEAD", path, key)
     assert get.body
@@ -72,7 +72,9 @@ def test_P256_head_is_answered_as_get_without_its_body(gateway: GatewayProcess, 
         ("/admin/v1/callers/team/keys/x", "DELETE, OPTIONS"),
     ],
 )
-def test_P257_a_wrong_method_is_told_all_that_the_path_takes(gateway: GatewayProcess, path: str, allowed: str) -> None:
+def test_P257_a_wrong_method_gets_405_with_all_methods_of_the_path(
+    gateway: GatewayProcess, path: str, allowed: str
+) -> None:
     for method in {"DELETE", "GET", "PATCH", "POST", "PUT", "TRACE"} - set(allowed.split(", ")):
         answer = ask(gateway, method, path, ADMIN_KEY)
         refused(answer, 405, "method_not_allowed")
@@ -95,7 +97,7 @@ def test_P257_a_wrong_method_is_told_all_that_the_path_takes(gateway: GatewayPro
         ("/v1/audio/transcriptions/audio/transcriptions", "/v1/audio/transcriptions"),
     ],
 )
-def test_P258_a_base_url_that_is_nearly_right_is_told_what_is_wrong(
+def test_P258_the_error_names_the_mistake_in_a_slightly_wrong_base_url(
     gateway: GatewayProcess, upstream: ScriptedUpstream, path: str, meant: str
 ) -> None:
     method, body = ("GET", b"") if "models" in path else ("POST", multipart(form()))
@@ -107,8 +109,8 @@ def test_P258_a_base_url_that_is_nearly_right_is_told_what_is_wrong(
     assert upstream.journal == []
 
 
-def test_P260_metrics_need_their_key_behind_a_proxy_that_says_nothing(gateway: GatewayProcess) -> None:
-    """As nginx forwards with `proxy_pass` alone: from this machine, without any header of a proxy."""
+def test_P260_metrics_need_their_key_behind_a_proxy_without_headers(gateway: GatewayProcess) -> None:
+    """nginx with `proxy_pass` alone forwards from this machine, without forwarding headers."""
     for key, status in (("", 401), (f"Bearer {gateway.key}", 401), (f"Bearer {METRICS_KEY}", 200)):
         headers = [("Host", f"127.0.0.1:{gateway.port}"), ("Connection", "close"), ("Authorization", key)]
         with connect(gateway) as caller:
@@ -146,7 +148,7 @@ def preflight(gateway: GatewayProcess, origin: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize("origin", ORIGINS)
-def test_P259_an_app_of_the_settings_may_ask_from_the_internet(for_apps: GatewayProcess, origin: str) -> None:
+def test_P259_an_allowed_origin_passes_the_preflight(for_apps: GatewayProcess, origin: str) -> None:
     answer = preflight(for_apps, origin)
     assert answer.status_code == 200, answer.text
     assert answer.headers["access-control-allow-origin"] == origin
@@ -154,7 +156,7 @@ def test_P259_an_app_of_the_settings_may_ask_from_the_internet(for_apps: Gateway
 
 
 @pytest.mark.parametrize("origin", ["https://elsewhere.example", "app://elsewhere", "tauri://localhost.evil"])
-def test_P259_another_origin_may_not(for_apps: GatewayProcess, origin: str) -> None:
+def test_P259_another_origin_fails_the_preflight(for_apps: GatewayProcess, origin: str) -> None:
     answer = preflight(for_apps, origin)
     assert answer.status_code == 400
     assert [name for name in answer.headers if name.startswith("access-control")] == []
