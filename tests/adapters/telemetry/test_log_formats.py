@@ -1,4 +1,4 @@
-"""A line of the log as text: for programs on a file, for people on a terminal."""
+"""Lines of the log as text: JSON in a file, words on a terminal."""
 
 import json
 import os
@@ -50,26 +50,24 @@ def test_a_request_is_one_short_line() -> None:
     assert len(text) <= 80
 
 
-def test_a_failure_has_its_error_and_the_request() -> None:
+def test_a_failure_has_its_error_and_the_request_id() -> None:
     cut = SETTLED | {"level": "warning", "status": 502, "error": "upstream_cut", "state": "unknown"}
     assert as_words(cut) == (
         "12:00:00.250 WARNING 502 transcriptions search-team whisper-1 upstream_cut 31.5s 812ms $0.00315 unknown "
         "req_01m81pewaaa0y7kqxrajn50w4w"
     )
     names = ("time", "level", "event", "request_id", "endpoint")
-    stranger = {name: SETTLED[name] for name in names} | {"status": 401, "error": "invalid_api_key", "total_ms": 1}
-    assert as_words(stranger) == (
+    unauthenticated = {name: SETTLED[name] for name in names} | {
+        "status": 401,
+        "error": "invalid_api_key",
+        "total_ms": 1,
+    }
+    assert as_words(unauthenticated) == (
         "12:00:00.250 401 transcriptions - invalid_api_key 1ms req_01m81pewaaa0y7kqxrajn50w4w"
     )
 
 
-def test_no_value_of_a_request_can_pass_for_another_line() -> None:
-    text = as_words(SETTLED | {"model": "a\n12:00 ERROR b\x1b[2J"})
-    assert text.splitlines() == [text]
-    assert "\x1b" not in text
-
-
-def test_of_a_message_the_event_is_left_out() -> None:
+def test_a_line_with_a_message_omits_the_event() -> None:
     line = {
         "time": NOON,
         "level": "error",
@@ -81,16 +79,16 @@ def test_of_a_message_the_event_is_left_out() -> None:
     assert as_words(line) == "12:00:00.250 ERROR   no disk request_id=req_1"
 
 
-def test_nothing_can_pass_for_a_line_of_the_log_or_move_the_terminals_cursor() -> None:
-    text = as_words(
-        {"time": NOON, "level": "info", "event": "log", "message": "a\n12:00 ERROR b\x1b[2J", "x": "\r\u2028"}
-    )
-    assert text.splitlines() == [text]
-    assert "\x1b" not in text
-    assert r"a\n12:00 ERROR b\x1b[2J x=\r\u2028" in text
+def test_no_value_can_forge_a_line_or_control_the_terminal() -> None:
+    forged = "a\n12:00 ERROR b\x1b[2J"
+    message = as_words({"time": NOON, "level": "info", "event": "log", "message": forged, "x": "\r\u2028"})
+    for text in (message, as_words(SETTLED | {"model": forged})):
+        assert text.splitlines() == [text]
+        assert "\x1b" not in text
+    assert r"a\n12:00 ERROR b\x1b[2J x=\r\u2028" in message
 
 
-def test_an_exception_stands_below_its_line() -> None:
+def test_an_exception_follows_its_line() -> None:
     text = as_words({"time": NOON, "level": "error", "event": "log", "message": "m", "exception": "Traceback\nE: e\n"})
     assert text == "12:00:00.250 ERROR   m\nTraceback\nE: e"
 
@@ -99,7 +97,7 @@ def test_an_exception_stands_below_its_line() -> None:
     ("format", "on_terminal", "in_file"),
     [("auto", as_words, as_json), ("json", as_json, as_json), ("console", as_words, as_words)],
 )
-def test_what_a_sink_gets(format: LogFormat, on_terminal: object, in_file: object, tmp_path: Path) -> None:
+def test_the_format_for_an_output(format: LogFormat, on_terminal: object, in_file: object, tmp_path: Path) -> None:
     controller, terminal = pty.openpty()
     with os.fdopen(terminal, "w") as screen, (tmp_path / "log").open("w") as file:
         assert select_format(format, screen) is on_terminal
