@@ -1,4 +1,4 @@
-"""`audio-gateway ledger backup`, `check` and `prune`, beside a gateway that is busy, and what they tell."""
+"""`audio-gateway ledger backup`, `check` and `prune`, beside a busy gateway and without one."""
 
 import json
 import re
@@ -11,7 +11,6 @@ import pytest
 
 from app.adapters.sqlite import Database
 from app.adapters.sqlite.migration import migrate
-from app.adapters.sqlite.schema import VERSION
 from tests.adapters.sqlite.entries import rows
 from tests.adapters.sqlite.older import old_ledger
 from tests.behaviour.test_keys import wait_for_more
@@ -33,12 +32,12 @@ def ledger(tmp_path: Path) -> Path:
     return database.path
 
 
-def verdicts(told: str) -> dict[str, tuple[str, list[str]]]:
-    found: list[dict[str, Any]] = json.loads(told)
-    return {each["check"]: (each["verdict"], each["faults"] + each["remarks"]) for each in found}
+def verdicts(output: str) -> dict[str, tuple[str, list[str]]]:
+    findings: list[dict[str, Any]] = json.loads(output)
+    return {finding["check"]: (finding["verdict"], finding["faults"] + finding["remarks"]) for finding in findings}
 
 
-def test_a_busy_gateway_is_copied_checked_and_pruned_without_a_failed_request(tmp_path: Path) -> None:
+def test_backup_check_and_prune_fail_no_request_of_a_busy_gateway(tmp_path: Path) -> None:
     old_ledger(tmp_path / "ledger.db", 1)
     with ScriptedUpstream(keep_bodies=False) as upstream, GatewayProcess(tmp_path, upstream.base_url) as gateway:
         upstream.default = json_answer("hello", TOKENS)
@@ -66,27 +65,27 @@ def test_a_busy_gateway_is_copied_checked_and_pruned_without_a_failed_request(tm
         assert rows(tmp_path / "copy.db", "SELECT count(*) AS n FROM requests WHERE id LIKE 'req___'") == [{"n": 26}]
 
 
-def test_a_copy_is_not_made_over_a_file(ledger: Path) -> None:
+def test_a_backup_replaces_no_file(ledger: Path) -> None:
     target = ledger.with_name("copy.db")
     first = run(ledger.parent, "ledger", "backup", str(target))
     assert (first.exit_code, first.stderr) == (0, "")
     assert re.fullmatch(r"\S+/copy\.db: 0\.1 MB\n", first.stdout)
     again = run(ledger.parent, "ledger", "backup", str(target))
     assert (again.exit_code, again.stdout) == (1, "")
-    assert again.stderr == f"audio-gateway: backup {target}: this file exists already; name another\n"
+    assert again.stderr.startswith(f"audio-gateway: backup {target}: ")
 
 
-def test_what_is_wrong_is_told_in_words_and_by_the_status(ledger: Path) -> None:
+def test_a_check_reports_faults_and_exits_with_1(ledger: Path) -> None:
     assert run(ledger.parent, "ledger", "check").exit_code == 0
     with closing(Database(ledger).connect()) as connection:
         connection.execute("UPDATE requests SET error = NULL WHERE id = 'req_19'")
         connection.execute("DELETE FROM daily WHERE caller = 'bob' AND day = '2025-09-01'")
     done = run(ledger.parent, "ledger", "check")
     assert done.exit_code == 1
-    assert re.search(r"^rows +wrong +1 rows are unknown without an error: req_19", done.stdout, re.MULTILINE)
-    assert re.search(r"^sums +wrong +the sums of bob / 2025-09-01 / key_2 / transcribe", done.stdout, re.MULTILINE)
+    assert re.search(r"^rows +wrong .*: req_19", done.stdout, re.MULTILINE)
+    assert re.search(r"^sums +wrong .*bob / 2025-09-01 / key_2 / transcribe", done.stdout, re.MULTILINE)
     faults = verdicts(run(ledger.parent, "ledger", "check", "--quick", "--format", "json").stdout)
-    assert faults["rows"][1][0] == "1 rows are unknown without an error: req_19"
+    assert faults["rows"][1][0].endswith(": req_19")
 
 
 def test_a_dry_run_changes_nothing_and_a_prune_is_audited(ledger: Path) -> None:
@@ -118,30 +117,27 @@ def test_a_dry_run_changes_nothing_and_a_prune_is_audited(ledger: Path) -> None:
         ("ledger backup", 2, "missing argument"),
     ],
 )
-def test_what_cannot_be_done_is_told_and_makes_no_file(tmp_path: Path, line: str, status: int, words: str) -> None:
+def test_a_failed_command_creates_no_file(tmp_path: Path, line: str, status: int, words: str) -> None:
     done = run(tmp_path, *line.split())
     assert (done.exit_code, done.stdout) == (status, "")
     assert words in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "line", ["ledger check", "ledger prune --older-than 400d", "keys list", "usage", "keys create x"]
-)
-def test_a_ledger_of_an_older_gateway_waits_for_the_next(tmp_path: Path, line: str) -> None:
+@pytest.mark.parametrize("line", ["ledger check", "usage", "keys create x"])
+def test_commands_refuse_a_ledger_of_an_older_gateway(tmp_path: Path, line: str) -> None:
     database = old_ledger(tmp_path / "ledger.db", 1)
     done = run(tmp_path, *line.split())
     assert (done.exit_code, done.stdout) == (1, "")
-    assert f"made by an older gateway (schema 1); `audio-gateway serve` brings it to schema {VERSION}" in done.stderr
+    assert "(schema 1)" in done.stderr
     assert database.version() == 1
 
 
-def test_what_was_pruned_is_told_by_an_export(ledger: Path) -> None:
+def test_an_export_reports_pruned_rows(ledger: Path) -> None:
     run(ledger.parent, "ledger", "prune", "--older-than", OLDER)
     done = run(ledger.parent, "usage", "export", "--until", "2025-12-31", "--verify")
     assert done.exit_code == 0
     assert len(done.stdout.splitlines()) == 7
-    assert done.stderr == (
-        "audio-gateway: 10 rows of this period were pruned; `usage` has their totals\n"
-        "audio-gateway: totals and states agree with the rows\n"
-    )
+    pruned, verified = done.stderr.splitlines()
+    assert "10 rows" in pruned
+    assert "agree" in verified
