@@ -90,7 +90,7 @@ def _section(name: str, section: type[Section], comments: Meanings) -> str:
     single = name in Config.model_fields and _is_single(Config.model_fields[name])
     title = f"### `[{name}]`" if single or "." in name else f"### `[[{name}]]`"
     rows = [_row(name, key, field, comments, single) for key, field in section.model_fields.items()]
-    variable = "" if single or "." in name else f" As a JSON array in `{ENV_PREFIX}{name.upper()}`."
+    variable = "" if single or "." in name else f" Environment variable: `{ENV_PREFIX}{name.upper()}`, a JSON array."
     restart = " Changes need a restart." if RESTART_ONLY.get(name, ()) is None else ""
     intro = (comments.get((name, ""), "") + variable + restart).strip()
     head = "| setting | type | default | meaning |\n| --- | --- | --- | --- |"
