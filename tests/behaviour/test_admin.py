@@ -43,9 +43,9 @@ STRANGERS: dict[str, tuple[str, ...]] = {
 
 
 def ask(gateway: GatewayProcess, method: str, path: str, authorization: tuple[str, ...]) -> httpx.Response:
-    told = [("authorization", each.format(caller=gateway.key, admin=ADMIN_KEY)) for each in authorization]
+    headers = [("authorization", value.format(caller=gateway.key, admin=ADMIN_KEY)) for value in authorization]
     return httpx.request(
-        method, f"{gateway.host}/admin/v1{path}", headers=told, content=b"{not json", timeout=30, **NO_TLS
+        method, f"{gateway.host}/admin/v1{path}", headers=headers, content=b"{not json", timeout=30, **NO_TLS
     )
 
 
@@ -70,9 +70,9 @@ def test_two_keys_are_a_bad_request(gateway: GatewayProcess) -> None:
 
 
 def test_the_body_is_not_read_without_the_admin_key(gateway: GatewayProcess) -> None:
-    told = [("Content-Type", "application/json"), ("Content-Length", "1000000000"), ("Expect", "100-continue")]
+    headers = [("Content-Type", "application/json"), ("Content-Length", "1000000000"), ("Expect", "100-continue")]
     with RawConnection("127.0.0.1", gateway.port) as connection:
-        connection.send(request("POST", "/admin/v1/callers", told))
+        connection.send(request("POST", "/admin/v1/callers", headers))
         answer = connection.read_response()
     assert (answer.status, answer.interim) == (401, [])
 
@@ -226,7 +226,7 @@ def test_commands_and_the_api_write_the_same_audit(gateway: GatewayProcess) -> N
     assert json.dumps(entries[0]["after"]) == '{"rpm": 5}'
 
 
-def told(answer: httpx.Response) -> tuple[int, str, str]:
+def error_of(answer: httpx.Response) -> tuple[int, str, str]:
     return answer.status_code, answer.headers["content-type"], answer.json()["error"]["code"]
 
 
@@ -237,8 +237,8 @@ def changed(gateway: GatewayProcess, sql: str) -> None:
 
 
 def test_callers_of_the_settings_are_listed_but_cannot_be_changed(gateway: GatewayProcess) -> None:
-    shown = gateway.admin("GET", "/callers/team").json()
-    assert shown == {
+    team = gateway.admin("GET", "/callers/team").json()
+    assert team == {
         "caller": "team",
         "origin": "settings",
         "created_at": None,
@@ -246,15 +246,14 @@ def test_callers_of_the_settings_are_listed_but_cannot_be_changed(gateway: Gatew
         "keys": [],
         "budgets": [],
     }
-    assert shown in gateway.admin("GET", "/callers").json()["data"]
+    assert team in gateway.admin("GET", "/callers").json()["data"]
     for method, path, body in (
         ("PATCH", "/callers/team", {"rpm": 5}),
         ("POST", "/callers/team/keys", {}),
         ("DELETE", "/callers/team/keys", None),
     ):
         answer = gateway.admin(method, path, body)
-        assert told(answer) == (409, "application/json", "conflict")
-        assert answer.json()["error"]["message"] == "team is a caller of the settings: change it there"
+        assert error_of(answer) == (409, "application/json", "conflict")
 
 
 def test_an_unexpected_error_is_an_envelope_and_is_logged_once(tmp_path: Path) -> None:
@@ -262,7 +261,7 @@ def test_an_unexpected_error_is_an_envelope_and_is_logged_once(tmp_path: Path) -
         gateway.create_caller("alice")
         changed(gateway, "UPDATE callers SET terms = '{no json'")
         answer = gateway.admin("GET", "/callers")
-        assert told(answer) == (500, "application/json", "internal_error")
+        assert error_of(answer) == (500, "application/json", "internal_error")
         request_id = answer.headers["x-request-id"]
         deadline = time.monotonic() + 5
         while not (lines := [each for each in gateway.log_lines("log") if each["level"] == "error"]):
@@ -284,14 +283,14 @@ def test_an_unreadable_ledger_is_a_503_with_retry_after(tmp_path: Path) -> None:
             gateway.admin("POST", "/callers", {"caller": "alice"}),
         ]
         for answer in answers:
-            assert told(answer) == (503, "application/json", "ledger_unavailable")
+            assert error_of(answer) == (503, "application/json", "ledger_unavailable")
             assert answer.headers["retry-after"] == "5"
         assert [each["caller"] for each in gateway.admin("GET", "/callers").json()["data"]] == ["team"]
 
 
 def test_a_budget_that_is_too_large_is_an_invalid_value(gateway: GatewayProcess) -> None:
     answer = gateway.admin("POST", "/callers", {"caller": "endless", "budgets": ["9" * 1_000_000 + "usd"]})
-    assert told(answer) == (400, "application/json", "invalid_value")
+    assert error_of(answer) == (400, "application/json", "invalid_value")
 
 
 def test_two_callers_with_the_same_key_stop_the_start(tmp_path: Path) -> None:
@@ -304,11 +303,11 @@ def test_two_callers_with_the_same_key_stop_the_start(tmp_path: Path) -> None:
     for settings in (twice.format("a") + twice.format("b"), both_in_one, both_in_two, one_of_each):
         gateway = GatewayProcess(tmp_path, "http://127.0.0.1:9/v1", settings, KEY_A=key, KEY_B=f" {key} ")
         for command in ("serve", "check"):
-            done = gateway.command(command)
-            assert done.returncode == 2
-            assert done.stderr.count("\n") == 1
-            assert "callers.b: has the same key as callers.a" in done.stderr
-            assert key not in done.stderr
+            result = gateway.command(command)
+            assert result.returncode == 2
+            assert result.stderr.count("\n") == 1
+            assert "callers.b: has the same key as callers.a" in result.stderr
+            assert key not in result.stderr
 
 
 def test_a_body_of_optional_fields_can_be_omitted(gateway: GatewayProcess) -> None:
@@ -327,7 +326,7 @@ def test_a_caller_without_valid_keys_gets_a_key_only_with_revive(gateway: Gatewa
     gateway.create_caller("gone")
     gateway.admin("DELETE", "/callers/gone/keys")
     refused = gateway.admin("POST", "/callers/gone/keys")
-    assert told(refused) == (409, "application/json", "conflict")
+    assert error_of(refused) == (409, "application/json", "conflict")
     assert gateway.admin("POST", "/callers/gone/keys", {"revive": True}).status_code == 201
 
 
@@ -359,7 +358,7 @@ def test_unknown_requests_are_listed_and_resolved(
     assert (row["id"], row["caller"], row["model"]) == (request_id, f"unsure-{next(iter(billed))}", "whisper-1")
     assert moment(row["admitted_at"]) == pytest.approx(time.time(), abs=60)
     wrong = gateway.admin("POST", f"/unknown/{request_id}", {"cost_usd": "much"})
-    assert told(wrong) == (400, "application/json", "invalid_value")
+    assert error_of(wrong) == (400, "application/json", "invalid_value")
     closed = gateway.admin("POST", f"/unknown/{request_id}", billed)
     whole = {"id": request_id, "audio_seconds": row["held_seconds"], **expected}
     assert (closed.status_code, closed.json()) == (200, whole)
@@ -382,5 +381,5 @@ def test_every_response_of_the_admin_api_has_a_schema(gateway: GatewayProcess) -
 
 def test_the_api_and_the_command_show_the_same_caller(gateway: GatewayProcess) -> None:
     gateway.create_caller("twofold", rpm=5, budgets=["5usd/day", "10min"], tags={"team": "search"})
-    done = gateway.invoke("keys", "show", "twofold", "--format", "json")
-    assert json.loads(done.stdout) == [gateway.admin("GET", "/callers/twofold").json()]
+    result = gateway.invoke("keys", "show", "twofold", "--format", "json")
+    assert json.loads(result.stdout) == [gateway.admin("GET", "/callers/twofold").json()]

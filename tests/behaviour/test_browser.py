@@ -86,11 +86,11 @@ def test_another_origin_cannot_read_them(open_to_a_page: GatewayProcess, upstrea
 
 
 def test_cors_is_off_by_default(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
-    asked = preflight(gateway, PAGE)
-    assert (asked.status_code, asked.headers["allow"]) == (204, "OPTIONS, POST")
+    refused = preflight(gateway, PAGE)
+    assert (refused.status_code, refused.headers["allow"]) == (204, "OPTIONS, POST")
     answer = gateway.transcribe(gateway.key, SILENCE, origin=PAGE)
     assert answer.status_code == 200
-    assert [name for name in (*asked.headers, *answer.headers) if name.startswith("access-control")] == []
+    assert [name for name in (*refused.headers, *answer.headers) if name.startswith("access-control")] == []
 
 
 # -- pages ------------------------------------------------------------------------------------------------------------
@@ -118,8 +118,8 @@ def test_a_trusted_proxy_reports_tls(open_to_a_page: GatewayProcess) -> None:
 
 
 def test_no_proxy_is_trusted_by_default(gateway: GatewayProcess) -> None:
-    told = get(gateway, "/docs", x_forwarded_proto="https", x_forwarded_for="203.0.113.7")
-    assert "strict-transport-security" not in told.headers
+    response = get(gateway, "/docs", x_forwarded_proto="https", x_forwarded_for="203.0.113.7")
+    assert "strict-transport-security" not in response.headers
 
 
 def test_an_unlisted_proxy_is_not_trusted(tmp_path: Path, shared_upstream: ScriptedUpstream) -> None:
@@ -132,11 +132,11 @@ def test_an_unlisted_proxy_is_not_trusted(tmp_path: Path, shared_upstream: Scrip
 def test_the_callers_address_is_forwarded_only_by_a_trusted_proxy(
     believed: bool, gateway: GatewayProcess, open_to_a_page: GatewayProcess
 ) -> None:
-    asked = open_to_a_page if believed else gateway
-    refused = get(asked, "/v1/models", authorization="Bearer sk-agw-wrong", x_forwarded_for="203.0.113.7")
+    target = open_to_a_page if believed else gateway
+    refused = get(target, "/v1/models", authorization="Bearer sk-agw-wrong", x_forwarded_for="203.0.113.7")
     address = "203.0.113.7" if believed else "127.0.0.1"
-    told = f"request {refused.headers['x-request-id']} from {address} is refused"
+    message = f"request {refused.headers['x-request-id']} from {address} is refused"
     deadline = time.monotonic() + 30
-    while not any(told in line["message"] for line in asked.log_lines("log")):
-        assert time.monotonic() < deadline, asked.log.read_text()
+    while not any(message in line["message"] for line in target.log_lines("log")):
+        assert time.monotonic() < deadline, target.log.read_text()
         time.sleep(0.05)

@@ -20,7 +20,7 @@ PATH = "/v1/audio/transcriptions"
 
 def head_only(gateway: GatewayProcess, key: str, *headers: tuple[str, str]) -> RawResponse:
     """The answer to a caller who waits for `100 Continue` before the body."""
-    told = [
+    lines = [
         ("Authorization", f"Bearer {key}"),
         FORM_TYPE,
         ("Content-Length", str(len(FORM))),
@@ -28,7 +28,7 @@ def head_only(gateway: GatewayProcess, key: str, *headers: tuple[str, str]) -> R
         *headers,
     ]
     with RawConnection("127.0.0.1", gateway.port) as connection:
-        connection.send(request("POST", PATH, told))
+        connection.send(request("POST", PATH, lines))
         return connection.read_response()
 
 

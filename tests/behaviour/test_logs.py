@@ -22,8 +22,8 @@ def test_log_lines_of_a_request_carry_its_id(gateway: GatewayProcess, upstream: 
     answer = gateway.transcribe(gateway.key, CLIP)
     assert answer.status_code == 502
     wait_for_text(gateway.log, "the provider answers 401")
-    told = [line for line in gateway.log_lines("log") if "the provider answers 401" in str(line["message"])]
-    assert [(line["level"], line["request_id"]) for line in told] == [("error", answer.headers["x-request-id"])]
+    lines = [line for line in gateway.log_lines("log") if "the provider answers 401" in str(line["message"])]
+    assert [(line["level"], line["request_id"]) for line in lines] == [("error", answer.headers["x-request-id"])]
     other = gateway.transcribe(gateway.key, CLIP)
     assert gateway.wait_for_log(other.headers["x-request-id"])["level"] == "info"
     started = [line for line in gateway.log_lines("log") if "request_id" not in line]
@@ -38,9 +38,9 @@ def test_each_request_has_one_line_whose_level_shows_the_fault(
     refused = gateway.transcribe(gateway.key, CLIP, "no-such-model").headers["x-request-id"]
     good = gateway.transcribe(gateway.key, CLIP).headers["x-request-id"]
     gateway.wait_for_log(good)
-    told = {line["request_id"]: line["level"] for line in gateway.log_lines()}
-    assert (told[failed], told[refused], told[good]) == ("warning", "info", "info")
-    assert len(told) == len(gateway.log_lines())
+    levels = {line["request_id"]: line["level"] for line in gateway.log_lines()}
+    assert (levels[failed], levels[refused], levels[good]) == ("warning", "info", "info")
+    assert len(levels) == len(gateway.log_lines())
 
 
 def test_lines_below_the_level_are_not_logged(upstream: ScriptedUpstream, tmp_path: Path) -> None:

