@@ -11,7 +11,7 @@ from app.errors import APIError
 
 Made = tuple[Callable[[], APIError], int, str, str | None, bool | None]
 
-CALLERS_FAULT: list[Made] = [
+OF_THE_CALLER: list[Made] = [
     (lambda: errors.invalid_api_key("no key"), 401, "invalid_api_key", None, None),
     (lambda: errors.bad_request("No."), 400, "bad_request", None, None),
     (lambda: errors.unknown_url("GET", "/v2", "The API begins at /v1."), 404, "unknown_url", None, None),
@@ -32,14 +32,14 @@ CALLERS_FAULT: list[Made] = [
     (lambda: errors.model_not_allowed("x", ["y"]), 403, "model_not_allowed", "model", None),
     (lambda: errors.unsupported_model("x", "sing", ["y"]), 400, "unsupported_model", "model", None),
 ]
-OURS: list[Made] = [
+OF_THE_GATEWAY: list[Made] = [
     (lambda: errors.overloaded("9 requests"), 503, "overloaded", None, None),
     (errors.shutting_down, 503, "shutting_down", None, None),
     (errors.ledger_unavailable, 503, "ledger_unavailable", None, None),
     (errors.settlement_failed, 500, "ledger_unavailable", None, False),
     (errors.internal_error, 500, "internal_error", None, None),
 ]
-PROVIDERS: list[Made] = [
+OF_THE_UPSTREAM: list[Made] = [
     (errors.upstream_unreachable, 502, "upstream_unreachable", None, None),
     (errors.upstream_timeout, 504, "upstream_timeout", None, None),
     (errors.upstream_error, 502, "upstream_error", None, None),
@@ -51,52 +51,52 @@ PROVIDERS: list[Made] = [
 ]
 
 
-def told(refusal: APIError) -> dict[str, object]:
-    document = json.loads(refusal.envelope())
+def envelope(error: APIError) -> dict[str, object]:
+    document = json.loads(error.envelope())
     assert list(document) == ["error"]
-    error = document["error"]
-    assert set(error) == {"message", "type", "param", "code"}
-    assert isinstance(error, dict)
-    return error
+    fields = document["error"]
+    assert set(fields) == {"message", "type", "param", "code"}
+    assert isinstance(fields, dict)
+    return fields
 
 
 @pytest.mark.parametrize(
     ("make", "status", "code", "param", "retry", "kind"),
-    [(*made, "invalid_request_error") for made in CALLERS_FAULT]
-    + [(*made, "server_error") for made in OURS + PROVIDERS],
+    [(*made, "invalid_request_error") for made in OF_THE_CALLER]
+    + [(*made, "server_error") for made in OF_THE_GATEWAY + OF_THE_UPSTREAM],
 )
-def test_every_refusal_has_its_status_code_param_and_type(
+def test_every_error_has_its_status_code_param_and_type(
     make: Callable[[], APIError], status: int, code: str, param: str | None, retry: bool | None, kind: str
 ) -> None:
-    refusal = make()
-    error = told(refusal)
-    assert (refusal.status, error["code"], error["param"], refusal.retry) == (status, code, param, retry)
-    assert error["type"] == kind
-    assert error["message"] == str(refusal)
-    assert str(refusal).endswith(".")
+    error = make()
+    fields = envelope(error)
+    assert (error.status, fields["code"], fields["param"], error.retry) == (status, code, param, retry)
+    assert fields["type"] == kind
+    assert fields["message"] == str(error)
+    assert str(error).endswith(".")
 
 
-def test_a_limit_of_the_provider_is_a_rate_limit_error() -> None:
-    refusal = errors.upstream_rate_limited(2.5)
-    assert refusal.status == 429
-    assert told(refusal)["type"] == "rate_limit_error"
-    assert dict(refusal.all_headers())[b"retry-after"] == b"3"
+def test_a_rate_limit_of_the_upstream_is_a_rate_limit_error() -> None:
+    error = errors.upstream_rate_limited(2.5)
+    assert error.status == 429
+    assert envelope(error)["type"] == "rate_limit_error"
+    assert dict(error.all_headers())[b"retry-after"] == b"3"
 
 
-def test_too_many_bad_keys_are_a_rate_limit_error_that_is_not_to_be_repeated() -> None:
-    refusal = errors.too_many_bad_keys(0.2)
-    assert (refusal.status, told(refusal)["code"]) == (429, "too_many_bad_keys")
-    assert told(refusal)["type"] == "rate_limit_error"
-    headers = dict(refusal.all_headers())
+def test_too_many_bad_keys_are_a_rate_limit_error_without_retry() -> None:
+    error = errors.too_many_bad_keys(0.2)
+    assert (error.status, envelope(error)["code"]) == (429, "too_many_bad_keys")
+    assert envelope(error)["type"] == "rate_limit_error"
+    headers = dict(error.all_headers())
     assert (headers[b"retry-after"], headers[b"x-should-retry"]) == (b"1", b"false")
 
 
-def test_an_error_of_the_provider_keeps_its_status_and_its_own_body() -> None:
+def test_an_upstream_error_keeps_its_status_and_body() -> None:
     body = b'{"error": {"message": "no", "type": "t", "param": null, "code": "c"}, "more": 1}'
-    refusal = errors.upstream_refused(422, "", body)
-    assert refusal.status == 422
-    assert refusal.envelope() == body
-    assert told(errors.upstream_refused(503, "Busy.", None)) == {
+    error = errors.upstream_refused(422, "", body)
+    assert error.status == 422
+    assert error.envelope() == body
+    assert envelope(errors.upstream_refused(503, "Busy.", None)) == {
         "message": "The speech provider refused the request with status 503. Busy.",
         "type": "server_error",
         "param": None,
@@ -105,9 +105,9 @@ def test_an_error_of_the_provider_keeps_its_status_and_its_own_body() -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
-def test_any_words_survive_the_envelope(message: str, param: str) -> None:
-    error = told(APIError(400, "bad_request", message, param=param))
-    assert (error["message"], error["param"]) == (message, param)
+def test_any_message_survives_the_envelope(message: str, param: str) -> None:
+    fields = envelope(APIError(400, "bad_request", message, param=param))
+    assert (fields["message"], fields["param"]) == (message, param)
 
 
 @pytest.mark.parametrize(
@@ -121,42 +121,42 @@ def test_any_words_survive_the_envelope(message: str, param: str) -> None:
         (60.0, b"60", b"60000"),
     ],
 )
-def test_the_time_to_wait_is_rounded_up(seconds: float, whole: bytes, milliseconds: bytes) -> None:
+def test_retry_after_is_rounded_up(seconds: float, whole: bytes, milliseconds: bytes) -> None:
     headers = dict(APIError(429, "x", "x", retry_after=seconds).all_headers())
     assert (headers[b"retry-after"], headers[b"retry-after-ms"]) == (whole, milliseconds)
 
 
 @given(st.floats(0, 1e6))
-def test_no_one_is_asked_to_come_back_too_early(seconds: float) -> None:
+def test_retry_after_is_never_too_early(seconds: float) -> None:
     headers = dict(APIError(429, "x", "x", retry_after=seconds).all_headers())
     assert seconds <= int(headers[b"retry-after"]) < seconds + 1 or headers[b"retry-after"] == b"1"
-    told = int(headers[b"retry-after-ms"])
-    assert told - 1 < Decimal(repr(seconds)) * 1000 <= told
+    milliseconds = int(headers[b"retry-after-ms"])
+    assert milliseconds - 1 < Decimal(repr(seconds)) * 1000 <= milliseconds
 
 
 @pytest.mark.parametrize(("retry", "value"), [(True, b"true"), (False, b"false"), (None, None)])
-def test_whether_to_repeat_is_said_only_where_it_is_decided(retry: bool | None, value: bytes | None) -> None:
+def test_should_retry_is_sent_only_if_it_is_decided(retry: bool | None, value: bytes | None) -> None:
     headers = dict(APIError(500, "x", "x", retry=retry).all_headers())
     assert headers.get(b"x-should-retry") == value
     assert b"retry-after" not in headers
 
 
-def test_a_refusal_can_be_told_not_to_invite_a_repetition() -> None:
-    refusal = errors.upstream_timeout().without_retry()
-    assert dict(refusal.all_headers())[b"x-should-retry"] == b"false"
-    assert (refusal.status, refusal.code) == (504, "upstream_timeout")
+def test_without_retry_forbids_a_retry() -> None:
+    error = errors.upstream_timeout().without_retry()
+    assert dict(error.all_headers())[b"x-should-retry"] == b"false"
+    assert (error.status, error.code) == (504, "upstream_timeout")
 
 
-def test_headers_of_the_refusals_that_have_their_own() -> None:
+def test_errors_with_headers_of_their_own() -> None:
     assert (b"www-authenticate", b"Bearer") in errors.invalid_api_key("no key").all_headers()
     assert (b"allow", b"GET, POST") in errors.method_not_allowed("PUT", {"POST", "GET"}).all_headers()
     assert errors.internal_error().all_headers() == ((b"content-type", b"application/json"),)
 
 
-def test_a_long_name_of_a_model_is_not_repeated_in_whole() -> None:
+def test_a_long_model_name_is_cut() -> None:
     assert "x" * 101 not in str(errors.model_not_found("x" * 5_000, []))
     assert "Models: none" in str(errors.model_not_found("x", []))
 
 
-def test_the_limit_is_told_in_bytes_and_mebibytes() -> None:
+def test_the_file_limit_is_in_bytes_and_mebibytes() -> None:
     assert "26214400 bytes (25 MiB)" in str(errors.request_too_large(25 * 1024 * 1024))

@@ -55,12 +55,12 @@ def test_the_text_of_an_amount_is_exact_and_short(nano: int) -> None:
         (10 * 10**9, "10"),
     ],
 )
-def test_amounts_as_people_read_them(nano: int, text: str) -> None:
+def test_amounts_as_dollars(nano: int, text: str) -> None:
     assert usd_text(nano) == text
 
 
 @given(st.integers(0, 366 * 86_400_000))
-def test_milliseconds_survive_the_way_through_seconds(audio: int) -> None:
+def test_milliseconds_survive_seconds(audio: int) -> None:
     assert to_ms(seconds_of(audio)) == audio
 
 

@@ -1,4 +1,4 @@
-"""Bad keys of an address: counted by network, refused above the rate, and never at the price of memory."""
+"""Bad keys of an address: counted by network, refused above the rate, in bounded memory."""
 
 import logging
 
@@ -13,13 +13,13 @@ OFFICE = "203.0.113.7"
 
 
 def refused(auth_failures: AuthFailureLimiter, address: str = OFFICE, now_ns: int = 0) -> APIError:
-    """The refusal of a bad key."""
+    """The error of a bad key."""
     with pytest.raises(APIError) as caught, auth_failures.watching("req_1", address, now_ns):
         raise errors.invalid_api_key("no such key")
     return caught.value
 
 
-def test_above_the_rate_an_address_is_told_to_stop() -> None:
+def test_an_address_above_the_rate_gets_429() -> None:
     auth_failures = AuthFailureLimiter(60)
     assert [refused(auth_failures).status for _ in range(60)] == [401] * 60
     stopped = refused(auth_failures)
@@ -28,7 +28,7 @@ def test_above_the_rate_an_address_is_told_to_stop() -> None:
     assert refused(auth_failures, now_ns=SECOND_NS).status == 429
 
 
-def test_what_is_refused_for_another_reason_or_not_at_all_is_not_counted() -> None:
+def test_only_bad_keys_are_counted() -> None:
     auth_failures = AuthFailureLimiter(1)
     assert refused(auth_failures).status == 401
     with auth_failures.watching("req_1", OFFICE, 0):
@@ -56,7 +56,7 @@ def test_an_address_is_an_ipv4_address_or_an_ipv6_network(one: str, other: str, 
     assert refused(auth_failures, other).status == (429 if together else 401)
 
 
-def test_the_addresses_that_came_first_are_forgotten_first() -> None:
+def test_the_oldest_addresses_are_forgotten_first() -> None:
     auth_failures = AuthFailureLimiter(1)
     for number in range(MAX_ADDRESSES):
         refused(auth_failures, f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")

@@ -19,7 +19,7 @@ NO_LIMITS = CallerPolicy()
 
 
 class Store:
-    """Keys by their SHA-256, and what was asked for."""
+    """Keys by their SHA-256. It records what was looked up."""
 
     def __init__(self, *keys: Key) -> None:
         self._keys = {key.sha256: key for key in keys}
@@ -50,7 +50,7 @@ def refused(store: Store, *authorization: bytes) -> APIError:
 
 @pytest.mark.parametrize("dress", ["Bearer {}", "bearer {}", "BEARER  {} ", "{}", " {}"])
 @pytest.mark.parametrize(("secret", "name"), [(GOOD, "alice"), (CONFIGURED, "bob")])
-def test_a_good_key_in_any_of_its_dresses(dress: str, secret: str, name: str) -> None:
+def test_a_valid_key_in_every_accepted_form(dress: str, secret: str, name: str) -> None:
     assert called(Store(key(GOOD)), dress.format(secret).encode()).name == name
 
 
@@ -61,7 +61,7 @@ def test_a_caller_has_the_models_of_the_key() -> None:
     assert not caller.may_use("gpt-transcribe")
 
 
-def test_a_caller_whose_terms_state_no_limits_has_the_defaults() -> None:
+def test_a_policy_without_limits_has_the_defaults() -> None:
     defaults = CallerPolicy(rpm=60, burst=5, concurrency=8)
     assert called(Store(key(GOOD)), GOOD.encode(), defaults=defaults).policy == defaults
     own = Key("key_1", "alice", apikey.digest(GOOD), CallerPolicy(rpm=7))
@@ -93,51 +93,51 @@ BAD: dict[str, tuple[bytes, ...]] = {
 
 
 @pytest.mark.parametrize("authorization", BAD.values(), ids=BAD.keys())
-def test_every_bad_key_has_the_same_answer(authorization: tuple[bytes, ...]) -> None:
-    refusal = refused(Store(key(GOOD)), *authorization)
-    assert (refusal.status, refusal.code) == (401, "invalid_api_key")
-    assert refusal.envelope() == refused(Store()).envelope()
-    assert (b"www-authenticate", b"Bearer") in refusal.all_headers()
+def test_every_invalid_key_gets_the_same_error(authorization: tuple[bytes, ...]) -> None:
+    error = refused(Store(key(GOOD)), *authorization)
+    assert (error.status, error.code) == (401, "invalid_api_key")
+    assert error.envelope() == refused(Store()).envelope()
+    assert (b"www-authenticate", b"Bearer") in error.all_headers()
 
 
 @pytest.mark.parametrize("stored", [key(GOOD, revoked=True), key(GOOD, expires_ms=NOW), key(GOOD, expires_ms=1)])
-def test_a_key_that_is_no_longer_good_has_the_answer_of_an_unknown_one(stored: Key) -> None:
-    refusal = refused(Store(stored), GOOD.encode())
-    assert refusal.status == 401
-    assert refusal.envelope() == refused(Store(), OTHER.encode()).envelope()
+def test_a_revoked_or_expired_key_gets_the_error_of_an_unknown_one(stored: Key) -> None:
+    error = refused(Store(stored), GOOD.encode())
+    assert error.status == 401
+    assert error.envelope() == refused(Store(), OTHER.encode()).envelope()
 
 
-def test_a_key_is_good_until_the_moment_of_its_end() -> None:
+def test_a_key_is_valid_until_it_expires() -> None:
     assert called(Store(key(GOOD, expires_ms=NOW + 1)), GOOD.encode()).name == "alice"
 
 
 def test_two_authorization_headers_are_a_bad_request() -> None:
-    refusal = refused(Store(key(GOOD)), GOOD.encode(), GOOD.encode())
-    assert (refusal.status, refusal.code) == (400, "bad_request")
+    error = refused(Store(key(GOOD)), GOOD.encode(), GOOD.encode())
+    assert (error.status, error.code) == (400, "bad_request")
 
 
 @pytest.mark.parametrize("secret", [GOOD[:-1] + "!", "sk-agw-" + "0" * 38, CONFIGURED, "x"])
-def test_the_store_is_asked_for_no_key_that_it_cannot_have(secret: str) -> None:
+def test_malformed_keys_are_not_looked_up_in_the_store(secret: str) -> None:
     store = Store(key(GOOD))
     directory = KeyDirectory((key(CONFIGURED),), store, NO_LIMITS)
     asyncio.run(directory.find(secret))
     assert store.asked == []
 
 
-def test_the_store_is_asked_by_the_hash_alone() -> None:
+def test_the_store_gets_only_the_hash() -> None:
     store = Store(key(GOOD))
     called(store, GOOD.encode())
     assert store.asked == [apikey.digest(GOOD)]
 
 
 class WrongStore:
-    """Gives a key that was not asked for."""
+    """Returns another key than the one that was looked up."""
 
     async def find(self, sha256: str) -> Key | None:
         return key(OTHER)
 
 
-def test_a_key_of_the_store_is_compared_once_more() -> None:
+def test_the_hash_of_a_stored_key_is_compared_again() -> None:
     assert asyncio.run(KeyDirectory((), WrongStore(), NO_LIMITS).find(GOOD)) is None
 
 

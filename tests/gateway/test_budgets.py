@@ -1,4 +1,4 @@
-"""Budgets against a naive model: every decision and every sum, computed anew from the list of all requests."""
+"""Budgets against a naive model that computes every decision and every sum from the list of all requests."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -170,7 +170,7 @@ class BudgetsMachine(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """What was open is closed as unknown, at its bound; all else is read from the ledger."""
+        """Open requests become unknown, charged at their bound. The rest is read from the ledger."""
         for request in self.ledger.requests:
             if request.charge is None:
                 request.charge, request.reservation = request.bound, None
@@ -201,7 +201,7 @@ class BudgetsMachine(RuleBasedStateMachine):
         return Caller(name, "key_1", self.policy[name])
 
     def windows(self, name: str) -> Mapping[Window, WindowUsage]:
-        """What a request with no bound and no budget in its way finds."""
+        """The windows that a request without a bound and a budget gets."""
         reservation = self.budgets.reserve(Caller(name, "key_1", CallerPolicy()), NOTHING, self.now_ms)
         assert reservation.close(NOTHING, self.now_ms) == ()
         return reservation.windows
@@ -217,7 +217,7 @@ class BudgetsMachine(RuleBasedStateMachine):
         return any(self.naive(name, budget)[0] >= budget.limit for budget in self.policy[name].budgets)
 
     def expected(self, name: str, bound: Amounts) -> str | None:
-        """The definition, word for word."""
+        """The definition."""
         if self.is_spent(name):
             return "insufficient_quota"
         for budget in self.policy[name].budgets:
@@ -283,47 +283,47 @@ def refused(budgets: Budgets, caller: Caller, bound: Amounts, now_ms: int = NOON
     return caught.value
 
 
-def test_a_spent_budget_is_told_with_the_day_on_which_it_begins_anew() -> None:
+def test_the_error_of_a_spent_budget_states_when_it_resets() -> None:
     budgets, caller = Budgets(ModelLedger(), THRESHOLDS), alice("10tokens/week")
     budgets.reserve(caller, Amounts(tokens=4), NOON).close(Amounts(tokens=12), NOON)
-    refusal = refused(budgets, caller, NOTHING)
-    assert (refusal.status, refusal.code, refusal.kind, refusal.retry) == (
+    error = refused(budgets, caller, NOTHING)
+    assert (error.status, error.code, error.kind, error.retry) == (
         429,
         "insufficient_quota",
         "insufficient_quota",
         False,
     )
-    assert "10tokens/week" in refusal.message
-    assert "2026-11-30" in refusal.message
-    assert (b"x-should-retry", b"false") in refusal.all_headers()
+    assert "10tokens/week" in error.message
+    assert "2026-11-30" in error.message
+    assert (b"x-should-retry", b"false") in error.all_headers()
 
 
-def test_a_budget_in_total_never_begins_anew() -> None:
+def test_a_total_budget_never_resets() -> None:
     budgets, caller = Budgets(ModelLedger(), THRESHOLDS), alice("10tokens")
     budgets.reserve(caller, Amounts(tokens=4), NOON).close(Amounts(tokens=10), NOON)
     assert "anew" not in refused(budgets, caller, NOTHING, NOON + 4000 * DAY_MS).message
 
 
-def test_what_is_only_held_is_told_to_be_tried_again_shortly() -> None:
+def test_a_budget_that_is_only_held_invites_a_retry() -> None:
     budgets, caller = Budgets(ModelLedger(), THRESHOLDS), alice("10tokens/day")
     held = budgets.reserve(caller, Amounts(tokens=8), NOON)
-    refusal = refused(budgets, caller, Amounts(tokens=3))
-    assert (refusal.status, refusal.code, refusal.kind) == (429, "budget_reserved", "rate_limit_error")
-    headers = dict(refusal.all_headers())
+    error = refused(budgets, caller, Amounts(tokens=3))
+    assert (error.status, error.code, error.kind) == (429, "budget_reserved", "rate_limit_error")
+    headers = dict(error.all_headers())
     assert (headers[b"retry-after"], headers[b"retry-after-ms"]) == (b"2", b"2000")
     assert b"x-should-retry" not in headers
     held.close(NOTHING, NOON)
     budgets.reserve(caller, Amounts(tokens=3), NOON)
 
 
-def test_a_spent_budget_is_told_before_one_that_is_only_held() -> None:
+def test_a_spent_budget_comes_before_one_that_is_only_held() -> None:
     budgets, caller = Budgets(ModelLedger(), THRESHOLDS), alice("10tokens/day", "1min/day")
     budgets.reserve(caller, Amounts(tokens=8), NOON)
     budgets.reserve(caller, Amounts(audio=1), NOON).close(Amounts(audio=60_000), NOON)
     assert refused(budgets, caller, Amounts(tokens=3)).code == "insufficient_quota"
 
 
-def test_requests_that_hold_nothing_of_a_budget_stand_in_nobodys_way() -> None:
+def test_requests_that_hold_nothing_of_a_budget_block_none() -> None:
     budgets, caller = Budgets(ModelLedger(), THRESHOLDS), alice("10tokens/day")
     budgets.reserve(caller, Amounts(cost=5), NOON)
     budgets.reserve(caller, Amounts(tokens=11), NOON)
@@ -340,7 +340,7 @@ def test_a_request_counts_in_the_day_of_its_admission() -> None:
     budgets.check_spent(caller, NOON + DAY_MS)
 
 
-def test_a_notice_as_it_is_sent() -> None:
+def test_the_document_of_an_alert() -> None:
     budgets, caller = Budgets(ModelLedger(), (50,)), alice("0.5min/month")
     (alert,) = budgets.reserve(caller, NOTHING, NOON).close(Amounts(audio=20_001), NOON)
     document = alert.document()
@@ -358,7 +358,7 @@ def test_a_notice_as_it_is_sent() -> None:
     }
 
 
-def test_a_request_made_while_the_clock_was_ahead_locks_no_budget_when_it_is_right_again() -> None:
+def test_a_request_made_while_the_clock_was_ahead_blocks_no_budget_after_its_correction() -> None:
     ledger = ModelLedger()
     budgets, caller = Budgets(ledger, THRESHOLDS), alice("10tokens/day")
     ahead = NOON + 45 * DAY_MS
@@ -376,7 +376,7 @@ def test_a_request_made_while_the_clock_was_ahead_locks_no_budget_when_it_is_rig
         budgets.check_spent(caller, ahead)
 
 
-def test_a_hold_counts_in_its_window_when_the_clock_goes_away_and_comes_back() -> None:
+def test_a_hold_counts_in_its_window_when_the_clock_leaves_and_returns() -> None:
     budgets, caller = Budgets(ModelLedger(), THRESHOLDS), alice("10tokens/day")
     held = budgets.reserve(caller, Amounts(tokens=8), NOON)
     budgets.reserve(caller, Amounts(tokens=10), NOON + DAY_MS).close(NOTHING, NOON)
@@ -386,7 +386,7 @@ def test_a_hold_counts_in_its_window_when_the_clock_goes_away_and_comes_back() -
     assert refused(budgets, caller, NOTHING).code == "insufficient_quota"
 
 
-def test_a_hold_that_is_lowered_makes_room_and_one_that_is_raised_needs_it() -> None:
+def test_a_lowered_hold_makes_room_and_a_raised_hold_needs_room() -> None:
     budgets, caller = Budgets(ModelLedger(), THRESHOLDS), alice("10tokens/day")
     first = budgets.reserve(caller, Amounts(tokens=600), NOON)
     assert refused(budgets, caller, Amounts(tokens=1)).code == "budget_reserved"

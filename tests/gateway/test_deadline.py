@@ -1,4 +1,4 @@
-"""The clock is the loop's own; what is proved is the order of events, with limits far apart."""
+"""The tests use the loop's own clock, and prove the order of events with deadlines that are far apart."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -26,7 +26,7 @@ async def sleep_within(seconds: float, moved_to: float) -> None:
         await asyncio.sleep(NEVER)
 
 
-def test_what_waits_too_long_is_left_with_timeout_error() -> None:
+def test_waiting_past_the_deadline_raises_timeout_error() -> None:
     async def scenario() -> None:
         with pytest.raises(TimeoutError), Deadline().within(SOON):
             await asyncio.sleep(NEVER)
@@ -38,7 +38,7 @@ def test_what_waits_too_long_is_left_with_timeout_error() -> None:
     run(scenario())
 
 
-def test_a_limit_moved_away_lets_wait_on() -> None:
+def test_a_later_deadline_allows_a_longer_wait() -> None:
     async def scenario() -> None:
         deadline = Deadline()
         with deadline.within(SOON):
@@ -49,7 +49,7 @@ def test_a_limit_moved_away_lets_wait_on() -> None:
     run(scenario())
 
 
-def test_a_limit_moved_away_still_holds() -> None:
+def test_a_later_deadline_still_expires() -> None:
     async def scenario() -> None:
         with pytest.raises(TimeoutError):
             await sleep_within(SOON, moved_to=3 * SOON)
@@ -57,7 +57,7 @@ def test_a_limit_moved_away_still_holds() -> None:
     run(scenario())
 
 
-def test_a_limit_moved_nearer_holds() -> None:
+def test_an_earlier_deadline_expires() -> None:
     async def scenario() -> None:
         with pytest.raises(TimeoutError):
             await sleep_within(NEVER, moved_to=SOON)
@@ -65,7 +65,7 @@ def test_a_limit_moved_nearer_holds() -> None:
     run(scenario())
 
 
-def test_another_task_may_move_it() -> None:
+def test_another_task_may_move_the_deadline() -> None:
     async def scenario() -> None:
         deadline = Deadline()
 
@@ -78,7 +78,7 @@ def test_another_task_may_move_it() -> None:
     run(scenario())
 
 
-def test_outside_of_its_context_it_cancels_nothing() -> None:
+def test_an_expired_deadline_cancels_nothing_outside_its_context() -> None:
     async def scenario() -> None:
         deadline = Deadline()
         with deadline.within(SOON):
@@ -90,7 +90,7 @@ def test_outside_of_its_context_it_cancels_nothing() -> None:
     run(scenario())
 
 
-def test_the_total_goes_on_over_all_uses() -> None:
+def test_the_total_covers_all_uses() -> None:
     async def scenario() -> None:
         deadline = Deadline(SOON)
         with pytest.raises(TimeoutError), deadline.within(None):
@@ -101,7 +101,7 @@ def test_the_total_goes_on_over_all_uses() -> None:
     run(scenario())
 
 
-def test_time_outside_of_a_context_is_not_of_the_total() -> None:
+def test_time_outside_the_context_does_not_count() -> None:
     async def scenario() -> None:
         deadline = Deadline(5 * SOON)
         for _ in range(2):
@@ -114,7 +114,7 @@ def test_time_outside_of_a_context_is_not_of_the_total() -> None:
     run(scenario())
 
 
-def test_suspended_time_is_not_of_the_total() -> None:
+def test_suspended_time_does_not_count() -> None:
     async def scenario() -> None:
         deadline = Deadline(5 * SOON)
         with deadline.within(None):
@@ -128,7 +128,7 @@ def test_suspended_time_is_not_of_the_total() -> None:
     run(scenario())
 
 
-def test_what_is_left_of_the_total_is_the_limit_after_a_suspension() -> None:
+def test_the_rest_of_the_total_limits_after_a_suspension() -> None:
     async def scenario() -> None:
         async def suspended_at_first() -> None:
             deadline = Deadline(SOON)
@@ -144,7 +144,7 @@ def test_what_is_left_of_the_total_is_the_limit_after_a_suspension() -> None:
     run(scenario())
 
 
-def test_a_cancellation_from_outside_stays_one() -> None:
+def test_a_cancellation_from_outside_is_not_a_timeout() -> None:
     async def scenario() -> None:
         async def waiting() -> None:
             with Deadline().within(NEVER):
@@ -159,7 +159,7 @@ def test_a_cancellation_from_outside_stays_one() -> None:
     run(scenario())
 
 
-def test_an_error_of_the_body_is_not_hidden() -> None:
+def test_an_error_in_the_context_is_raised() -> None:
     async def scenario() -> None:
         with pytest.raises(KeyError), Deadline().within(NEVER):
             raise KeyError

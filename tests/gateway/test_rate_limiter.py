@@ -1,4 +1,4 @@
-"""Rates and places of callers: what is left is told, and a place is freed on every way out."""
+"""The rate limiter: headers with what is left, and leases that are released on every way out."""
 
 import random
 from contextlib import ExitStack
@@ -12,7 +12,7 @@ from app.gateway.admission_control import ConcurrencyLease
 from app.gateway.caller import Caller
 from app.gateway.rate_limiter import RateLimiter
 from app.policy.caller_policy import CallerPolicy
-from tests.gateway.entering import FORM, admission_control_for, call
+from tests.gateway.unread import FORM, admission_control_for, request
 
 MS = 1_000_000
 
@@ -28,26 +28,26 @@ def refused(limits: RateLimiter, who: Caller, now_ns: int) -> APIError:
 
 
 def place(limits: RateLimiter, who: Caller) -> ConcurrencyLease:
-    return admission_control_for(1_000_000, limits).lease(call(FORM), who)
+    return admission_control_for(1_000_000, limits).lease(request(FORM), who)
 
 
-def test_a_caller_without_a_rate_is_told_of_none() -> None:
+def test_a_caller_without_a_rate_gets_no_headers() -> None:
     assert RateLimiter().check_rate(caller(), 0) == ()
 
 
-def test_what_is_left_is_told_with_every_request() -> None:
+def test_every_request_gets_headers_with_what_is_left() -> None:
     limits, who = RateLimiter(), caller(rpm=60, burst=3)
     told = [dict(limits.check_rate(who, 0)) for _ in range(3)]
     assert [each[b"x-ratelimit-limit-requests"] for each in told] == [b"60"] * 3
     assert [each[b"x-ratelimit-remaining-requests"] for each in told] == [b"2", b"1", b"0"]
     assert [each[b"x-ratelimit-reset-requests"] for each in told] == [b"1s", b"2s", b"3s"]
-    refusal = refused(limits, who, 0)
-    assert (refusal.status, refusal.code, refusal.kind) == (429, "rate_limit_exceeded", "rate_limit_error")
-    headers = dict(refusal.all_headers())
+    error = refused(limits, who, 0)
+    assert (error.status, error.code, error.kind) == (429, "rate_limit_exceeded", "rate_limit_error")
+    headers = dict(error.all_headers())
     assert headers[b"x-ratelimit-remaining-requests"] == b"0"
     assert headers[b"x-ratelimit-reset-requests"] == b"3s"
     assert (headers[b"retry-after"], headers[b"retry-after-ms"]) == (b"1", b"1000")
-    assert "60 requests a minute" in refusal.message
+    assert "60 requests a minute" in error.message
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_time_is_written_as_openai_writes_it(rpm: int, requests: int, reset: b
 
 
 @given(st.integers(1, 100_000), st.integers(0, 10**15), st.integers(0, 60_000_000_000))
-def test_the_wait_is_true_to_the_millisecond(rpm: int, now: int, later: int) -> None:
+def test_retry_after_is_exact_to_the_millisecond(rpm: int, now: int, later: int) -> None:
     limits, who = RateLimiter(), caller(rpm=rpm, burst=1)
     limits.check_rate(who, now)
     later %= -(-60_000_000_000 // rpm)
@@ -91,7 +91,7 @@ def test_a_wait_of_whole_milliseconds_is_not_a_millisecond_longer() -> None:
         assert int(headers[b"retry-after-ms"]) == wait
 
 
-def test_callers_do_not_share_their_rates_or_places() -> None:
+def test_callers_share_no_rate_and_no_concurrency() -> None:
     limits = RateLimiter()
     alice, bob = (caller(name, rpm=1, burst=1, concurrency=1) for name in ("alice", "bob"))
     limits.check_rate(alice, 0)
@@ -100,14 +100,14 @@ def test_callers_do_not_share_their_rates_or_places() -> None:
         assert limits.in_flight == {"alice": 1, "bob": 1}
 
 
-def test_two_keys_of_one_caller_share_them() -> None:
+def test_two_keys_of_one_caller_share_rate_and_concurrency() -> None:
     limits = RateLimiter()
     first, second = (Caller("alice", key, CallerPolicy(rpm=1, burst=1)) for key in ("key_1", "key_2"))
     limits.check_rate(first, 0)
     refused(limits, second, 0)
 
 
-def test_a_rate_that_is_changed_holds_at_once() -> None:
+def test_a_changed_rate_applies_at_once() -> None:
     limits = RateLimiter()
     limits.check_rate(caller(rpm=1, burst=1), 0)
     refused(limits, caller(rpm=1, burst=1), 0)
@@ -115,7 +115,7 @@ def test_a_rate_that_is_changed_holds_at_once() -> None:
     assert limits.check_rate(caller(), 0) == ()
 
 
-def test_the_place_above_the_last_is_refused() -> None:
+def test_a_request_above_the_concurrency_is_refused() -> None:
     limits, who = RateLimiter(), caller(concurrency=3)
     with ExitStack() as places:
         for _ in range(3):
@@ -123,15 +123,15 @@ def test_the_place_above_the_last_is_refused() -> None:
         with pytest.raises(APIError) as caught, place(limits, who):
             pass
         assert limits.in_flight == {"alice": 3}
-    refusal = caught.value
-    assert (refusal.status, refusal.code) == (429, "rate_limit_exceeded")
-    assert "3 requests at once" in refusal.message
-    assert dict(refusal.all_headers())[b"retry-after-ms"] == b"1000"
+    error = caught.value
+    assert (error.status, error.code) == (429, "rate_limit_exceeded")
+    assert "3 requests at once" in error.message
+    assert dict(error.all_headers())[b"retry-after-ms"] == b"1000"
     assert limits.in_flight == {}
 
 
 @pytest.mark.parametrize("error", [LookupError(), APIError(500, "x", "x"), KeyboardInterrupt(), GeneratorExit()])
-def test_a_place_is_freed_on_every_way_out(error: BaseException) -> None:
+def test_a_lease_is_released_on_every_way_out(error: BaseException) -> None:
     limits, who, seen = RateLimiter(), caller(concurrency=1), []
 
     def fail() -> None:
@@ -144,7 +144,7 @@ def test_a_place_is_freed_on_every_way_out(error: BaseException) -> None:
     assert limits.in_flight == {}
 
 
-def test_places_are_freed_in_any_order() -> None:
+def test_leases_are_released_in_any_order() -> None:
     limits, chance = RateLimiter(), random.Random(0)
     callers = [caller(name) for name in ("alice", "bob", "carol")]
     taken: list[ExitStack] = []

@@ -1,4 +1,4 @@
-"""Budgets: their text, their windows, and who is admitted."""
+"""Budgets: their text, their windows, and the decisions."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -47,7 +47,7 @@ amounts = st.integers(0, 1_000)
         ("7.0tokens/total", 7, Unit.TOKENS, Window.TOTAL),
     ],
 )
-def test_a_text_tells_a_budget(text: str, limit: int, unit: Unit, window: Window) -> None:
+def test_a_budget_is_parsed_from_its_text(text: str, limit: int, unit: Unit, window: Window) -> None:
     assert Budget.parse(text) == Budget(limit, unit, window)
 
 
@@ -78,21 +78,21 @@ def test_a_text_tells_a_budget(text: str, limit: int, unit: Unit, window: Window
         "9" * 400 + "usd",
     ],
 )
-def test_any_other_text_is_refused_and_named(text: str) -> None:
+def test_any_other_text_is_refused_and_quoted(text: str) -> None:
     with pytest.raises(ValueError, match="budget") as caught:
         Budget.parse(text)
     assert repr(text) in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["9" * 1_000_000 + "usd", "0." + "0" * 1_000_000 + "1usd"], ids=["large", "fine"])
-def test_an_endless_text_is_refused_and_not_repeated(text: str) -> None:
+def test_a_very_long_text_is_refused_and_not_quoted(text: str) -> None:
     with pytest.raises(ValueError, match="too long for a budget") as caught:
         Budget.parse(text)
     assert len(str(caught.value)) < 100
 
 
 @given(budgets)
-def test_a_budget_is_the_same_after_its_text(budget: Budget) -> None:
+def test_a_budget_survives_its_text(budget: Budget) -> None:
     assert Budget.parse(str(budget)) == budget
 
 
@@ -170,12 +170,12 @@ def midnight(day: date) -> int:
         (25, 0, 1, BudgetDecision.SPENT),
     ],
 )
-def test_verdicts_on_a_limit_of_ten(settled: int, held: int, bound: int, verdict: BudgetDecision) -> None:
+def test_decisions_on_a_limit_of_ten(settled: int, held: int, bound: int, verdict: BudgetDecision) -> None:
     assert decide(10, settled, held, bound) is verdict
 
 
 @given(st.integers(1, 1_000), amounts, st.lists(amounts))
-def test_settled_and_held_pass_the_limit_by_one_bound_at_the_most(limit: int, settled: int, bounds: list[int]) -> None:
+def test_settled_and_held_exceed_the_limit_by_one_bound_at_most(limit: int, settled: int, bounds: list[int]) -> None:
     held, largest = 0, 0
     for bound in bounds:
         if decide(limit, settled, held, bound) is BudgetDecision.ADMIT:
@@ -190,7 +190,7 @@ steps = st.lists(st.tuples(st.sampled_from(["reserve", "revise", "close"]), st.i
 
 
 @given(st.integers(1, 2_000), steps)
-def test_no_interleaving_passes_a_limit_by_more_than_one_request_may_cost(
+def test_no_interleaving_exceeds_a_limit_by_more_than_one_request_may_cost(
     limit: int, steps: list[tuple[str, int, int]]
 ) -> None:
     """Each request closes at its hold or below; the one that was let through alone may be the dearest."""

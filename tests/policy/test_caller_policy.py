@@ -1,4 +1,4 @@
-"""Terms as a document: what goes in comes out, and what is wrong is named."""
+"""A policy as a document: it survives, and the error names the part that is wrong."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def all_terms(draw: st.DrawFn) -> CallerPolicy:
 
 
 @given(all_terms())
-def test_terms_are_the_same_after_their_document(policy: CallerPolicy) -> None:
+def test_a_policy_survives_its_document(policy: CallerPolicy) -> None:
     assert CallerPolicy.read(policy.document()) == policy
 
 
@@ -95,7 +95,7 @@ def test_a_burst_is_a_whole_minute_unless_it_is_stated() -> None:
     assert CallerPolicy(rpm=60, burst=3).rate == Rate(60, 3)
 
 
-def test_defaults_hold_where_nothing_is_stated() -> None:
+def test_defaults_apply_where_nothing_is_stated() -> None:
     defaults = CallerPolicy(rpm=60, burst=10, concurrency=4)
     assert CallerPolicy().over(defaults) == defaults
     assert CallerPolicy(rpm=5).over(defaults) == CallerPolicy(rpm=5, concurrency=4)  # a burst belongs to its rate
@@ -113,5 +113,5 @@ def test_names(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", " a", "-a", ".a", "a b", "a/b", "ä", "a\n", "a" * 65])
-def test_no_names(name: str) -> None:
+def test_invalid_names(name: str) -> None:
     assert not NAME.fullmatch(name)

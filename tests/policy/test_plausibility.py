@@ -1,4 +1,4 @@
-"""Which usage of a provider can be that of the audio: the lines, on both sides."""
+"""Which reported usage is plausible for the audio: both sides of each limit."""
 
 import pytest
 from hypothesis import given
@@ -49,13 +49,13 @@ def test_usage_of_a_minute_with_a_prompt_of_a_hundred_bytes(told: Usage, measure
 
 
 @given(st.integers(0, 10**8), st.booleans())
-def test_what_was_measured_is_plausible_for_itself(audio: int, measured: bool) -> None:
+def test_the_measured_length_is_plausible(audio: int, measured: bool) -> None:
     hold = Amounts(audio=audio)
     assert doubt(Usage(audio=AudioMs(audio)), AudioMs(audio), measured, hold, 0) is None
 
 
 @given(st.integers(1, 10**8), st.booleans())
-def test_nothing_is_plausible_for_audio_only_if_there_is_none(audio: int, measured: bool) -> None:
+def test_usage_of_nothing_is_plausible_only_without_audio(audio: int, measured: bool) -> None:
     for told in (seconds(0), tokens(0)):
         assert doubt(told, AudioMs(audio), measured, Amounts(audio=audio), 0) == TOO_LITTLE
         assert doubt(told, AudioMs(0), measured, Amounts(), 0) is None

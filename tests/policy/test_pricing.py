@@ -70,7 +70,7 @@ def test_the_bound_holds_for_all_tokens_that_the_audio_can_make(
 
 
 @given(BY_MINUTE | BY_TOKENS, POSITIVE_LENGTHS)
-def test_nothing_that_has_a_price_is_free(price: Price, audio: AudioMs) -> None:
+def test_audio_with_a_price_is_never_free(price: Price, audio: AudioMs) -> None:
     assert price.of_audio(audio) > 0
     assert price.bound(audio) > 0
 
@@ -83,7 +83,7 @@ def test_a_longer_file_never_costs_less(price: Price, one: AudioMs, other: Audio
 
 
 @given(LENGTHS, st.none() | TOKENS)
-def test_what_is_free_costs_nothing(audio: AudioMs, tokens: Tokens | None) -> None:
+def test_a_free_model_costs_nothing(audio: AudioMs, tokens: Tokens | None) -> None:
     assert FREE.bound(audio) == 0
     assert FREE.cost(audio, tokens) == 0
 
@@ -122,7 +122,7 @@ def test_what_one_request_costs(price: Price, audio: int, tokens: Tokens | None,
     assert price.cost(AudioMs(audio), tokens) == cost
 
 
-def test_the_bound_is_the_dearer_of_both_ways_to_charge() -> None:
+def test_the_bound_is_the_higher_of_both_charges() -> None:
     # 2,000 tokens a minute at 10 dollars a million are 0.02 dollars, more than 0.006 a minute.
     assert LARGE.bound(AudioMs(60_000)) == 20_000_000
     assert WHISPER.bound(AudioMs(60_000)) == 6_000_000

@@ -9,7 +9,7 @@ TOTAL = 1024
 
 
 def most_of(quota: Quota, caller: str) -> int:
-    """How many bytes this caller gets, one after the other."""
+    """The number of bytes that this caller gets."""
     taken = 0
     while True:
         try:
@@ -25,7 +25,7 @@ def test_each_caller_gets_three_quarters_of_what_the_others_leave() -> None:
     assert quota.used == 1008
 
 
-def test_what_is_given_back_can_be_taken_again() -> None:
+def test_released_bytes_can_be_taken_again() -> None:
     quota = Quota(TOTAL, "the memory for tests")
     quota.take("a", 768)
     with pytest.raises(APIError, match="the memory for tests, or your share of it, is full") as caught:
@@ -45,8 +45,8 @@ def test_the_first_bytes_of_a_request_are_never_refused() -> None:
     assert quota.used == 0
 
 
-def test_a_request_that_is_refused_holds_nothing_any_more() -> None:
-    """Of many that grow in step, those that are left can go on."""
+def test_a_refused_request_holds_nothing() -> None:
+    """If many requests grow in step, some of them can continue."""
     quota = Quota(TOTAL, "the memory for tests")
     growing = [QuotaShare(quota, "a") for _ in range(10)]
     for size in range(100, 700, 100):
@@ -59,7 +59,7 @@ def test_a_request_that_is_refused_holds_nothing_any_more() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2000)), max_size=30))
-def test_whatever_is_held_is_within_the_total_and_all_of_it_comes_back(steps: list[tuple[str, int]]) -> None:
+def test_held_bytes_stay_within_the_total_and_are_all_released(steps: list[tuple[str, int]]) -> None:
     quota = Quota(TOTAL, "the memory for tests")
     held = {caller: QuotaShare(quota, caller, free=10) for caller in "abc"}
     for caller, size in steps:

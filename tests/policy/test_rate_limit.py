@@ -58,7 +58,7 @@ def test_the_wait_is_exact(rate: Rate, now: int, gaps: list[int]) -> None:
 
 
 @given(rates, moments, gaps)
-def test_a_refusal_takes_nothing(rate: Rate, now: int, gaps: list[int]) -> None:
+def test_a_refused_request_uses_nothing_of_the_rate(rate: Rate, now: int, gaps: list[int]) -> None:
     keeping = asking = 0
     for gap in gaps:
         now += gap
@@ -70,9 +70,7 @@ def test_a_refusal_takes_nothing(rate: Rate, now: int, gaps: list[int]) -> None:
 
 
 @given(rates, moments, gaps)
-def test_remaining_is_what_passes_at_once_and_reset_is_when_all_of_it_does(
-    rate: Rate, now: int, gaps: list[int]
-) -> None:
+def test_remaining_passes_at_once_and_reset_is_when_the_whole_burst_does(rate: Rate, now: int, gaps: list[int]) -> None:
     tat = 0
     for gap in gaps[:20]:
         now += gap
@@ -86,7 +84,7 @@ def test_remaining_is_what_passes_at_once_and_reset_is_when_all_of_it_does(
 
 
 def at_once(rate: Rate, tat: int, now: int, most: int) -> int:
-    """How many requests pass at this moment."""
+    """The number of requests that pass at this moment."""
     for passed in range(most):
         told = check_rate(rate, tat, now)
         if not told.allowed:

@@ -1,4 +1,4 @@
-"""The lowest rate of an upload, replayed as streams of (seconds waited, bytes received)."""
+"""The minimum rate of an upload, as streams of (seconds waited, bytes received)."""
 
 from app.config import Config
 from app.policy.upload_rate import START_SECONDS, UploadRate
@@ -21,7 +21,7 @@ def lasts(rate: UploadRate, pause: float, size: int, pauses: int) -> bool:
     return True
 
 
-def test_the_default_lets_each_container_through_at_its_lowest_bit_rate() -> None:
+def test_the_default_accepts_each_container_at_its_lowest_bit_rate() -> None:
     for container in Container:
         assert lasts(default(), 1.0, container.lowest_bit_rate // 8, 10 * 3600), container
 
@@ -37,7 +37,7 @@ def test_a_pause_in_live_speech_is_not_cut() -> None:
     assert lasts(rate, 0.2, 140, 600)
 
 
-def test_a_fast_beginning_pays_for_no_more_than_the_idle_time() -> None:
+def test_a_fast_start_pays_for_no_more_than_the_idle_time() -> None:
     rate = default()
     rate.received(25 * 1024 * 1024)
     pauses = 0
@@ -46,7 +46,7 @@ def test_a_fast_beginning_pays_for_no_more_than_the_idle_time() -> None:
     assert 0 < pauses * 2.0 <= TIMEOUTS.body_idle + 2.0
 
 
-def test_a_byte_now_and_then_is_cut_after_the_first_seconds() -> None:
+def test_single_bytes_are_cut_after_the_first_seconds() -> None:
     assert not lasts(default(), 1.0, 1, int(START_SECONDS) + 2)
 
 

@@ -12,12 +12,12 @@ from app.operations import TRANSLATION
 from app.policy.caller_policy import CallerPolicy
 from app.units import Tokens
 from app.wire.headers import Headers
-from tests.gateway.entering import untouched
+from tests.gateway.unread import unread_body
 
 
 def refused(caller: str) -> RequestRecord:
     record = RequestRecord(
-        InboundRequest("req_1", TRANSLATION, Headers(()), untouched(), 0), Caller(caller, "key_1", CallerPolicy())
+        InboundRequest("req_1", TRANSLATION, Headers(()), unread_body(), 0), Caller(caller, "key_1", CallerPolicy())
     )
     record.status, record.error = 429, "rate_limit_exceeded"
     return record
@@ -37,7 +37,7 @@ def test_callers_beyond_the_first_thousand_share_a_label() -> None:
 
 def test_a_request_that_an_internal_error_ended_is_counted() -> None:
     metrics = RequestMetrics("scripted")
-    metrics.observe(RequestRecord(InboundRequest("req_1", TRANSLATION, Headers(()), untouched(), 0)))
+    metrics.observe(RequestRecord(InboundRequest("req_1", TRANSLATION, Headers(()), unread_body(), 0)))
     text = scrape(metrics)()[0].decode()
     assert (
         'audio_gateway_requests_total{caller="(unknown)",endpoint="/v1/audio/translations",error="internal_error",'

@@ -9,7 +9,7 @@ from app.gateway.inbound_request import InboundRequest
 from app.gateway.request_record import RequestRecord
 from app.operations import TRANSCRIPTION
 from app.wire.headers import Headers
-from tests.gateway.entering import untouched
+from tests.gateway.unread import unread_body
 
 
 class Recorder:
@@ -27,7 +27,7 @@ class Faulty:
 
 def test_a_fault_of_one_observer_is_logged_and_contained(caplog: pytest.LogCaptureFixture) -> None:
     before, after = Recorder(), Recorder()
-    record = RequestRecord(InboundRequest("req_1", TRANSCRIPTION, Headers(()), untouched(), 0))
+    record = RequestRecord(InboundRequest("req_1", TRANSCRIPTION, Headers(()), unread_body(), 0))
     with caplog.at_level(logging.ERROR):
         RequestObservers(before, Faulty(), after).observe(record)
     assert before.records == after.records == [record]

@@ -175,13 +175,13 @@ FAULTS: dict[str, tuple[bytes, int, str, str | None]] = {
 
 
 @pytest.mark.parametrize(("body", "status", "code", "param"), FAULTS.values(), ids=FAULTS.keys())
-def test_a_fault_is_refused_alike_for_every_split(body: bytes, status: int, code: str, param: str | None) -> None:
+def test_a_fault_gives_the_same_error_for_every_split(body: bytes, status: int, code: str, param: str | None) -> None:
     for pieces in splits(body):
-        refusal = refused(pieces)
-        assert (refusal.status, refusal.code, refusal.param) == (status, code, param)
+        error = refused(pieces)
+        assert (error.status, error.code, error.param) == (status, code, param)
 
 
-def test_of_a_second_file_not_a_byte_is_handed_on() -> None:
+def test_no_byte_of_a_second_file_is_returned() -> None:
     reader = reader_of(BOUNDARY)
     whole = form(FILE, FILE)
     second = whole.index(b"RIFF", whole.index(b"RIFF") + 1)
@@ -190,7 +190,7 @@ def test_of_a_second_file_not_a_byte_is_handed_on() -> None:
         reader.feed(whole[len(form(FILE)) - len("--b--\r\n") : second])
 
 
-def test_the_bytes_of_a_file_are_handed_on_as_they_arrive_and_counted() -> None:
+def test_file_bytes_are_returned_as_they_arrive_and_counted() -> None:
     reader = reader_of(BOUNDARY)
     head = form(Part("file", b"", "a.wav")).partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
     assert reader.feed(head) == [FileBegin()]
@@ -201,23 +201,23 @@ def test_the_bytes_of_a_file_are_handed_on_as_they_arrive_and_counted() -> None:
         reader.feed(b"z")
 
 
-def test_a_field_of_the_largest_size_passes_and_one_byte_more_does_not() -> None:
+def test_a_field_of_the_maximum_size_passes_and_one_byte_more_does_not() -> None:
     value = b"x" * MAX_FIELD_BYTES
     assert read([form(Part("known_speaker_references[]", value), FILE)])[0] == Field(
         "known_speaker_references[]", value
     )
-    refusal = refused([form(Part("known_speaker_references[]", value + b"x"), FILE)])
-    assert (refusal.status, refusal.code, refusal.param) == (400, "invalid_field", "known_speaker_references[]")
+    error = refused([form(Part("known_speaker_references[]", value + b"x"), FILE)])
+    assert (error.status, error.code, error.param) == (400, "invalid_field", "known_speaker_references[]")
 
 
-def test_all_fields_together_have_a_cap() -> None:
+def test_all_fields_together_have_a_maximum() -> None:
     half = b"x" * (MAX_FIELDS_BYTES // 2)
     assert len(read([form(Part("a", half), Part("a", half), FILE)])) == 4
-    refusal = refused([form(Part("a", half), Part("a", half), Part("last", b"x"), FILE)])
-    assert (refusal.status, refusal.code, refusal.param) == (400, "invalid_field", "last")
+    error = refused([form(Part("a", half), Part("a", half), Part("last", b"x"), FILE)])
+    assert (error.status, error.code, error.param) == (400, "invalid_field", "last")
 
 
-def test_a_field_without_an_end_is_refused_at_the_cap() -> None:
+def test_an_endless_field_is_refused_at_the_maximum() -> None:
     reader = reader_of(BOUNDARY)
     reader.feed(multipart([Part("prompt", b"x" * MAX_FIELD_BYTES)], BOUNDARY, closing=False)[:-2])
     with pytest.raises(APIError, match="'prompt' is longer than"):

@@ -26,8 +26,8 @@ PAGE = b"<!DOCTYPE html><title>502</title>"
 redact = Redaction(KEY)
 
 
-def error(refusal: APIError) -> dict[str, object]:
-    told = json.loads(refusal.envelope())["error"]
+def mapped(error: APIError) -> dict[str, object]:
+    told = json.loads(error.envelope())["error"]
     assert isinstance(told, dict)
     return told
 
@@ -52,21 +52,21 @@ def error(refusal: APIError) -> dict[str, object]:
         (524, 504, "upstream_timeout", None),
     ],
 )
-def test_a_status_with_a_meaning_of_its_own_never_shows_the_body(
+def test_a_status_that_is_mapped_never_relays_the_body(
     status: int, ours: int, code: str, retry: bool | None, body: bytes
 ) -> None:
-    refusal = of_error(status, JSON, body, redact, NOW)
-    assert (refusal.status, refusal.code, refusal.retry) == (ours, code, retry)
-    assert refusal.body is None
-    assert error(refusal)["code"] == code
+    error = of_error(status, JSON, body, redact, NOW)
+    assert (error.status, error.code, error.retry) == (ours, code, retry)
+    assert error.body is None
+    assert mapped(error)["code"] == code
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 413, 415, 422, 499, 500, 502, 503, 520, 529])
-def test_an_error_of_openais_shape_passes_as_it_is(status: int) -> None:
-    refusal = of_error(status, JSON, SHAPED, redact, NOW)
-    assert refusal.status == status
-    assert refusal.envelope() == SHAPED
-    assert refusal.retry is None
+def test_an_error_in_openais_shape_is_relayed_unchanged(status: int) -> None:
+    error = of_error(status, JSON, SHAPED, redact, NOW)
+    assert error.status == status
+    assert error.envelope() == SHAPED
+    assert error.retry is None
 
 
 WORDLESS = {
@@ -100,17 +100,17 @@ WORDLESS = {
         (460, 502, "upstream_bad_response"),
     ],
 )
-def test_a_refusal_without_words_is_final(status: int, ours: int, code: str, headers: Headers, body: bytes) -> None:
-    refusal = of_error(status, headers, body, redact, NOW)
-    assert (refusal.status, refusal.code, refusal.retry) == (ours, code, False)
-    assert str(status) in refusal.message
-    assert "<" not in refusal.message
+def test_an_unexplained_4xx_is_final(status: int, ours: int, code: str, headers: Headers, body: bytes) -> None:
+    error = of_error(status, headers, body, redact, NOW)
+    assert (error.status, error.code, error.retry) == (ours, code, False)
+    assert str(status) in error.message
+    assert "<" not in error.message
 
 
 @pytest.mark.parametrize("body", [b'{"detail": "Not authenticated"}', b'{"message": "Forbidden"}', b"{}", b"[]"])
-def test_a_403_in_another_shape_is_not_the_callers_matter(body: bytes) -> None:
-    refusal = of_error(403, JSON, body, redact, NOW)
-    assert (refusal.status, refusal.code, refusal.retry) == (502, "upstream_bad_response", False)
+def test_a_403_in_another_shape_is_502(body: bytes) -> None:
+    error = of_error(403, JSON, body, redact, NOW)
+    assert (error.status, error.code, error.retry) == (502, "upstream_bad_response", False)
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 429, 500, 503])
@@ -125,11 +125,11 @@ def test_a_403_in_another_shape_is_not_the_callers_matter(body: bytes) -> None:
         (b'[{"error": {"message": "m", "code": "invalid_api_key"}}]', "auth_failed"),
     ],
 )
-def test_trouble_of_our_account_is_known_by_its_code_too(status: int, error_body: bytes, code: str) -> None:
-    refusal = of_error(status, JSON, error_body, redact, NOW)
-    assert (refusal.status, refusal.code, refusal.retry) == (502, f"upstream_{code}", False)
-    assert response_mapping.is_account_trouble(refusal)
-    assert refusal.body is None
+def test_account_trouble_is_also_recognised_by_its_code(status: int, error_body: bytes, code: str) -> None:
+    error = of_error(status, JSON, error_body, redact, NOW)
+    assert (error.status, error.code, error.retry) == (502, f"upstream_{code}", False)
+    assert response_mapping.is_account_trouble(error)
+    assert error.body is None
 
 
 @pytest.mark.parametrize("code", ["rate_limit_exceeded", "quota", 429, None, ["insufficient_quota"], {"a": 1}])
@@ -138,19 +138,19 @@ def test_any_other_429_is_a_rate_limit(code: object) -> None:
     assert of_error(429, JSON, body, redact, NOW).code == "upstream_rate_limited"
 
 
-def test_an_error_in_a_list_of_its_own_is_taken_out_of_it() -> None:
-    refusal = of_error(400, JSON, b"[" + SHAPED + b"]", redact, NOW)
-    assert json.loads(refusal.envelope()) == json.loads(SHAPED)
+def test_an_error_in_a_list_of_one_is_unwrapped() -> None:
+    error = of_error(400, JSON, b"[" + SHAPED + b"]", redact, NOW)
+    assert json.loads(error.envelope()) == json.loads(SHAPED)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 529])
 @pytest.mark.parametrize(
     "body", [b"", PAGE, b"no", b'{"error": {', gzip.compress(SHAPED, mtime=0), b"[" * 100_000], ids=len
 )
-def test_a_failure_of_the_providers_keeps_its_status_whatever_its_body(status: int, body: bytes) -> None:
-    refusal = of_error(status, HTML, body, redact, NOW)
-    assert (refusal.status, refusal.code, refusal.retry) == (status, "upstream_error", None)
-    assert error(refusal)["message"] == f"The speech provider refused the request with status {status}."
+def test_a_5xx_keeps_its_status_whatever_its_body(status: int, body: bytes) -> None:
+    error = of_error(status, HTML, body, redact, NOW)
+    assert (error.status, error.code, error.retry) == (status, "upstream_error", None)
+    assert mapped(error)["message"] == f"The speech provider refused the request with status {status}."
 
 
 @pytest.mark.parametrize(
@@ -175,15 +175,15 @@ def test_a_failure_of_the_providers_keeps_its_status_whatever_its_body(status: i
     ],
 )
 @pytest.mark.parametrize("status", [400, 500])
-def test_words_in_another_shape_are_put_into_ours(status: int, body: bytes, words: str) -> None:
-    refusal = of_error(status, JSON, body, redact, NOW)
+def test_a_message_in_another_shape_is_put_into_our_envelope(status: int, body: bytes, words: str) -> None:
+    error = of_error(status, JSON, body, redact, NOW)
     message = f"The speech provider refused the request with status {status}. {words}".strip()
-    assert (refusal.status, error(refusal)["code"], error(refusal)["message"]) == (status, "upstream_error", message)
+    assert (error.status, mapped(error)["code"], mapped(error)["message"]) == (status, "upstream_error", message)
 
 
-def test_many_words_are_cut() -> None:
-    refusal = of_error(400, JSON, json.dumps({"detail": "x" * 5_000}).encode(), redact, NOW)
-    assert refusal.message.endswith(" " + "x" * MAX_DETAIL_CHARACTERS)
+def test_a_long_message_is_cut() -> None:
+    error = of_error(400, JSON, json.dumps({"detail": "x" * 5_000}).encode(), redact, NOW)
+    assert error.message.endswith(" " + "x" * MAX_DETAIL_CHARACTERS)
 
 
 ECHOES = {
@@ -200,11 +200,11 @@ ECHOES = {
 
 @pytest.mark.parametrize("body", ECHOES.values(), ids=ECHOES.keys())
 @pytest.mark.parametrize("status", [302, 400, 401, 402, 403, 429, 500, 503, 504])
-def test_our_key_is_in_no_answer(status: int, body: bytes) -> None:
-    refusal = of_error(status, JSON, body, redact, NOW)
-    shown = refusal.envelope() + refusal.message.encode() + b"".join(value for _, value in refusal.all_headers())
+def test_no_error_contains_our_key(status: int, body: bytes) -> None:
+    error = of_error(status, JSON, body, redact, NOW)
+    shown = error.envelope() + error.message.encode() + b"".join(value for _, value in error.all_headers())
     assert KEY not in shown
-    assert KEY.decode() not in str(json.loads(refusal.envelope()))
+    assert KEY.decode() not in str(json.loads(error.envelope()))
 
 
 @pytest.mark.parametrize("before", range(MAX_DETAIL_CHARACTERS - len(KEY) - 5, MAX_DETAIL_CHARACTERS + 5))
@@ -213,21 +213,21 @@ def test_the_cut_leaves_no_piece_of_our_key(before: int) -> None:
     assert KEY[:4].decode() not in of_error(400, JSON, body, redact, NOW).message
 
 
-def test_the_time_to_wait_is_the_providers() -> None:
+def test_retry_after_is_the_upstreams() -> None:
     headers = Headers([(b"retry-after", b"7"), (b"x-ratelimit-remaining-requests", b"0")])
-    refusal = of_error(429, headers, SHAPED, redact, NOW)
-    assert dict(refusal.all_headers()) == {
+    error = of_error(429, headers, SHAPED, redact, NOW)
+    assert dict(error.all_headers()) == {
         b"content-type": b"application/json",
         b"retry-after": b"7",
         b"retry-after-ms": b"7000",
     }
-    assert error(refusal)["type"] == "rate_limit_error"
+    assert mapped(error)["type"] == "rate_limit_error"
     assert b"retry-after" not in dict(of_error(429, NONE, SHAPED, redact, NOW).all_headers())
 
 
 @pytest.mark.parametrize("body", [SHAPED, PAGE, b"", b'{"detail": "busy"}'], ids=repr)
 @pytest.mark.parametrize("status", [500, 502, 503, 529])
-def test_a_failure_that_will_pass_says_when(status: int, body: bytes) -> None:
+def test_a_temporary_failure_has_retry_after(status: int, body: bytes) -> None:
     headers = of_error(status, Headers([(b"retry-after", b"1.2")]), body, redact, NOW).all_headers()
     assert (dict(headers)[b"retry-after"], dict(headers)[b"retry-after-ms"]) == (b"2", b"1200")
     assert b"retry-after" not in dict(of_error(status, NONE, body, redact, NOW).all_headers())
@@ -235,9 +235,9 @@ def test_a_failure_that_will_pass_says_when(status: int, body: bytes) -> None:
 
 @given(st.integers(300, 599), st.binary(max_size=60), st.sampled_from([JSON, HTML, TEXT, NONE]))
 def test_any_error_becomes_an_envelope(status: int, body: bytes, headers: Headers) -> None:
-    refusal = of_error(status, headers, body, redact, NOW)
-    assert 400 <= refusal.status <= 599
-    assert error(refusal)
+    error = of_error(status, headers, body, redact, NOW)
+    assert 400 <= error.status <= 599
+    assert mapped(error)
 
 
 @given(
@@ -247,9 +247,9 @@ def test_any_error_becomes_an_envelope(status: int, body: bytes, headers: Header
 )
 def test_any_error_document_becomes_an_envelope(value: object) -> None:
     for name in ("error", "detail"):
-        refusal = of_error(400, JSON, json.dumps({name: value}).encode(), redact, NOW)
-        assert refusal.status == 400
-        assert isinstance(json.loads(refusal.envelope())["error"], dict)
+        error = of_error(400, JSON, json.dumps({name: value}).encode(), redact, NOW)
+        assert error.status == 400
+        assert isinstance(json.loads(error.envelope())["error"], dict)
 
 
 @pytest.mark.parametrize("depth", range(100, 2_000, 100))
@@ -277,7 +277,7 @@ def test_the_errors_that_may_hide_a_success(status: int, may: bool) -> None:
         (b"", False),
     ],
 )
-def test_the_event_stream_is_known_by_its_type(value: bytes, is_it: bool) -> None:
+def test_an_event_stream_is_recognised_by_its_type(value: bytes, is_it: bool) -> None:
     assert response_mapping.is_event_stream(200, Headers([(b"content-type", value)])) is is_it
     assert response_mapping.is_event_stream(200, NONE) is False
 
@@ -375,11 +375,11 @@ def test_a_success_that_cannot_be_read(headers: Headers, body: bytes, response_f
         (KEY.decode().join(('{"text": "', '"}')).encode("utf-16"), b'{"text": "[redacted]"}'),
     ],
 )
-def test_a_success_is_shown_as_it_came_but_for_our_key(body: bytes, shown: bytes) -> None:
+def test_a_success_is_relayed_unchanged_without_our_key(body: bytes, shown: bytes) -> None:
     assert response_mapping.body_without_key(body, of_success(JSON, body, "json"), redact) == shown
 
 
-def test_our_key_is_in_no_text() -> None:
+def test_no_text_contains_our_key() -> None:
     text = b"1 " + KEY + b"\xff\n"
     assert response_mapping.body_without_key(text, of_success(TEXT, text, "text"), redact) == b"1 [redacted]\xff\n"
 
@@ -398,5 +398,5 @@ def test_our_key_is_in_no_text() -> None:
         (b'data: {"a":\ndata: "\\u0073' + KEY[1:] + b'"}\n\n', b'data: {"a":\ndata: "[redacted]"}\n\n'),
     ],
 )
-def test_an_event_is_shown_as_it_came_but_for_our_key(raw: bytes, clean: bytes) -> None:
+def test_an_event_is_relayed_unchanged_without_our_key(raw: bytes, clean: bytes) -> None:
     assert response_mapping.event_without_key(Event(raw), redact).raw == clean

@@ -1,4 +1,4 @@
-"""An entrance that nobody has spent anything at, and calls whose body is not to be read."""
+"""Admission control without any usage, and requests whose body must stay unread."""
 
 from collections.abc import AsyncIterator, Sequence
 
@@ -27,10 +27,10 @@ def admission_control_for(requests: int, limits: RateLimiter | None = None) -> A
     )
 
 
-async def untouched() -> AsyncIterator[bytes]:
+async def unread_body() -> AsyncIterator[bytes]:
     raise AssertionError("the body was read")
     yield b""
 
 
-def call(*fields: Header) -> InboundRequest:
-    return InboundRequest("req_1", TRANSCRIPTION, Headers(fields), untouched(), 0)
+def request(*fields: Header) -> InboundRequest:
+    return InboundRequest("req_1", TRANSCRIPTION, Headers(fields), unread_body(), 0)
