@@ -29,7 +29,7 @@ CALLERS = ROOT / "docs" / "callers.md"
 CLIENTS = ROOT / "docs" / "clients.md"
 EXAMPLES = ROOT / "docs" / "examples"
 
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _FILE = re.compile(r"(?:app|tests|docs|\.ci)/[\w./-]+")
