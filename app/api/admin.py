@@ -183,7 +183,7 @@ def _add_keys(router: APIRouter, run: Run) -> None:
 def _add_unknown(router: APIRouter, run: Run) -> None:
     @router.get(
         "/unknown",
-        summary="Requests that the provider may have bill, oldest first",
+        summary="Requests that the provider may have billed, oldest first",
         response_model=admin_schemas.UnknownList,
     )
     async def list_unknown() -> dict[str, Any]:

@@ -28,7 +28,7 @@ def serve(
     workers: Annotated[int, typer.Option(metavar="N", help="Always 1: one process decides budgets and rates.")] = 1,
     config: ConfigFile = None,
 ) -> None:
-    """Run the server until SIGTERM or Ctrl-C; SIGHUP reloads the settings.
+    """Serve until SIGTERM or Ctrl-C; SIGHUP reloads the settings.
 
     Example: ONEROUTER_API_KEY=... audio-gateway serve --config config.toml
     """

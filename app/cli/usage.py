@@ -66,8 +66,8 @@ def usage(
         empty = "no requests" if (since, until, caller, tag) == (None, None, None, None) else "no such requests"
         rows, total = [_table_row(group, by) for group in totals], _total_row(totals, by)
         typer.echo(tables.render(rows, format, OPTIONAL_COLUMNS, total=total, empty=empty), nl=False)
-        shown = {name: policy for name, policy in policies.items() if caller in (None, name)}
-        _print_limits_and_budgets(shown, statuses)
+        selected = {name: policy for name, policy in policies.items() if caller in (None, name)}
+        _print_limits_and_budgets(selected, statuses)
     else:
         rows = [group.as_json(by) for group in totals]
         if by is Grouping.CALLER and format is Format.JSON:

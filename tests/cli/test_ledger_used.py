@@ -1,4 +1,4 @@
-"""Which ledger a command uses: those that only read make none, those that change one name it, and it is private."""
+"""The ledger of a command: reading creates none, a change prints its path, and only its user can read it."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ CHANGING_WHAT_IS_THERE = (
 
 
 @pytest.mark.parametrize("line", [*READING, *CHANGING_WHAT_IS_THERE])
-def test_a_ledger_that_is_not_there_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+def test_reading_a_missing_ledger_creates_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
     monkeypatch.chdir(tmp_path)
     done = run(tmp_path / "new", *line.split())
     assert (done.exit_code, done.stdout) == (1, "")
@@ -40,12 +40,12 @@ def test_a_ledger_that_is_not_there_is_not_made(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("line", ["keys create a/b", "keys create x --model gpt-9", "keys create x --budget 5eur"])
-def test_a_caller_that_cannot_be_makes_no_ledger(tmp_path: Path, line: str) -> None:
+def test_an_invalid_caller_creates_no_ledger(tmp_path: Path, line: str) -> None:
     assert run(tmp_path / "new", *line.split()).exit_code == 2
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_command_that_changes_names_its_ledger(tmp_path: Path) -> None:
+def test_every_change_prints_the_path_of_the_ledger(tmp_path: Path) -> None:
     named = f"ledger: {tmp_path / 'ledger.db'}\n"
     for line in (
         "keys create x --format json",
@@ -61,7 +61,7 @@ def test_every_command_that_changes_names_its_ledger(tmp_path: Path) -> None:
         assert run(tmp_path, *line.split()).stderr == ""
 
 
-def test_two_folders_have_one_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ledger_does_not_depend_on_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that is made in one folder is one of the gateway that serves from another."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     for name in ("first", "second"):
@@ -74,7 +74,7 @@ def test_two_folders_have_one_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o000], ids=["usual", "none"])
-def test_a_ledger_is_for_its_user_alone(tmp_path: Path, umask: int) -> None:
+def test_only_its_user_can_read_a_ledger(tmp_path: Path, umask: int) -> None:
     gateway = GatewayProcess(tmp_path, "http://127.0.0.1:9/v1", admin_key=ADMIN_KEY)
     gateway.ledger = tmp_path / "new" / "ledger.db"
     gateway.program = ("sh", "-c", f'umask {umask:03o}; exec "$0" "$@"', *gateway.program)
