@@ -95,13 +95,13 @@ def leave_before_the_model(gateway: GatewayProcess, upstream: ScriptedUpstream) 
 
 
 def leave_while_waiting(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
-    upstream.reply(json_answer("a").but(delay=0.05, keep_alive_close_after="said"))
+    upstream.reply(json_answer("a").but(delay=0.05, close_after="announced"))
     with connect(gateway) as caller:
         sent(gateway, upstream, caller, streamed=False)
 
 
 def leave_in_a_stream(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
-    upstream.reply(sse_answer(["a", "b"], TOKENS, delay=0.02).but(keep_alive_close_after="said"))
+    upstream.reply(sse_answer(["a", "b"], TOKENS, delay=0.02).but(close_after="announced"))
     with connect(gateway) as caller:
         sent(gateway, upstream, caller, streamed=True)
         caller.read_until(b"\n\n")
@@ -131,7 +131,7 @@ def test_F101_F102_F103_no_way_out_leaves_a_file_open_or_a_row_held(
     gateway: GatewayProcess, upstream: ScriptedUpstream, leave: Callable[[GatewayProcess, ScriptedUpstream], None]
 ) -> None:
     """Seen from outside of the process. No connection is kept for a next request, so that all can be counted."""
-    closing = json_answer("a").but(keep_alive_close_after="said")
+    closing = json_answer("a").but(close_after="announced")
     upstream.reset(closing)
     assert post(gateway, form()).status == 200
     base = open_files_at_rest(gateway, upstream)
@@ -153,7 +153,7 @@ def test_F101_a_caller_who_leaves_at_any_byte_leaves_nothing_behind(
     gateway: GatewayProcess, upstream: ScriptedUpstream, leave: Leave
 ) -> None:
     """In the head, in the model, in the file, in the closing boundary: nothing of it becomes a whole request."""
-    upstream.default = json_answer("a").but(keep_alive_close_after="said")
+    upstream.default = json_answer("a").but(close_after="announced")
     assert post(gateway, form()).status == 200
     base = open_files_at_rest(gateway, upstream)
     upstream.journal.clear()
@@ -378,7 +378,7 @@ def test_F102_F103_a_caller_who_reads_slowly_gets_all_of_it(
 def test_F102_a_caller_who_never_reads_a_whole_answer_is_cut_off(
     hasty: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
-    upstream.reply(json_answer("a" * 20_000_000, TOKENS).but(keep_alive_close_after="said"))
+    upstream.reply(json_answer("a" * 20_000_000, TOKENS).but(close_after="announced"))
     fence(hasty)
     with slow_reader(hasty) as caller:
         base = open_files(hasty)

@@ -168,7 +168,7 @@ def test_E85_the_sdk_does_not_retry_a_refused_provider_key(gateway: GatewayProce
 
 def test_E82_a_response_right_after_the_request_head(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     # The upstream reads nothing more, so the next test must not reuse the connection.
-    upstream.reply(EARLY[413][0].but(when="after_head", then="hold", keep_alive_close_after="said"))
+    upstream.reply(EARLY[413][0].but(when="after_head", then="hold", close_after="announced"))
     with connect(gateway) as caller:
         caller.send(post_bytes(gateway, multipart(form())))
         answer = caller.read_response()

@@ -35,7 +35,7 @@ def test_E78_a_provider_that_sends_no_response(impatient: GatewayProcess, upstre
 def test_E78_interim_responses_do_not_extend_the_deadline(
     impatient: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
-    upstream.reply(raw(b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000).but(keep_alive_close_after="never"))
+    upstream.reply(raw(b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000).but(close_after="never"))
     assert is_unknown(impatient, post(impatient, form()), 504, "upstream_timeout")
 
 

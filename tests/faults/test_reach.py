@@ -225,7 +225,7 @@ def test_E79_a_connection_that_the_upstream_closed_is_not_reused(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     """It closes after each response without `Connection: close`. Each request is sent once and gets its response."""
-    upstream.default = json_answer("hello").but(keep_alive_close_after="silent")
+    upstream.default = json_answer("hello").but(close_after="silent")
     answers = [post(gateway, form()) for _ in range(50)]
     assert [answer.status for answer in answers] == [200] * 50
     assert len(upstream.journal) == 50
@@ -251,7 +251,7 @@ def test_E79_E97_bytes_after_a_response_are_not_the_response_to_the_next_request
     body = b'{"text": "a"}'
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
     upstream.reply(Reply(headers=headers, body=[(0, body), (delay, TOO_MUCH[more])]))
-    upstream.default = json_answer("mine").but(keep_alive_close_after="said")
+    upstream.default = json_answer("mine").but(close_after="announced")
     first = post(gateway, form())
     assert (first.status, first.body) in [(200, body), (502, first.body)]
     if delay:

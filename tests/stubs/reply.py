@@ -48,7 +48,7 @@ class Reply:
     cut_after   ends the connection, as `cut` says, after so many bytes of the body (or of `raw`), without a
                 terminating chunk
     hang        sends no response and waits until the other side leaves
-    keep_alive_close_after  "said" (with Connection: close), "silent", "never"; by default "said" for framing "close",
+    close_after "announced" (with Connection: close), "silent", "never"; by default "announced" for framing "close",
                 "silent" for "raw", "never" for the rest. It obeys a caller's own Connection: close
     """
 
@@ -67,16 +67,16 @@ class Reply:
     cut_after: int | None = None
     cut: Literal["reset", "close"] = "reset"
     hang: bool = False
-    keep_alive_close_after: Literal["said", "silent", "never"] | None = None
+    close_after: Literal["announced", "silent", "never"] | None = None
 
     def but(self, **changes: Any) -> "Reply":
         """Returns a copy with these changes."""
         return replace(self, **changes)
 
     @property
-    def closes(self) -> Literal["said", "silent", "never"]:
-        by_framing: dict[str, Literal["said", "silent", "never"]] = {"close": "said", "raw": "silent"}
-        return self.keep_alive_close_after or by_framing.get(self.framing, "never")
+    def closes(self) -> Literal["announced", "silent", "never"]:
+        by_framing: dict[str, Literal["announced", "silent", "never"]] = {"close": "announced", "raw": "silent"}
+        return self.close_after or by_framing.get(self.framing, "never")
 
     def steps(self) -> Iterator[Step]:
         """Yields everything to write, in order, up to the cut if there is one."""
@@ -126,7 +126,7 @@ class Reply:
             yield "Content-Length", str(sum(len(data) for _, data in self._chunks()))
         if self.framing == "chunked" and "transfer-encoding" not in given:
             yield "Transfer-Encoding", "chunked"
-        if self.closes == "said" and "connection" not in given:
+        if self.closes == "announced" and "connection" not in given:
             yield "Connection", "close"
 
 

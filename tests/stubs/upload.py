@@ -48,7 +48,7 @@ async def _body(reader: asyncio.StreamReader, exchange: Exchange) -> AsyncIterat
         async for chunk in _sized(reader, int(size, 16)):
             yield chunk
         if await reader.readexactly(2) != b"\r\n":
-            raise Malformed("a chunk longer than it said")
+            raise Malformed("a chunk longer than its size line")
     while trailer := await _line(reader):
         exchange.trailers.append(trailer)
 

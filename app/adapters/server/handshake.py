@@ -90,6 +90,6 @@ class TlsHandshake(asyncio.Protocol):
             data = data[count:]
 
 
-def behind_tls(context: ssl.SSLContext, http: type[GatewayProtocol]) -> type[TlsHandshake]:
+def tls_protocol_class(context: ssl.SSLContext, http: type[GatewayProtocol]) -> type[TlsHandshake]:
     """Returns the protocol class that uvicorn instantiates for each connection."""
     return type("ConfiguredHandshake", (TlsHandshake,), {"context": context, "http": http})

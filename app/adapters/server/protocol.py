@@ -36,7 +36,7 @@ MAX_PIPELINED = 64
 
 
 class GatewayProtocol(HttpToolsProtocol):
-    """uvicorn's connection. `configured` makes a subclass with the settings."""
+    """uvicorn's connection. `protocol_class` makes a subclass with the settings."""
 
     new_request_id: Callable[[], str]
     max_connections: int
@@ -325,7 +325,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[error.status] + head + b"\r\n" + (b"" if no_body else body))
 
 
-def configured(
+def protocol_class(
     new_request_id: Callable[[], str],
     max_connections: int,
     head_seconds: float,

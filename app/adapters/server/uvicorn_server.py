@@ -12,9 +12,9 @@ from typing import Any
 
 import uvicorn
 
-from app.adapters.server.handshake import behind_tls
+from app.adapters.server.handshake import tls_protocol_class
 from app.adapters.server.process import freeze_gc
-from app.adapters.server.protocol import configured
+from app.adapters.server.protocol import protocol_class
 from app.config import ServerSettings, TimeoutSettings
 
 BACKLOG = 2048
@@ -53,13 +53,15 @@ def serve(
 
     Raises SystemExit(1) if the server cannot start. It trusts forwarding headers only from the proxies in the settings.
     """
-    protocol = configured(new_request_id, settings.max_connections, timeouts.head, timeouts.write_idle, timeouts.linger)
+    protocol = protocol_class(
+        new_request_id, settings.max_connections, timeouts.head, timeouts.write_idle, timeouts.linger
+    )
     config = uvicorn.Config(
         application,
         interface="asgi3",
         host=settings.host,
         port=settings.port,
-        http=protocol if tls is None else behind_tls(tls, protocol),
+        http=protocol if tls is None else tls_protocol_class(tls, protocol),
         ws="none",
         log_config=None,
         access_log=False,
