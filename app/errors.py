@@ -313,7 +313,7 @@ def internal_error() -> APIError:
     return APIError(500, "internal_error", "The gateway failed. State the request id when you report it.")
 
 
-# -- the provider -----------------------------------------------------------------------------------------------------
+# -- the upstream -----------------------------------------------------------------------------------------------------
 
 
 def upstream_unreachable() -> APIError:

@@ -34,7 +34,7 @@ class AttemptRecord:
 class RequestRecord:
     """One request, with its row and its attempt.
 
-    `parsed` is when the form had told all that admission needs, `settled` when the row's end was decided, and
+    `parsed` is when the form contained all that admission needs, `settled` when the row's end was decided, and
     `delivering` when the response was handed on. `response_bytes` is how much of the response has gone to the caller.
     """
 

@@ -138,7 +138,7 @@ class Settlement:
             raise
         except (UpstreamFailure, APIError) as error:
             if settled:
-                _log.info("the provider's stream failed behind the event that ends the transcript")
+                _log.info("the provider's stream failed after the event that ends the transcript")
                 return
             if isinstance(error, UpstreamFailure) and self._record.result is None:
                 await self._fail(error, stream.status)
