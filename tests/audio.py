@@ -1,4 +1,4 @@
-"""Real audio files for tests, made with PyAV: a tone with some noise, in any container and codec that FFmpeg writes."""
+"""Creates audio files for tests with PyAV: a tone with some noise, in any container and codec of FFmpeg."""
 
 import io
 import math
@@ -33,13 +33,13 @@ def make(
 
     container: an FFmpeg muxer (`wav`, `flac`, `mp3`, `ogg`, `ipod`, `mp4`, `webm`, `mpeg`, ...), with muxer `options`.
     codec: an FFmpeg encoder (`pcm_s16le`, `libmp3lame`, `libopus`, ...), with `codec_options`.
-    seekable: False lets the muxer write as though into a pipe, so that it cannot go back to fill in lengths.
+    seekable: False makes the muxer write into a pipe, so that it cannot fill in lengths afterwards.
     """
     return _make(container, codec, seconds, sample_rate, channels, bit_rate, codec_options, options, seekable)
 
 
 class _Pipe(io.RawIOBase):
-    """Takes bytes and cannot seek."""
+    """A writer that cannot seek."""
 
     def __init__(self) -> None:
         self.written = bytearray()
@@ -66,7 +66,7 @@ def _make(
     seekable: bool,
 ) -> bytes:
     pipe = _Pipe()
-    with tempfile.NamedTemporaryFile() as file:  # by name, because `faststart` opens it a second time
+    with tempfile.NamedTemporaryFile() as file:  # by name, because `faststart` opens the file a second time
         target: Any = file.name if seekable else pipe
         with av.open(target, mode="w", format=container, container_options=dict(options)) as output:
             stream = cast(AudioStream, output.add_stream(codec, rate=sample_rate, options=dict(codec_options)))
@@ -93,7 +93,7 @@ def _frames(seconds: float, sample_rate: int, channels: int) -> Iterator[AudioFr
 
 
 def _signal(count: int, sample_rate: int, channels: int) -> "array[int]":
-    """One second of sound over and over: 440 Hz and noise."""
+    """One second of 440 Hz and noise, repeated."""
     noise = random.Random(0)
     second = array("h")
     for at in range(sample_rate):
@@ -103,7 +103,7 @@ def _signal(count: int, sample_rate: int, channels: int) -> "array[int]":
 
 
 def duration(data: bytes) -> float:
-    """Seconds of sound that FFmpeg decodes from a file: the truth that a meter is held to."""
+    """Seconds of audio that FFmpeg decodes from a file: the reference for the meter."""
     total = 0.0
     with av.open(io.BytesIO(data), mode="r") as file:
         for frame in file.decode(audio=0):

@@ -198,7 +198,7 @@ def test_an_alert_is_not_sent_at_every_poll_while_the_ledger_is_not_writable(
             assert all(later - earlier > 1.9 for earlier, later in pairwise(times))
         assert len(logged_alerts(gateway, "alice")) == 3
         receiver.statuses = []
-        disk.mend()
+        disk.repair()
         deadline = time.monotonic() + 40
         while undelivered(gateway):
             assert time.monotonic() < deadline

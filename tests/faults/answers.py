@@ -1,4 +1,4 @@
-"""What the provider answers in these cases, and what each must come to: the answer and its row, side by side."""
+"""Provider responses, and assertions about the caller's response and its ledger row."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def coded(coding: str, body: bytes) -> Reply:
 
 
 def raw(*pieces: bytes) -> Reply:
-    """These bytes in place of an answer, then the connection's end."""
+    """These bytes in place of a response, then the end of the connection."""
     return Reply(framing="raw", raw=b"".join(pieces))
 
 
@@ -37,7 +37,7 @@ def sse(body: bytes, **more: Any) -> Reply:
 
 
 def stream(gateway: GatewayProcess) -> RawResponse:
-    """The answer to a request for a stream."""
+    """The response to a request for a stream."""
     return post(gateway, form("gpt-4o-transcribe", fields=[("stream", "true")]))
 
 
@@ -51,7 +51,7 @@ def is_charged_at_its_hold(row: dict[str, Any]) -> bool:
 
 
 def is_unknown(gateway: GatewayProcess, answer: RawResponse, status: int, code: str) -> bool:
-    """It may have been billed: the hold stays charged, and no SDK repeats it by itself."""
+    """Whether the request is `unknown`: charged at its reservation, and not retried by SDKs."""
     error, row = error_of(answer), row_of(gateway, answer)
     assert (answer.status, error["code"], error["type"]) == (status, code, "server_error")
     assert answer.header("x-should-retry") == "false"
@@ -60,7 +60,7 @@ def is_unknown(gateway: GatewayProcess, answer: RawResponse, status: int, code: 
 
 
 def is_released(gateway: GatewayProcess, answer: RawResponse, status: int, code: str, retry: str | None = None) -> bool:
-    """It cost nothing, and may be repeated but where `retry` says that this cannot help."""
+    """Whether the request is `released`: free, and retryable unless `retry` says otherwise."""
     row = gateway.wait_for_row(request_id(answer), "released")
     assert (answer.status, error_of(answer)["code"]) == (status, code)
     assert answer.header("x-should-retry") == retry

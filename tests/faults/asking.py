@@ -1,4 +1,4 @@
-"""A caller in a thread of its own, for what happens to the gateway while it waits for its answer."""
+"""A caller in its own thread, for tests that act on the gateway while the caller waits."""
 
 import threading
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ STREAM = form("gpt-4o-transcribe", fields=[("stream", "true")])
 
 
 class Asking:
-    """One form, sent whole; its answer when the block ends or `answer` is read, cut off or not."""
+    """Sends one form; its response, complete or not, is in `answer` when the block ends."""
 
     def __init__(self, gateway: GatewayProcess, parts: Sequence[Part] = (), key: str | None = None) -> None:
         headers = [] if key is None else [("Authorization", f"Bearer {key}")]

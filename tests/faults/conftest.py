@@ -1,4 +1,4 @@
-"""Gateways with other than the usual settings, a process a module."""
+"""Gateways with special settings, one process for each module."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from tests.stubs.upstream import ScriptedUpstream
 
 @pytest.fixture(scope="module")
 def hasty(shared_upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    """A gateway that waits a second for everything."""
+    """A gateway with timeouts of one second."""
     settings = "[timeouts]\nkeep_alive = 1\nhead = 1\nbody_idle = 1\nwrite_idle = 1\nlinger = 1"
     with GatewayProcess(tmp_path_factory.mktemp("hasty"), shared_upstream.base_url, settings) as process:
         yield process

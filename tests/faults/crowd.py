@@ -1,4 +1,4 @@
-"""Many callers at once that each make the gateway hold as much as it can be made to, and keep it held."""
+"""Many concurrent callers that each fill as many of the gateway's buffers as they can, and keep them full."""
 
 import contextlib
 import time
@@ -14,7 +14,7 @@ from tests.stubs.vitals import vitals
 MEGABYTE = bytes(1 << 20)
 STREAM = [("Content-Type", "text/event-stream")]
 
-# What a caller sends, and what the provider answers. A gate that never opens keeps a provider from reading on.
+# The caller's bytes and the provider's response. A gate that never opens keeps the provider from reading.
 NEVER = Event()
 UNREAD = json_answer("late").but(read_gate=NEVER, after=1000)
 LONG_TEXT = [("prompt", "x" * 3_900_000), ("keywords[]", "y" * 3_900_000)]
@@ -40,7 +40,7 @@ Kind = tuple[bytes, int, Reply]
 def crowd(
     gateway: GatewayProcess, upstream: ScriptedUpstream, count: int, kinds: Sequence[Kind] = KINDS
 ) -> Iterator[None]:
-    """So many callers, as many of each kind; none of them reads, and inside of the context all are still there."""
+    """Opens `count` callers, equally many of each kind; none of them reads, and all stay connected in the context."""
     with contextlib.ExitStack() as stack:
         for number, (opening, megabytes, reply) in enumerate(kinds):
             upstream.default = reply
@@ -61,7 +61,7 @@ def crowd(
 
 
 def _wait_for_answers(gateway: GatewayProcess, upstream: ScriptedUpstream, callers: Sequence[RawConnection]) -> None:
-    """Return when the provider has written all of its answers, as far as the gateway takes them."""
+    """Waits until the provider has written its responses, as far as the gateway reads them."""
     upstream.wait_until(lambda: sum(exchange.complete for exchange in upstream.journal) >= len(callers), timeout=300)
     resident, steady = 0, 0
     while steady < 20:
@@ -72,7 +72,7 @@ def _wait_for_answers(gateway: GatewayProcess, upstream: ScriptedUpstream, calle
 
 
 def _push(callers: Sequence[RawConnection], pieces: Sequence[bytes]) -> None:
-    """Send the pieces to all, as far as they are taken; over when nothing has been taken for two seconds."""
+    """Sends the pieces to all until the gateway has read nothing for two seconds."""
     left = {caller.socket: [memoryview(piece) for piece in pieces] for caller in callers}
     for socket in left:
         socket.setblocking(False)
@@ -93,6 +93,6 @@ def _push(callers: Sequence[RawConnection], pieces: Sequence[bytes]) -> None:
 
 
 def peak_bytes(gateway: GatewayProcess) -> int:
-    """The most memory that the process has had so far (proc(5): VmHWM)."""
+    """The peak memory of the process (proc(5): VmHWM)."""
     lines = (gateway.proc / "status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024

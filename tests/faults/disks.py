@@ -1,4 +1,4 @@
-"""Disks that fail under a running gateway and are mended: a limit on its files, a full file system, failing calls."""
+"""Disks that fail under a running gateway and recover: a file size limit, a full file system, failing system calls."""
 
 import os
 import resource
@@ -15,15 +15,15 @@ ROOM_FOR_THE_LOG = 64 * 1024
 
 
 class Disk(Protocol):
-    """The disk of one gateway. `fail` and `mend` may come any number of times, in turn."""
+    """The disk of one gateway. Call `fail` and `repair` alternately, any number of times."""
 
     def fail(self) -> None: ...
 
-    def mend(self) -> None: ...
+    def repair(self) -> None: ...
 
 
 class LimitedFiles:
-    """No file of the process may grow: its writes fail with EFBIG."""
+    """Writes that extend a file fail with EFBIG."""
 
     def __init__(self, gateway: GatewayProcess) -> None:
         self._gateway = gateway
@@ -31,7 +31,7 @@ class LimitedFiles:
     def fail(self) -> None:
         self._limit(ROOM_FOR_THE_LOG)
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         self._limit(None)
 
     def _limit(self, size: int | None) -> None:
@@ -42,7 +42,7 @@ class LimitedFiles:
 
 
 class FullFileSystem:
-    """No block is left on the file system: ENOSPC."""
+    """A full file system: ENOSPC."""
 
     def __init__(self, folder: Path) -> None:
         self._filler = folder / "filler"
@@ -52,19 +52,19 @@ class FullFileSystem:
             for size in (64 * 1024, 1024, 1):
                 fill(file.fileno(), size)
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         self._filler.unlink(missing_ok=True)
 
 
 def fill(file: int, size: int) -> None:
-    """Write pieces of this size until none has room."""
+    """Writes pieces of this size until the file system is full."""
     with suppress(OSError):
         while True:
             os.write(file, bytes(size))
 
 
 class FailingCalls:
-    """These system calls of the process fail with this error."""
+    """The given system calls of the process fail with an error."""
 
     def __init__(self, gateway: GatewayProcess, calls: str, error: str) -> None:
         self._gateway = gateway
@@ -79,7 +79,7 @@ class FailingCalls:
         line = self._tracer.stderr.readline()
         assert "attached" in line, line
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         if self._tracer is not None:
             self._tracer.terminate()
             self._tracer.communicate(timeout=30)
@@ -88,7 +88,7 @@ class FailingCalls:
 
 @contextmanager
 def small_file_system(folder: Path, size: str) -> Iterator[None]:
-    """A file system of its own in this folder, gone in the end."""
+    """A separate file system in this folder; unmounted at the end."""
     folder.mkdir()
     mounted = tools.run("mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder)
     assert mounted.returncode == 0, mounted.stderr

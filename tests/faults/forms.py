@@ -1,4 +1,4 @@
-"""Forms that are refused, by the rows that they show, and what they are put together from."""
+"""Invalid forms by the rows of the catalogue that they cover, and the functions that build them."""
 
 from tests.behaviour.caller import CLIP, CLOSING, connect, post_bytes
 from tests.stubs.gateway import GatewayProcess
@@ -8,7 +8,7 @@ SHORT_CLIP = CLIP[:144]
 
 
 def part(disposition: str | bytes, data: bytes = b"1", *headers: str | bytes) -> bytes:
-    """One part with `Content-Disposition: form-data;` and this."""
+    """A part with `Content-Disposition: form-data;` and this."""
     lines = [line.encode() if isinstance(line, str) else line for line in (disposition, *headers)]
     return b"--test-boundary\r\nContent-Disposition: form-data; " + b"\r\n".join(lines) + b"\r\n\r\n" + data + b"\r\n"
 
@@ -23,17 +23,17 @@ def field(name: str | bytes, value: bytes = b"1") -> bytes:
 
 
 def file(parameters: str | bytes, *headers: str | bytes) -> bytes:
-    """A form whose file has this behind `form-data;`."""
+    """A form whose file has these parameters after `form-data;`."""
     return MODEL + part(parameters, CLIP, *headers) + CLOSING
 
 
 def headed(*lines: bytes) -> bytes:
-    """A form whose first part has just these headers."""
+    """A form whose first part has exactly these headers."""
     return b"--test-boundary\r\n" + b"".join(line + b"\r\n" for line in lines) + b"\r\n1\r\n" + WHOLE
 
 
 def submit(gateway: GatewayProcess, body: bytes, headers: Headers = ()) -> RawResponse:
-    """A body with its length, sent whole, and its answer."""
+    """Sends a body with its length; returns the response."""
     with connect(gateway) as caller:
         caller.send(post_bytes(gateway, body, headers=[*headers, ("Content-Length", str(len(body)))]))
         return caller.read_response()

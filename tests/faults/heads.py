@@ -1,4 +1,4 @@
-"""Heads of requests that cannot be read, by the rows that they show, and what they are put together from."""
+"""Invalid request heads by the rows of the catalogue that they cover, and the functions that build them."""
 
 from tests.behaviour.caller import TRANSCRIPTIONS
 from tests.stubs.raw import chunked, request

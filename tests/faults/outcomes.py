@@ -1,4 +1,4 @@
-"""What a fault leaves behind: an envelope for the caller, and in the ledger a counted refusal, a row, or nothing."""
+"""Assertions about the outcome of a fault: the error envelope, and the ledger's rows and rejection counts."""
 
 import sqlite3
 import time
@@ -12,7 +12,7 @@ from tests.stubs.raw import RawConnection, RawResponse
 
 
 def refused(answer: RawResponse, status: int, code: str, param: str | None = None) -> None:
-    """The answer is this refusal, whole and in the envelope."""
+    """Asserts that the response is this error, in the envelope."""
     error = error_of(answer)
     assert (answer.status, error["code"], error["param"]) == (status, code, param), error
     assert error["type"] == ("server_error" if status >= 500 else "invalid_request_error")
@@ -20,7 +20,7 @@ def refused(answer: RawResponse, status: int, code: str, param: str | None = Non
 
 
 def refused_and_closed(caller: RawConnection, status: int, code: str, param: str | None = None) -> RawResponse:
-    """The next answer is this refusal, says that it is the last, and is."""
+    """Asserts that the next response is this error and closes the connection."""
     answer = caller.read_response()
     refused(answer, status, code, param)
     assert answer.header("connection") == "close"
@@ -29,7 +29,7 @@ def refused_and_closed(caller: RawConnection, status: int, code: str, param: str
 
 
 def wait_for(comes_true: Callable[[], object]) -> None:
-    """Look again and again until it is true, for 20 seconds at the most."""
+    """Waits until the condition is true, for at most 20 seconds."""
     deadline = time.monotonic() + 20
     while not comes_true():
         assert time.monotonic() < deadline
@@ -38,7 +38,7 @@ def wait_for(comes_true: Callable[[], object]) -> None:
 
 @contextmanager
 def counts_refusals(gateway: GatewayProcess, *codes: str) -> Iterator[None]:
-    """What is done here makes no row, and of the caller `team` just these refusals; none if no code is given."""
+    """Asserts that the block adds no row, and exactly these rejections of the caller `team`."""
     before = _refusals(gateway)
     rows = len(gateway.rows())
     yield
@@ -50,7 +50,7 @@ _MARK = Counter(["invalid_tag"])
 
 
 def _refusals(gateway: GatewayProcess) -> Counter[str]:
-    """How often the caller `team` was refused, by code: all until now, for the last one, made here, is among them."""
+    """The rejections of the caller `team` by code. It makes one itself to be sure that all earlier ones are counted."""
     fence(gateway)
     marks = _on_disk(gateway)["invalid_tag"]
     assert post(gateway, [], headers=[("X-Gateway-Tag", "none")]).status == 400

@@ -1,4 +1,4 @@
-"""H: who asks. Every bad key has one answer, too many of them another, and no key opens more than what it is for."""
+"""H: authentication. All bad keys get the same error, too many get another, and each key grants only its own rights."""
 
 import json
 import sqlite3
@@ -33,7 +33,7 @@ ROUTES = [
 
 
 def ask(gateway: GatewayProcess, method: str, path: str, headers: Headers, source: str = "127.0.0.1") -> RawResponse:
-    """The answer to a head alone; of a POST the body is announced, and sent only when it is asked for."""
+    """The response to a request head; the body of a POST is declared, and sent only after 100 Continue."""
     form_head = [("Content-Type", "multipart/form-data; boundary=x"), ("Content-Length", "9999")]
     told = [*headers, *([*form_head, ("Expect", "100-continue")] if method == "POST" else [])]
     with RawConnection("127.0.0.1", gateway.port, source=source) as connection:
@@ -46,7 +46,7 @@ def bearer(key: str) -> list[tuple[str, str]]:
 
 
 def text_at(path: str) -> str:
-    """What an answer at this path says about the key, which the admin API takes of another kind."""
+    """The message for a bad key at this path; the admin API has its own."""
     return ADMIN_TEXT if path.startswith("/admin/") else TEXT
 
 
@@ -62,7 +62,7 @@ def is_the_one_refusal(answer: RawResponse, message: str = TEXT) -> None:
 
 @pytest.fixture(scope="module")
 def ended_keys(gateway: GatewayProcess) -> dict[str, str]:
-    """Keys that were good once, and the words of the log that say why they are no longer."""
+    """Keys that are no longer valid, with the reason that the log gives."""
     revoked, rotated, expired = (gateway.create_caller(name) for name in ("revoked", "rotated", "expired"))
     for key in (revoked, rotated, expired):
         assert ask(gateway, "GET", "/v1/models", bearer(key)).status == 200
@@ -92,14 +92,14 @@ MALFORMED: dict[str, list[tuple[str, str]]] = {
 
 @pytest.mark.parametrize("kind", MALFORMED)
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_H125_no_key_and_every_malformed_one_have_the_same_answer_before_the_body(
+def test_H125_missing_and_malformed_keys_get_the_same_error_before_the_body(
     gateway: GatewayProcess, kind: str, method: str, path: str
 ) -> None:
     is_the_one_refusal(ask(gateway, method, path, MALFORMED[kind]), text_at(path))
 
 
 @pytest.mark.parametrize("dress", ["Bearer {}", "bearer {}", "BEARER   {}", "{}"])
-def test_H125_a_key_is_good_in_each_of_its_dresses(
+def test_H125_a_valid_key_works_with_and_without_bearer(
     gateway: GatewayProcess, upstream: ScriptedUpstream, dress: str
 ) -> None:
     answer = post(gateway, form(), headers=[("Authorization", dress.format(gateway.key))])
@@ -121,14 +121,14 @@ def test_H125_two_authorization_headers_are_a_bad_request(
 
 @pytest.mark.parametrize("kind", ["unknown", "misspelt", "revoked", "rotated", "expired"])
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_H126_H127_unknown_revoked_and_expired_keys_have_the_same_answer_before_the_body(
+def test_H126_H127_unknown_revoked_and_expired_keys_get_the_same_error_before_the_body(
     gateway: GatewayProcess, ended_keys: dict[str, str], kind: str, method: str, path: str
 ) -> None:
     keys = {"unknown": UNKNOWN_KEY, "misspelt": MISSPELT_KEY, **ended_keys}
     is_the_one_refusal(ask(gateway, method, path, bearer(keys[kind])), text_at(path))
 
 
-def test_H126_the_reason_is_in_the_log_alone(gateway: GatewayProcess, ended_keys: dict[str, str]) -> None:
+def test_H126_only_the_log_has_the_reason(gateway: GatewayProcess, ended_keys: dict[str, str]) -> None:
     words = {
         UNKNOWN_KEY: "no such key",
         ended_keys["revoked"]: "of revoked is revoked",
@@ -149,7 +149,7 @@ def test_H126_the_reason_is_in_the_log_alone(gateway: GatewayProcess, ended_keys
 
 
 def test_H127_a_key_with_a_wrong_checksum_is_never_looked_up(tmp_path: Path) -> None:
-    """The ledger has no table to look it up in: whatever is looked up fails."""
+    """The ledger has no table of keys, so that any lookup fails."""
     with GatewayProcess(tmp_path, "http://127.0.0.1:9/v1") as gateway:
         with closing(sqlite3.connect(gateway.ledger, timeout=30)) as ledger, ledger:
             ledger.execute("DROP TABLE keys")
@@ -166,13 +166,13 @@ MOST = 20
 
 @pytest.fixture
 def strict(shared_upstream: ScriptedUpstream, tmp_path: Path) -> Iterator[GatewayProcess]:
-    """A gateway that takes a few bad keys a minute from one address."""
+    """A gateway that accepts few bad keys a minute from one address."""
     settings = f"[server]\nmax_bad_keys = {MOST}"
     with GatewayProcess(tmp_path, shared_upstream.base_url, settings, admin_key=ADMIN_KEY) as process:
         yield process
 
 
-def guess_until_told_to_stop(gateway: GatewayProcess, path: str, source: str = "127.0.0.1") -> RawResponse:
+def guess_until_limited(gateway: GatewayProcess, path: str, source: str = "127.0.0.1") -> RawResponse:
     for number in range(10 * MOST):
         key = apikey.mint(number.to_bytes(apikey.RANDOM_BYTES))
         answer = ask(gateway, "GET", path, [*bearer(key), ("X-Forwarded-For", f"203.0.113.{number}")], source)
@@ -182,11 +182,11 @@ def guess_until_told_to_stop(gateway: GatewayProcess, path: str, source: str = "
     raise AssertionError("nobody told it to stop")
 
 
-def test_H128_after_too_many_bad_keys_an_address_is_told_to_stop_and_good_keys_still_work(
+def test_H128_too_many_bad_keys_are_limited_by_address_and_valid_keys_still_work(
     strict: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
-    """What a caller says of its own address is not believed."""
-    stopped = guess_until_told_to_stop(strict, "/v1/models")
+    """Headers that claim another address are ignored."""
+    stopped = guess_until_limited(strict, "/v1/models")
     error = error_of(stopped)
     assert (stopped.status, error["code"], error["type"]) == (429, "too_many_bad_keys", "rate_limit_error")
     assert stopped.header("x-should-retry") == "false"
@@ -203,13 +203,13 @@ def test_H128_after_too_many_bad_keys_an_address_is_told_to_stop_and_good_keys_s
 
 
 @pytest.mark.parametrize("path", ["/admin/v1/callers", "/v1/usage"])
-def test_H128_every_door_counts(strict: GatewayProcess, path: str) -> None:
-    assert guess_until_told_to_stop(strict, path).status == 429
+def test_H128_bad_keys_count_at_every_path(strict: GatewayProcess, path: str) -> None:
+    assert guess_until_limited(strict, path).status == 429
     statuses = [ask(strict, method, each, bearer("x")).status for method, each in ROUTES for _ in range(3)]
     assert statuses.count(429) > len(statuses) // 2
 
 
-def test_H128_a_refused_upload_is_not_read_and_not_logged_for_each_guess(strict: GatewayProcess) -> None:
+def test_H128_a_rejected_upload_is_not_read_and_guesses_are_not_logged_one_by_one(strict: GatewayProcess) -> None:
     for _ in range(2 * MOST):
         last = ask(strict, "POST", TRANSCRIPTIONS, bearer(UNKNOWN_KEY))
         assert last.interim == []
@@ -252,7 +252,7 @@ SECRET_HEADERS = [
 ]
 
 
-def test_H132_nothing_of_the_callers_head_or_framing_reaches_the_upstream(
+def test_H132_no_header_or_framing_of_the_caller_reaches_the_upstream(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     part_headers = (
@@ -282,7 +282,7 @@ def test_H132_nothing_of_the_callers_head_or_framing_reaches_the_upstream(
     assert gateway.key.encode() not in exchange.body
 
 
-def test_H132_no_header_of_a_caller_changes_one_that_goes_up(
+def test_H132_no_header_of_a_caller_changes_an_upstream_header(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     assert post(gateway, form()).status == 200
@@ -298,7 +298,7 @@ def test_H132_no_header_of_a_caller_changes_one_that_goes_up(
 
 @pytest.fixture(scope="module")
 def both(gateway: GatewayProcess) -> dict[str, str]:
-    """The keys of two callers, each of which has sent one request under a tag of its own, and the admin key."""
+    """The keys of two callers, each with one request under its own tag, and the admin key."""
     keys = {name: gateway.create_caller(name, tags={"owner": name}) for name in ("alice", "bob")}
     for name, key in keys.items():
         assert gateway.transcribe(key, CLIP, x_gateway_tag=f"by={name}").status_code == 200
@@ -325,7 +325,7 @@ MATRIX: list[tuple[str, str, dict[str, int]]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "expected"), MATRIX, ids=[f"{each[0]} {each[1]}" for each in MATRIX])
-def test_H133_each_key_opens_what_it_is_for(
+def test_H133_each_key_grants_only_its_own_rights(
     gateway: GatewayProcess, both: dict[str, str], method: str, path: str, expected: dict[str, int]
 ) -> None:
     seen = {name: ask(gateway, method, path, bearer(both[name])).status for name in expected}
@@ -336,7 +336,7 @@ def test_H133_each_key_opens_what_it_is_for(
     "query",
     ["by=caller", "by=caller&caller=bob", "by=key", "by=tag", "by=tag&tag=owner%3Dbob", "by=day&since=2026-01-01"],
 )
-def test_H133_a_callers_usage_is_its_own(gateway: GatewayProcess, both: dict[str, str], query: str) -> None:
+def test_H133_a_caller_reads_only_its_own_usage(gateway: GatewayProcess, both: dict[str, str], query: str) -> None:
     headers = {"authorization": both["alice"]}
     answer = httpx.get(f"{gateway.base_url}/usage?{query}", headers=headers, timeout=30, **NO_TLS)
     assert answer.status_code == 200
@@ -352,7 +352,7 @@ def test_H133_a_callers_usage_is_its_own(gateway: GatewayProcess, both: dict[str
 
 
 @pytest.mark.parametrize("key", ["", "fifteen-letters", "sixteen letters!"])
-def test_H136_an_admin_key_that_cannot_serve_stops_the_start(tmp_path: Path, key: str) -> None:
+def test_H136_an_invalid_admin_key_stops_the_start(tmp_path: Path, key: str) -> None:
     done = GatewayProcess(tmp_path, "http://127.0.0.1:9/v1", admin_key=key).command("serve")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
@@ -371,7 +371,7 @@ def test_H136_a_file_without_an_admin_key_stops_the_start(tmp_path: Path, conten
 
 
 @pytest.mark.parametrize("key", ["", "a key of two words"])
-def test_H136_a_providers_key_that_cannot_serve_stops_the_start(tmp_path: Path, key: str) -> None:
+def test_H136_an_invalid_provider_key_stops_the_start(tmp_path: Path, key: str) -> None:
     done = GatewayProcess(tmp_path, "http://127.0.0.1:9/v1").command("serve", PROVIDER_KEY=key)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
@@ -379,7 +379,7 @@ def test_H136_a_providers_key_that_cannot_serve_stops_the_start(tmp_path: Path, 
     assert not key.strip() or key not in done.stderr
 
 
-def test_H136_there_is_no_admin_api_and_no_default_key_until_one_is_set(tmp_path: Path) -> None:
+def test_H136_without_an_admin_key_there_is_no_admin_api(tmp_path: Path) -> None:
     with GatewayProcess(tmp_path, "http://127.0.0.1:9/v1") as gateway:
         for headers in ([], *(bearer(key) for key in (ADMIN_KEY, "admin", "changeme", "", gateway.key))):
             for method, path in ROUTES[-2:]:
@@ -387,7 +387,7 @@ def test_H136_there_is_no_admin_api_and_no_default_key_until_one_is_set(tmp_path
                 assert (answer.status, error_of(answer)["code"]) == (404, "unknown_url")
 
 
-def test_H136_the_admin_key_is_told_to_nobody(gateway: GatewayProcess, both: dict[str, str]) -> None:
+def test_H136_the_admin_key_is_never_shown(gateway: GatewayProcess, both: dict[str, str]) -> None:
     with connect(gateway) as caller:
         caller.send(request("GET", "/admin/v1/audit", bearer(ADMIN_KEY)))
         assert ADMIN_KEY.encode() not in caller.read_response().body

@@ -1,4 +1,4 @@
-"""A provider that echoes the gateway's key in every dress and at every place, with all logs at DEBUG: it shows nowhere.
+"""A provider that echoes the gateway's key in every encoding and place, with all logs at DEBUG: the key never shows.
 
 Every other test is a run with the canary too: see `tests/stubs/canary.py`.
 """
@@ -33,7 +33,7 @@ STATUSES = (400, 401, 402, 403, 404, 408, 413, 429, 500, 503, 504, 600)
 
 @pytest.fixture(scope="module")
 def gateway(shared_upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    """One with every logger at DEBUG, and patience for nothing."""
+    """A gateway with every logger at DEBUG and short timeouts."""
     settings = "[timeouts]\nfirst_byte = 0.5\nsse_idle = 0.5\nwrite_idle = 0.5"
     folder = tmp_path_factory.mktemp("loud")
     path = os.pathsep.join([str(LOUD), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -42,7 +42,7 @@ def gateway(shared_upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPath
 
 
 def bodies(status: int, echo: str) -> Iterator[Reply]:
-    """This answer in the shapes that providers give it."""
+    """This response in the shapes that providers use."""
     word = f"Incorrect API key provided: {echo}. Sent: Bearer {echo}"
     yield error_answer(status, "invalid_api_key", word, param=echo)
     yield error_answer(status, echo, word, headers=[("X-Request-ID", echo), ("WWW-Authenticate", f"Bearer {echo}")])
@@ -93,7 +93,7 @@ def test_a_stream_whose_error_echoes_the_key(gateway: GatewayProcess, upstream: 
         assert answer.status == 200
 
 
-def test_what_goes_wrong_on_the_providers_connection(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_errors_on_the_provider_connection(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     key = canary.PROVIDER_KEY.encode()
     upstream.reply(
         no_answer("reset"),
@@ -111,10 +111,8 @@ def test_what_goes_wrong_on_the_providers_connection(gateway: GatewayProcess, up
     assert set(statuses) <= {502, 504}, statuses
 
 
-def test_what_callers_are_told_and_what_they_cannot_ask_for(
-    gateway: GatewayProcess, upstream: ScriptedUpstream
-) -> None:
-    """Keys that nobody has, forms that nobody understands, and every page."""
+def test_error_responses_and_pages(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    """Unknown keys, malformed forms, and every page."""
     for path in PATHS:
         for key in (gateway.key, ADMIN_KEY, "sk-agw-none"):
             with connect(gateway) as caller:
@@ -136,7 +134,7 @@ def test_what_callers_are_told_and_what_they_cannot_ask_for(
     assert not any(exchange.complete for exchange in upstream.journal)
 
 
-def test_what_the_process_keeps(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_arguments_files_ledger_reports_and_log(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     """Its arguments, its open files (spools have no name), its ledger, its reports and its log."""
     upstream.reply(error_answer(403, None, f"moderated {canary.PROVIDER_KEY}"))
     refused = post(gateway, form())
@@ -168,7 +166,7 @@ def test_the_logs_are_at_debug(gateway: GatewayProcess) -> None:
     assert done.stdout == "{10}\n"
 
 
-def test_the_echoes_would_be_found() -> None:
+def test_an_echo_would_be_found() -> None:
     for dress in canary.ENCODINGS.values():
         with pytest.raises(AssertionError, match="provider's key is in"):
             canary.check("an answer", b"a" + dress + b"b")

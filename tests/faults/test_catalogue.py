@@ -1,4 +1,4 @@
-"""The catalogue and the cases lie side by side: each row has a case, each case that names a row names a known one."""
+"""Each row of the catalogue has a case, and each case that names a row names one of the catalogue."""
 
 import re
 import subprocess
@@ -15,27 +15,29 @@ _IN_PARAMETER = re.compile(r"[\[-]([A-P]\d+)(?=[-\]])")
 
 
 def rows_of(case: str) -> set[str]:
-    """The rows that the node id of a case names: in its function's name, or in its parameters."""
+    """The rows that the node id of a case names, in its function or its parameters."""
     names = [row for found in _IN_NAME.findall(case) for row in found.rstrip("_").split("_")]
     return {*names, *_IN_PARAMETER.findall(case)}
 
 
 @pytest.fixture(scope="module")
 def rows_with_a_case() -> set[str]:
-    """Collected anew, since this run may have been asked for a part of the package only."""
+    """The rows of all cases, collected in a separate process because this run may select only some."""
     plugins = ["--disable-plugin-autoload", "-p", "pytest_timeout", "-p", "no:cacheprovider"]
     options = ["--collect-only", "-q", *plugins, f"--ignore={__file__}"]
     command = [sys.executable, "-m", "pytest", *options, str(HERE)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parents[1], check=False)
-    assert done.returncode in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED), done.stdout + done.stderr
-    return {row for line in done.stdout.splitlines() for row in rows_of(line)}
+    collected = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parents[1], check=False)
+    assert collected.returncode in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED), (
+        collected.stdout + collected.stderr
+    )
+    return {row for line in collected.stdout.splitlines() for row in rows_of(line)}
 
 
 def test_every_row_has_a_case(rows_with_a_case: set[str]) -> None:
     assert set(ROWS) - rows_with_a_case == set()
 
 
-def test_every_case_is_of_a_known_row(rows_with_a_case: set[str]) -> None:
+def test_every_case_names_a_known_row(rows_with_a_case: set[str]) -> None:
     assert rows_with_a_case - set(ROWS) == set()
 
 

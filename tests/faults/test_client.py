@@ -1,4 +1,4 @@
-"""A caller goes away: what the provider has worked for is still learned and settled, what it has not is let go."""
+"""F: callers that disconnect: billed work is still settled, everything else is released."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ ASK_STREAM = form("gpt-4o-transcribe", fields=[("stream", "true")])
 
 
 def sent(gateway: GatewayProcess, upstream: ScriptedUpstream, caller: RawConnection, streamed: bool) -> Exchange:
-    """A whole request has gone through; its answer is still to come."""
+    """Sends a complete request; returns the exchange before its response."""
     caller.send(post_bytes(gateway, multipart(ASK_STREAM if streamed else ASK)))
     exchange = upstream.wait_for(1)
     upstream.wait_until(lambda: exchange.complete)
@@ -58,7 +58,7 @@ def open_files(gateway: GatewayProcess) -> int:
 
 
 def open_files_at_rest(gateway: GatewayProcess, upstream: ScriptedUpstream) -> int:
-    """How many it has open with no connection: the one of the fence may still be counted at one look."""
+    """The open files without a connection; that of the fence may still be counted at first."""
     upstream.wait_until(lambda: upstream.connections_open == 0)
     looks = []
     for _ in range(5):
@@ -87,7 +87,7 @@ def leave_mid_upload(gateway: GatewayProcess, upstream: ScriptedUpstream) -> Non
 
 
 def leave_before_the_model(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
-    """The file is in a spool that is too large for memory."""
+    """Disconnects while the file is in a spool on disk."""
     with connect(gateway) as caller:
         begin(gateway, caller)
         caller.send(chunked([multipart(form(None, CLIP + bytes(600_000)), closing=False)], last=b""))
@@ -127,10 +127,10 @@ WAYS_OUT = [
 
 
 @pytest.mark.parametrize("leave", WAYS_OUT, ids=[way.__name__ for way in WAYS_OUT])
-def test_F101_F102_F103_no_way_out_leaves_a_file_open_or_a_row_held(
+def test_F101_F102_F103_no_outcome_leaves_an_open_file_or_a_held_row(
     gateway: GatewayProcess, upstream: ScriptedUpstream, leave: Callable[[GatewayProcess, ScriptedUpstream], None]
 ) -> None:
-    """Seen from outside of the process. No connection is kept for a next request, so that all can be counted."""
+    """Counted from outside the process. No connection is reused, so that all can be counted."""
     closing = json_answer("a").but(close_after="announced")
     upstream.reset(closing)
     assert post(gateway, form()).status == 200
@@ -149,10 +149,10 @@ def nothing_held(gateway: GatewayProcess, base: int) -> bool:
 
 
 @LEAVES
-def test_F101_a_caller_who_leaves_at_any_byte_leaves_nothing_behind(
+def test_F101_a_disconnect_at_any_byte_leaves_nothing_open(
     gateway: GatewayProcess, upstream: ScriptedUpstream, leave: Leave
 ) -> None:
-    """In the head, in the model, in the file, in the closing boundary: nothing of it becomes a whole request."""
+    """In the head, the model, the file or the closing boundary: no request is completed."""
     upstream.default = json_answer("a").but(close_after="announced")
     assert post(gateway, form()).status == 200
     base = open_files_at_rest(gateway, upstream)
@@ -168,7 +168,9 @@ def test_F101_a_caller_who_leaves_at_any_byte_leaves_nothing_behind(
     assert {row["error"] for row in gateway.rows("state = 'released'")} == {"client_closed_request"}
 
 
-def test_F101_half_a_close_amid_the_upload_is_a_whole_one(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_F101_a_half_close_during_the_upload_is_a_disconnect(
+    gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
     with connect(gateway) as caller:
         begin(gateway, caller)
         caller.send(chunked([multipart(form(), closing=False)], last=b""))
@@ -181,7 +183,7 @@ def test_F101_half_a_close_amid_the_upload_is_a_whole_one(gateway: GatewayProces
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
-def test_F102_F103_a_caller_who_closes_his_side_alone_gets_his_answer(
+def test_F102_F103_a_half_close_after_the_request_still_gets_the_response(
     gateway: GatewayProcess, upstream: ScriptedUpstream, streamed: bool
 ) -> None:
     gate = Event()
@@ -198,7 +200,7 @@ def test_F102_F103_a_caller_who_closes_his_side_alone_gets_his_answer(
     assert gateway.row(request_id(answer))["total_tokens"] == 59
 
 
-def test_F102_a_caller_who_closes_his_side_and_then_all_is_charged_what_it_cost(
+def test_F102_a_half_close_followed_by_a_disconnect_is_charged_its_usage(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     gate = Event()
@@ -212,7 +214,7 @@ def test_F102_a_caller_who_closes_his_side_and_then_all_is_charged_what_it_cost(
     assert gateway.wait_for_row(row_id, "settled")["total_tokens"] == 59
 
 
-def test_F102_half_a_close_of_an_idle_connection_ends_it(gateway: GatewayProcess) -> None:
+def test_F102_a_half_close_of_an_idle_connection_closes_it(gateway: GatewayProcess) -> None:
     with connect(gateway) as caller:
         caller.send(request("GET", "/healthz"))
         assert caller.read_response().status == 200
@@ -220,12 +222,12 @@ def test_F102_half_a_close_of_an_idle_connection_ends_it(gateway: GatewayProcess
         assert caller.closed(timeout=30)
 
 
-# -- what is learned all the same ------------------------------------------------------------------------------------
+# -- usage after a disconnect ------------------------------------------------------------------------------------
 
 
 @LEAVES
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
-def test_F102_a_caller_who_leaves_while_the_provider_works_is_charged_what_it_cost(
+def test_F102_a_disconnect_before_the_response_is_charged_its_usage(
     gateway: GatewayProcess, upstream: ScriptedUpstream, leave: Leave, streamed: bool
 ) -> None:
     gate = Event()
@@ -244,7 +246,7 @@ def test_F102_a_caller_who_leaves_while_the_provider_works_is_charged_what_it_co
 
 
 @LEAVES
-def test_F103_a_caller_who_leaves_in_a_stream_is_charged_what_it_cost(
+def test_F103_a_disconnect_during_a_stream_is_charged_its_usage(
     gateway: GatewayProcess, upstream: ScriptedUpstream, leave: Leave
 ) -> None:
     gate = Event()
@@ -261,7 +263,7 @@ def test_F103_a_caller_who_leaves_in_a_stream_is_charged_what_it_cost(
 
 
 @LEAVES
-def test_F103_a_stream_that_breaks_off_after_its_caller_has_left(
+def test_F103_a_stream_that_breaks_off_after_the_disconnect(
     gateway: GatewayProcess, upstream: ScriptedUpstream, leave: Leave
 ) -> None:
     gate = Event()
@@ -286,7 +288,7 @@ def hasty(shared_upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFa
         yield process
 
 
-def test_F103_a_caller_who_does_not_read_holds_nothing_up(hasty: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_F103_a_caller_that_does_not_read_blocks_nothing(hasty: GatewayProcess, upstream: ScriptedUpstream) -> None:
     event = sse_frame({"type": "transcript.text.delta", "delta": "a" * 1_000_000})
     done = sse_frame({"type": "transcript.text.done", "text": "", "usage": TOKENS})
     body = [*((0.0, event) for _ in range(20)), (0.0, done)]
@@ -300,7 +302,7 @@ def test_F103_a_caller_who_does_not_read_holds_nothing_up(hasty: GatewayProcess,
 # -- bounded in number and in time -------------------------------------------------------------------------------------
 
 
-def test_F102_who_has_left_still_takes_a_place_while_the_provider_works(
+def test_F102_a_disconnected_request_keeps_its_lease_while_the_provider_works(
     shared_upstream: ScriptedUpstream, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
     gate = Event()
@@ -318,7 +320,7 @@ def test_F102_who_has_left_still_takes_a_place_while_the_provider_works(
         assert post(narrow, form()).status == 200
 
 
-def test_F102_the_answer_to_one_who_has_left_is_not_waited_for_without_end(
+def test_F102_the_wait_for_a_response_after_a_disconnect_is_limited(
     shared_upstream: ScriptedUpstream, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
     upstream.reply(Reply(hang=True))
@@ -331,18 +333,18 @@ def test_F102_the_answer_to_one_who_has_left_is_not_waited_for_without_end(
         upstream.wait_until(lambda: upstream.connections_open == 0)
 
 
-# -- who reads slowly --------------------------------------------------------------------------------------------------
+# -- slow readers --------------------------------------------------------------------------------------------------
 
 
 def slow_reader(gateway: GatewayProcess) -> RawConnection:
-    """A caller whose kernel takes little at a time."""
+    """A caller with a small receive buffer."""
     caller = connect(gateway)
     caller.socket.setsockopt(SOL_SOCKET, SO_RCVBUF, 1 << 16)
     return caller
 
 
 def read_slowly(caller: RawConnection, pauses: int) -> bytes:
-    """What comes, in small pieces; a pause behind each of the first ones."""
+    """Reads in small pieces, with a pause after each of the first ones."""
     pause = Event()
     pieces: list[bytes] = []
     while piece := caller.socket.recv(16_384 if len(pieces) < pauses else 1 << 20):
@@ -352,10 +354,10 @@ def read_slowly(caller: RawConnection, pauses: int) -> bytes:
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
-def test_F102_F103_a_caller_who_reads_slowly_gets_all_of_it(
+def test_F102_F103_a_slow_reader_gets_the_whole_response(
     hasty: GatewayProcess, upstream: ScriptedUpstream, streamed: bool
 ) -> None:
-    """He takes longer than the gateway waits for one who reads nothing; but he reads."""
+    """It takes longer than the timeout for a caller that reads nothing."""
     text = "a" * 3_000_000
     event = sse_frame({"type": "transcript.text.delta", "delta": text})
     done = sse_frame({"type": "transcript.text.done", "text": "", "usage": TOKENS})
@@ -375,9 +377,7 @@ def test_F102_F103_a_caller_who_reads_slowly_gets_all_of_it(
     assert hasty.wait_for_row(row_id, "settled")["total_tokens"] == 59
 
 
-def test_F102_a_caller_who_never_reads_a_whole_answer_is_cut_off(
-    hasty: GatewayProcess, upstream: ScriptedUpstream
-) -> None:
+def test_F102_a_caller_that_never_reads_is_cut_off(hasty: GatewayProcess, upstream: ScriptedUpstream) -> None:
     upstream.reply(json_answer("a" * 20_000_000, TOKENS).but(close_after="announced"))
     fence(hasty)
     with slow_reader(hasty) as caller:

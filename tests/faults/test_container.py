@@ -1,4 +1,4 @@
-"""J152, J153: the image and the compose file give the gateway no right to spare, and it runs with none."""
+"""J152, J153: the image and the compose file give the gateway no unneeded privileges."""
 
 import os
 import re

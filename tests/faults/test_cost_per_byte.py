@@ -1,4 +1,4 @@
-"""What hostile files cost: each reader over files of nothing but its shortest and most expensive elements.
+"""The cost of hostile files: each reader reads files of only its shortest and most expensive elements.
 
 Cost is the number of lines of code that run, which a loaded machine does not change.
 """
@@ -24,7 +24,7 @@ SIZE = 128 * 1024
 
 
 def lines_run(feed: Callable[[bytes], object], data: bytes, finish: Callable[[], object] = bool) -> int:
-    """How many lines of the readers run for bytes that arrive in pieces of 64 KiB."""
+    """The number of lines of code that run for bytes in chunks of 64 KiB."""
     count = 0
 
     def line(_frame: FrameType, event: str, _argument: object) -> Any:
@@ -47,13 +47,13 @@ def lines_run(feed: Callable[[bytes], object], data: bytes, finish: Callable[[],
 
 
 def lines_of(container: Container, data: bytes) -> int:
-    """Those that tell what container a file is in, and how long it is."""
+    """The lines that recognise and measure a file."""
     sniffer, meter = Sniffer(), AudioMeter(container)
     return lines_run(sniffer.feed, data, sniffer.finish) + lines_run(meter.feed, data, meter.finish)
 
 
 def filled(start: bytes, unit: bytes) -> bytes:
-    """A file of this size that repeats the unit behind its start."""
+    """A file that repeats `unit` after `start`."""
     return (start + unit * (SIZE // len(unit) + 1))[:SIZE]
 
 
@@ -103,7 +103,7 @@ SYNCS = (b"\xff\xf8\x11\x00", b"\xff\xf8\xf0\x00", b"\xff\xf8\x7e\x00\xfe", b"\x
 
 
 def units() -> Iterator[tuple[str, Container, bytes]]:
-    """What each reader takes for an element, in all small sizes and with some contents."""
+    """The elements of each reader, in all small sizes and with several contents."""
     for kind in BOXES:
         for size in (0, 8, 12, 16, 24, 40):
             for fill in (b"\0\0\0\1", b"\xff\xff\xff\xff"):
@@ -168,7 +168,7 @@ FLAC_BLOCKS = {f"FLAC block {kind}": b"fLaC" + (bytes([kind]) + b"\0\0\0") * (SI
 
 @cache
 def small_packets() -> dict[str, tuple[Container, bytes, float]]:
-    """Honest files of the smallest packets that there are, with their lengths."""
+    """Honest files with the smallest packets, and their lengths."""
     webm = make("webm", "libopus", 60.0, 48_000, bit_rate=6_000)
     silence = [b"".join(silent_block(at) for at in range(0, 5_000, 20)) for _ in range(120)]
     clusters = [element(0x1F43B675, element(0xE7, pack(">I", at * 5_000)) + part) for at, part in enumerate(silence)]
@@ -210,8 +210,8 @@ def test_L181_files_of_the_smallest_packets_are_measured() -> None:
     assert {name: length for name, (length, seconds) in lengths.items() if not is_close(length, seconds)} == {}
 
 
-def test_L180_each_reader_runs_few_lines_a_byte_whatever_the_bytes() -> None:
-    """Four times as many as for Opus at 6 kbit/s in WebM, at the most."""
+def test_L180_no_bytes_make_a_reader_run_many_lines() -> None:
+    """At most four times as many lines a byte as for Opus at 6 kbit/s in WebM."""
     container, speech, _ = small_packets()["Opus in WebM at 6 kbit/s"]
     most = 4 * lines_of(container, speech) / len(speech)
     files = {name: (container, filled(STARTS[container], unit)) for name, (container, unit) in UNITS.items()}
@@ -221,7 +221,7 @@ def test_L180_each_reader_runs_few_lines_a_byte_whatever_the_bytes() -> None:
 
 
 @pytest.mark.parametrize("container", STARTS)
-def test_L180_where_the_work_ends_does_not_depend_on_the_split(container: Container) -> None:
+def test_L180_the_limit_of_work_does_not_depend_on_the_split(container: Container) -> None:
     chance = random.Random(container)
     those = [unit for kind, unit in UNITS.values() if kind is container]
     for _ in range(20):
@@ -243,8 +243,8 @@ FORM_BODIES = {
 
 
 @pytest.mark.parametrize("unit", FORM_BODIES.values(), ids=FORM_BODIES.keys())
-def test_L184_the_bytes_of_a_form_cost_no_line_of_code_each(unit: bytes) -> None:
-    """A file of boundaries took 5.7 s of CPU: 8 million are in 25 MiB, of which none begins a line."""
+def test_L184_bytes_like_the_boundary_run_no_code_each(unit: bytes) -> None:
+    """A file of 8 million boundaries in 25 MiB, none at the beginning of a line, used to take 5.7 s of CPU."""
     reader = MultipartReader("a")
     reader.feed(b'--a\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nxy')
     assert lines_run(reader.feed, unit * (1_000_000 // len(unit))) < 2_000
@@ -254,8 +254,8 @@ def test_L184_the_bytes_of_a_form_cost_no_line_of_code_each(unit: bytes) -> None
 
 
 @pytest.mark.parametrize("part", [b"x", b"data: x\n", b"\r\n "], ids=["a line", "lines", "ends of lines"])
-def test_L182_an_event_in_small_pieces_takes_time_in_proportion(part: bytes) -> None:
-    """7 MB in pieces of 100 bytes: some tens of milliseconds, where joining them again and again took a minute."""
+def test_L182_an_event_in_small_pieces_takes_proportional_time(part: bytes) -> None:
+    """7 MB in pieces of 100 bytes take tens of milliseconds; joining them for each piece took a minute."""
     piece = part * (100 // len(part))
     splitter, began = EventSplitter(), thread_time()
     for _ in range(7_000_000 // len(piece)):
@@ -265,5 +265,5 @@ def test_L182_an_event_in_small_pieces_takes_time_in_proportion(part: bytes) -> 
     assert len(event.raw) > 6_900_000
 
 
-def test_L182_blank_lines_are_part_of_the_event_before() -> None:
+def test_L182_blank_lines_belong_to_the_event_before() -> None:
     assert len(list(EventSplitter().feed(b"\r" * 1_000_000 + b"data: a\n\n" + b"\n" * 1_000_000))) == 2

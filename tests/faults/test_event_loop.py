@@ -1,4 +1,4 @@
-"""Bytes that keep the event loop busy: every other connection is still answered while they are worked on."""
+"""Expensive bytes do not block other connections."""
 
 import threading
 from collections.abc import Callable
@@ -14,7 +14,7 @@ HEALTH = request("GET", "/healthz")
 
 
 def waits_during(gateway: GatewayProcess, act: Callable[[], object]) -> list[float]:
-    """How long each request of another connection took, sent one after the other until `act` is done."""
+    """Durations of requests on another connection, sent one after the other until `act` returns."""
     acting = threading.Thread(target=act)
     waits: list[float] = []
     with connect(gateway) as other:
@@ -28,10 +28,10 @@ def waits_during(gateway: GatewayProcess, act: Callable[[], object]) -> list[flo
     return waits
 
 
-def test_L183_events_that_arrive_together_let_others_have_their_turn(
+def test_L183_events_that_arrive_together_do_not_block_other_connections(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
-    """Others have hundreds of turns, where they had one for each piece that the kernel handed over."""
+    """Other requests get hundreds of turns, not just one for each read of the socket."""
     body = b"x\n\n" * 100_000
     upstream.reply(sse(body))
     answers: list[RawResponse] = []
@@ -41,8 +41,8 @@ def test_L183_events_that_arrive_together_let_others_have_their_turn(
     assert len(waits) > 300
 
 
-def test_L183_blank_lines_are_no_events(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
-    """2 MB of line ends took 6 s as a million events."""
+def test_L183_blank_lines_are_not_events(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    """2 MB of line ends as a million events used to take 6 s."""
     upstream.reply(sse(b"\r" * 2_000_000 + FIRST + DONE))
     answers: list[RawResponse] = []
     waits = waits_during(gateway, lambda: answers.append(stream(gateway)))

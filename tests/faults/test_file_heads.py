@@ -1,4 +1,4 @@
-"""Files that begin with a tag of any length: a picture of several MiB stands there in honest ones."""
+"""Files that begin with a tag of any length; honest files have a picture of several MiB there."""
 
 import contextlib
 from pathlib import Path
@@ -36,7 +36,7 @@ def spooled(gateway: GatewayProcess) -> float:
     ],
     ids=["MP3", "FLAC", "zeros behind it", "two tags", "as long as the head"],
 )
-def test_L185_a_file_behind_a_large_cover_goes_on_unchanged(
+def test_L185_a_file_after_a_large_picture_is_relayed_unchanged(
     gateway: GatewayProcess, upstream: ScriptedUpstream, audio: bytes, sent_as: str, file_first: bool
 ) -> None:
     fields = form(audio=audio, fields=[("language", "de")])[:: -1 if file_first else 1]
@@ -49,7 +49,7 @@ def test_L185_a_file_behind_a_large_cover_goes_on_unchanged(
     assert spooled(gateway) == 0
 
 
-def test_L185_a_tag_without_audio_behind_it_is_refused(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_L185_a_tag_without_audio_after_it_is_rejected(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     for audio in (COVER, COVER + noise(3_000), COVER[:-5]):
         assert error_of(post(gateway, form(audio=audio)))["code"] == "invalid_file_format"
     assert upstream.journal == []
@@ -59,7 +59,7 @@ def test_L185_a_tag_without_audio_behind_it_is_refused(gateway: GatewayProcess, 
 def test_L185_files_that_begin_with_a_long_tag_take_no_memory(
     tmp_path: Path,
 ) -> None:
-    """Several at once, all but the end of 23 MiB of tag; before, 155 MB for four of them."""
+    """Several at once, each with most of a tag of 23 MiB. Without the limit, four of them took 155 MB."""
     tag = id3(bytes(LONG))
     audio = tag + MP3
     opening = multipart(form(audio=tag[:1000]), closing=False).removesuffix(b"\r\n")

@@ -1,4 +1,4 @@
-"""K: the hold is the measured length of the file before the provider has a complete form, whatever its head claims."""
+"""K: the reservation equals the measured length before the form is complete upstream, whatever a header claims."""
 
 import struct
 import threading
@@ -30,14 +30,14 @@ def upstream() -> Iterator[ScriptedUpstream]:
 def gateway(
     request: pytest.FixtureRequest, upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GatewayProcess]:
-    """One for each way in which a provider may want the form."""
+    """A gateway for each kind of upstream."""
     folder, framing = tmp_path_factory.mktemp("gateway"), f'framing = "{request.param}"'
     with GatewayProcess(folder, upstream.base_url, upstream_settings=framing, admin_key=ADMIN_KEY) as process:
         yield process
 
 
 def lying_mp3(seconds: float = SECONDS) -> bytes:
-    """The Xing header says that there are four frames."""
+    """An MP3 whose Xing header states four frames."""
     data = bytearray(make("mp3", "libmp3lame", seconds, 16_000, bit_rate=32_000))
     at = next(data.find(name) for name in (b"Xing", b"Info") if name in data[:2_000])
     struct.pack_into(">I", data, at + 8, 4)
@@ -45,7 +45,7 @@ def lying_mp3(seconds: float = SECONDS) -> bytes:
 
 
 def lying_webm(seconds: float = SECONDS) -> bytes:
-    """`Duration` says a millisecond."""
+    """A WebM whose `Duration` is one millisecond."""
     data = bytearray(make("webm", "libopus", seconds, 48_000, bit_rate=32_000))
     at = data.index(b"\x44\x89\x88") + 3
     struct.pack_into(">d", data, at, 1.0)
@@ -53,7 +53,7 @@ def lying_webm(seconds: float = SECONDS) -> bytes:
 
 
 def moov_last(seconds: float = 60) -> bytes:
-    """An M4A as FFmpeg writes it by default: what says how long it is comes at its end."""
+    """An M4A as FFmpeg writes it by default, with its header at the end."""
     data = make("ipod", "aac", seconds, 16_000, bit_rate=64_000)
     assert data.index(b"mdat") < data.index(b"moov")
     return data
@@ -63,7 +63,7 @@ LIES: dict[str, Callable[..., bytes]] = {"mp3": lying_mp3, "webm": lying_webm}
 
 
 def begin_upload(gateway: GatewayProcess, caller: RawConnection, key: str, audio: bytes) -> bytes:
-    """Send the head of a form of declared length and its first bytes; the rest."""
+    """Sends the request head and the first bytes of the form; returns the rest."""
     body = multipart(form(audio=audio))
     headers = [("Authorization", f"Bearer {key}"), ("Content-Length", str(len(body)))]
     caller.send(post_bytes(gateway, body[:4_000], headers=headers))
@@ -71,7 +71,7 @@ def begin_upload(gateway: GatewayProcess, caller: RawConnection, key: str, audio
 
 
 def upload(gateway: GatewayProcess, key: str, audio: bytes) -> RawResponse:
-    """One upload in two parts, the second of them sent when the first has made a row."""
+    """Uploads in two parts; the second is sent when the first has created a row."""
     before = len(gateway.rows())
     with connect(gateway) as caller:
         rest = begin_upload(gateway, caller, key, audio)
@@ -100,7 +100,7 @@ def rows_of(gateway: GatewayProcess, name: str) -> list[dict[str, Any]]:
     return gateway.rows(f"caller = '{name}'")
 
 
-def test_K170_a_hold_that_a_header_made_too_low_is_raised_before_the_form_is_complete(
+def test_K170_a_reservation_too_low_by_its_header_is_raised_before_the_form_is_complete(
     upstream: ScriptedUpstream, gateway: GatewayProcess
 ) -> None:
     name, gate = "raised", threading.Event()
@@ -122,10 +122,10 @@ def test_K170_a_hold_that_a_header_made_too_low_is_raised_before_the_form_is_com
     assert (row["state"], row["audio_ms"], row["bound_audio_ms"]) == ("settled", *[held["bound_audio_ms"]] * 2)
 
 
-def test_K171_many_files_with_lying_headers_at_once_never_pass_a_budget_together(
+def test_K171_concurrent_files_with_lying_headers_never_exceed_a_budget(
     upstream: ScriptedUpstream, gateway: GatewayProcess
 ) -> None:
-    """Eight clips of 50 s and a budget of one minute: all are let in by their heads, one has room at most."""
+    """Eight clips of 50 s and a budget of one minute: all are admitted by their headers, at most one fits."""
     name, audio, gate = "liars", lying_webm(), threading.Event()
     key = caller_with(gateway, upstream, name, "1min/day")
     upstream.default = json_answer("hello").but(gate=gate)
@@ -145,9 +145,7 @@ def test_K171_many_files_with_lying_headers_at_once_never_pass_a_budget_together
     assert sum(row["audio_ms"] for row in rows_of(gateway, name)) == pytest.approx(passed * 50_000, abs=500)
 
 
-def test_K171_a_raise_in_a_budget_that_is_spent_meanwhile_is_not_to_be_repeated(
-    upstream: ScriptedUpstream, gateway: GatewayProcess
-) -> None:
+def test_K171_a_raise_in_a_spent_budget_is_not_retryable(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
     key = caller_with(gateway, upstream, "spent-meanwhile", "1min/day")
     with connect(gateway) as caller:
         rest = begin_upload(gateway, caller, key, lying_webm())
@@ -161,7 +159,7 @@ def test_K171_a_raise_in_a_budget_that_is_spent_meanwhile_is_not_to_be_repeated(
     assert gateway.row(request_id(answer))["state"] == "released"
 
 
-def test_K172_a_file_whose_length_comes_last_locks_nobody_out_once_it_has_passed(
+def test_K172_a_file_with_its_length_at_the_end_blocks_its_caller_only_while_it_passes(
     upstream: ScriptedUpstream, gateway: GatewayProcess
 ) -> None:
     key, gate = caller_with(gateway, upstream, "moov-last", "1.5min/day"), threading.Event()
@@ -185,7 +183,7 @@ def test_K172_a_file_whose_length_comes_last_locks_nobody_out_once_it_has_passed
 
 @pytest.mark.parametrize("container", [*LIES, "m4a"])
 @pytest.mark.parametrize("order", ["whole at once", "file first"])
-def test_K173_a_form_that_is_complete_at_admission_is_held_at_its_measured_length(
+def test_K173_a_form_complete_at_admission_is_reserved_at_its_measured_length(
     upstream: ScriptedUpstream, gateway: GatewayProcess, container: str, order: str
 ) -> None:
     audio = {**LIES, "m4a": moov_last}[container](10)
@@ -203,7 +201,7 @@ def test_K173_a_form_that_is_complete_at_admission_is_held_at_its_measured_lengt
 
 
 @pytest.mark.parametrize("case", ["too low", "too high"])
-def test_K174_a_request_that_may_have_been_billed_is_charged_at_its_revised_hold(
+def test_K174_a_request_that_may_have_been_billed_is_charged_at_its_revised_reservation(
     upstream: ScriptedUpstream, gateway: GatewayProcess, case: str
 ) -> None:
     audio, seconds = (lying_webm(), SECONDS) if case == "too low" else (moov_last(), 60)
@@ -213,7 +211,7 @@ def test_K174_a_request_that_may_have_been_billed_is_charged_at_its_revised_hold
     assert row["cost_nano_usd"] == row["bound_nano_usd"]
 
 
-def test_K174_a_killed_process_leaves_the_raised_hold(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+def test_K174_a_killed_process_leaves_the_raised_reservation(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     """The raise is on disk before the provider has the complete form."""
     gate = threading.Event()
     upstream.reset(json_answer("late").but(gate=gate))

@@ -1,4 +1,4 @@
-"""I: limits and budgets hold exactly, whatever comes at once and however it ends, and nothing is free by accident."""
+"""I: limits and budgets hold exactly, for concurrent requests and every outcome; nothing is free by accident."""
 
 import asyncio
 import random
@@ -61,7 +61,7 @@ def gateway(upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="module")
 def bound(gateway: GatewayProcess) -> int:
-    """What one request holds, in nano-dollars: what it costs, for its form is there to its end at admission."""
+    """The reservation of one request in nano-dollars. It equals the cost, as the form is complete at admission."""
     assert at_once(gateway, gateway.key, 1) == [(200, None, None)]
     (row,) = gateway.rows("caller = 'team'")
     assert 0 < row["cost_nano_usd"] == row["bound_nano_usd"]
@@ -76,7 +76,7 @@ def caller_with(gateway: GatewayProcess, name: str, budget_nano_usd: int) -> str
 def at_once(
     gateway: GatewayProcess, key: str, count: int, gate: threading.Event | None = None, refused: int = 0
 ) -> list[Seen]:
-    """So many requests at the same moment; the provider's gate opens once so many of them are refused."""
+    """Sends requests at the same moment; the provider responds once the given number has been rejected."""
     seen: list[Seen] = []
     with ExitStack() as stack:
         callers = [stack.enter_context(RawConnection("127.0.0.1", gateway.port, timeout=60)) for _ in range(count)]
@@ -98,7 +98,7 @@ def seen_by(answer: RawResponse) -> Seen:
 
 
 @pytest.mark.timeout(600)
-def test_I137_ten_of_a_hundred_at_once_pass_a_budget_for_ten(
+def test_I137_ten_of_a_hundred_concurrent_requests_fit_a_budget_for_ten(
     upstream: ScriptedUpstream, gateway: GatewayProcess, bound: int
 ) -> None:
     for number in range(ROUNDS):
@@ -113,7 +113,7 @@ def test_I137_ten_of_a_hundred_at_once_pass_a_budget_for_ten(
         assert max_overrun(rows, 10 * bound) <= 0
 
 
-def test_I137_a_budget_is_spent_to_its_end_one_at_a_time(
+def test_I137_sequential_requests_spend_a_budget_completely(
     upstream: ScriptedUpstream, gateway: GatewayProcess, bound: int
 ) -> None:
     upstream.default = json_answer("hello")
@@ -144,10 +144,10 @@ def compressed(case: str, seconds: float = 20) -> bytes:
 
 
 @pytest.mark.parametrize("codec", ["adpcm_ms", "adpcm_ima_wav", "g722"])
-def test_I138_I146_a_rate_that_no_decoder_reads_makes_no_audio_free(
+def test_I138_I146_a_false_byte_rate_makes_no_audio_free(
     upstream: ScriptedUpstream, gateway: GatewayProcess, codec: str
 ) -> None:
-    """The header of a WAV says 4 GB a second, and that a block is one sample."""
+    """The WAV header states 4 GB a second and one sample a block."""
     upstream.reset(json_answer("hello"))
     audio = bytearray(make("wav", codec, 20))
     fmt = audio.index(b"fmt ") + 8
@@ -162,7 +162,7 @@ def test_I138_I146_a_rate_that_no_decoder_reads_makes_no_audio_free(
 
 @pytest.mark.parametrize("declared", [True, False], ids=["declared", "chunked"])
 @pytest.mark.parametrize("case", COMPRESSED)
-def test_compressed_audio_is_held_at_its_bound_and_charged_what_it_lasted(
+def test_compressed_audio_is_reserved_at_its_bound_and_charged_for_its_length(
     upstream: ScriptedUpstream, gateway: GatewayProcess, case: str, declared: bool
 ) -> None:
     """The provider's answer tells no length: it is measured while the file passes."""
@@ -183,7 +183,7 @@ def test_compressed_audio_is_held_at_its_bound_and_charged_what_it_lasted(
     assert (row["state"], row["source"]) == ("settled", "measured")
 
 
-def test_I138_while_less_is_left_than_one_bound_requests_go_one_at_a_time(
+def test_I138_requests_run_one_at_a_time_while_less_than_one_bound_is_left(
     upstream: ScriptedUpstream, gateway: GatewayProcess
 ) -> None:
     upstream.reset(json_answer("hello"))
@@ -207,10 +207,10 @@ def test_I138_while_less_is_left_than_one_bound_requests_go_one_at_a_time(
 
 
 @pytest.mark.parametrize("unit", ["usd", "tokens", "min"])
-def test_I139_an_answer_that_costs_more_than_its_hold_is_charged_in_full_and_stops_what_follows(
+def test_I139_usage_above_the_reservation_is_charged_in_full_and_stops_later_requests(
     upstream: ScriptedUpstream, gateway: GatewayProcess, unit: str
 ) -> None:
-    """Up to the line behind which usage is not believed (N240)."""
+    """Up to the limit above which usage is not believed (N240)."""
     tenfold = {"type": "tokens", "input_tokens": 900, "output_tokens": 100, "total_tokens": 1_000}
     budgets = {"usd": "0.001usd/day", "tokens": "500tokens/day", "min": "0.5min/day"}
     told = verbose_answer("a", 60.0) if unit == "min" else json_answer("a", tenfold)
@@ -234,8 +234,10 @@ def test_I139_an_answer_that_costs_more_than_its_hold_is_charged_in_full_and_sto
 # -- places, and what is held when nothing is in flight ---------------------------------------------------------------
 
 
-async def places_taken(gateway: GatewayProcess, upstream: ScriptedUpstream, key: str, places: int) -> list[int]:
-    """The statuses when one request more than there are places comes, while all places are taken."""
+async def statuses_at_the_concurrency_limit(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, key: str, places: int
+) -> list[int]:
+    """The statuses of one request more than the concurrency limit."""
     gate, begun = threading.Event(), len(upstream.journal)
     upstream.default = json_answer("late").but(gate=gate)
     async with httpx.AsyncClient(timeout=30, headers={"authorization": f"Bearer {key}"}) as client:
@@ -254,8 +256,8 @@ async def places_taken(gateway: GatewayProcess, upstream: ScriptedUpstream, key:
         return [*await asyncio.gather(*waiting), last]
 
 
-def any_ways_out(gateway: GatewayProcess, upstream: ScriptedUpstream, key: str, times: int) -> None:
-    """So many requests that end in any way, and then none in flight."""
+def requests_with_every_outcome(gateway: GatewayProcess, upstream: ScriptedUpstream, key: str, times: int) -> None:
+    """Sends requests that end in every way, and waits until none is in flight."""
     chance = random.Random(4)
     upstream.default = lambda _: chance.choice(ANY_REPLY)
     ways = [ask, ask, ask, ask_with_no_audio, leave_in_the_upload, leave_before_the_answer]
@@ -267,18 +269,18 @@ def any_ways_out(gateway: GatewayProcess, upstream: ScriptedUpstream, key: str, 
         sleep(0.02)
 
 
-def test_I142_the_place_above_the_last_is_refused_and_all_are_freed(
+def test_I142_concurrency_is_limited_and_every_lease_is_released(
     upstream: ScriptedUpstream, gateway: GatewayProcess
 ) -> None:
     key = gateway.create_caller("three", concurrency=3)
-    assert asyncio.run(places_taken(gateway, upstream, key, 3)) == [200, 200, 200, 429]
-    any_ways_out(gateway, upstream, key, 100)
-    assert asyncio.run(places_taken(gateway, upstream, key, 3)) == [200, 200, 200, 429]
+    assert asyncio.run(statuses_at_the_concurrency_limit(gateway, upstream, key, 3)) == [200, 200, 200, 429]
+    requests_with_every_outcome(gateway, upstream, key, 100)
+    assert asyncio.run(statuses_at_the_concurrency_limit(gateway, upstream, key, 3)) == [200, 200, 200, 429]
     states = {row["state"] for row in gateway.rows("caller = 'three'")}
     assert states == {"settled", "released", "unknown"}
 
 
-def test_I142_a_refused_place_is_told_with_a_time_to_come_back_before_the_body(
+def test_I142_a_request_above_the_concurrency_limit_gets_retry_after_before_its_body(
     upstream: ScriptedUpstream, gateway: GatewayProcess
 ) -> None:
     key, gate = gateway.create_caller("one", concurrency=1), threading.Event()
@@ -295,9 +297,11 @@ def test_I142_a_refused_place_is_told_with_a_time_to_come_back_before_the_body(
     assert other.status == 415  # another caller has places of its own
 
 
-def test_I145_nothing_is_held_when_nothing_is_in_flight(upstream: ScriptedUpstream, gateway: GatewayProcess) -> None:
+def test_I145_nothing_is_reserved_when_nothing_is_in_flight(
+    upstream: ScriptedUpstream, gateway: GatewayProcess
+) -> None:
     key = gateway.create_caller("idle", budgets=["100usd/day", "10000min/week", "100000000tokens/total"])
-    any_ways_out(gateway, upstream, key, 60)
+    requests_with_every_outcome(gateway, upstream, key, 60)
     deadline = monotonic() + 30
     while {each["held"] for each in own_budgets(gateway, key)} != {"0"}:
         assert monotonic() < deadline, own_budgets(gateway, key)
@@ -363,7 +367,7 @@ def test_a_model_without_a_price_stops_the_start(tmp_path: Path, case: str) -> N
     assert words in done.stderr
 
 
-def test_I146_a_model_that_is_not_in_the_catalogue_is_never_passed_on(
+def test_I146_a_model_outside_the_catalogue_is_never_relayed(
     upstream: ScriptedUpstream, gateway: GatewayProcess
 ) -> None:
     upstream.reset(json_answer("hello"))
@@ -374,7 +378,7 @@ def test_I146_a_model_that_is_not_in_the_catalogue_is_never_passed_on(
 
 
 @pytest.mark.parametrize("response_format", ["json", "text"])
-def test_I146_an_answer_that_tells_no_usage_is_charged_all_the_same(
+def test_I146_a_response_without_usage_is_charged(
     upstream: ScriptedUpstream, gateway: GatewayProcess, response_format: str
 ) -> None:
     upstream.reset(json_answer("hello") if response_format == "json" else text_answer("hello"))

@@ -1,4 +1,4 @@
-"""J149, J150, J153: what a gateway tells and leaves behind: no traceback, no key, nothing said, no strange code."""
+"""J149, J150, J153: responses, logs and files hold no traceback, key or transcript; dependencies are pinned."""
 
 import base64
 import re
@@ -45,10 +45,10 @@ def get(gateway: GatewayProcess, path: str, key: str = "") -> RawResponse:
         return caller.read_response()
 
 
-def test_J149_an_error_that_nobody_expected_is_an_envelope_and_its_trace_is_in_the_log(
+def test_J149_an_unexpected_error_gives_an_envelope_and_a_traceback_in_the_log(
     upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
-    """A row of the ledger that cannot be read stands for every bug that is not known yet."""
+    """An unreadable row of the ledger represents any unknown bug."""
     with GatewayProcess(tmp_path, upstream.base_url, admin_key=ADMIN_KEY) as gateway:
         key = gateway.create_caller("alice")
         with closing(sqlite3.connect(gateway.ledger, timeout=30)) as ledger, ledger:
@@ -82,7 +82,7 @@ STRANGE_PATHS = [
 
 
 @pytest.mark.parametrize("path", STRANGE_PATHS)
-def test_J149_no_error_tells_of_the_inside(gateway: GatewayProcess, path: str) -> None:
+def test_J149_no_error_reveals_internals(gateway: GatewayProcess, path: str) -> None:
     for key in ("", gateway.key, ADMIN_KEY):
         answer = get(gateway, path, key)
         assert not TRACES.search(answer.body), answer.body
@@ -121,7 +121,7 @@ runpy.run_module("app", run_name="__main__")
 
 @pytest.fixture(scope="module")
 def talkative(shared_upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    """A gateway whose every library logs whatever it has to say."""
+    """A gateway with all libraries logging at DEBUG."""
     folder = tmp_path_factory.mktemp("talkative")
     process = GatewayProcess(folder, shared_upstream.base_url, admin_key=ADMIN_KEY, PYTHONASYNCIODEBUG="1")
     process.program = (sys.executable, "-c", AT_ITS_MOST_TALKATIVE)
@@ -147,7 +147,7 @@ REPLIES: list[Reply] = [
 
 
 def written(secret: str) -> set[bytes]:
-    """A secret as it may be written: as it is, in a URL, in base 64 at each of its three offsets."""
+    """A secret in plain form, in a URL, and in base64 at each of three offsets."""
     ways = {secret.encode(), quote(secret, safe="").encode()}
     for offset in range(3):
         encoded = base64.b64encode(b"x" * offset + secret.encode())
@@ -157,7 +157,7 @@ def written(secret: str) -> set[bytes]:
 
 @pytest.fixture(scope="module")
 def worked(talkative: GatewayProcess, shared_upstream: ScriptedUpstream) -> tuple[GatewayProcess, list[str]]:
-    """It, after answers of every kind, and the keys that it has seen or made."""
+    """The gateway after responses of every kind, and all keys that it has used."""
     made = talkative.create_caller("alice")
     shared_upstream.reset(json_answer(SAID, TOKENS))
     shared_upstream.reply(*REPLIES)
@@ -174,7 +174,7 @@ def worked(talkative: GatewayProcess, shared_upstream: ScriptedUpstream) -> tupl
     return talkative, [made, wrong, talkative.key, ADMIN_KEY, PROVIDER_KEY]
 
 
-def test_J150_no_log_tells_a_key_or_what_was_said_however_talkative(worked: tuple[GatewayProcess, list[str]]) -> None:
+def test_J150_no_log_has_a_key_or_a_transcript_even_at_debug(worked: tuple[GatewayProcess, list[str]]) -> None:
     gateway, keys = worked
     log = gateway.log.read_bytes()
     assert b"TRACE:uvicorn" in log  # lower than DEBUG
@@ -184,7 +184,7 @@ def test_J150_no_log_tells_a_key_or_what_was_said_however_talkative(worked: tupl
         assert words.encode() not in log
 
 
-def test_J150_no_file_keeps_a_key_or_what_was_said(worked: tuple[GatewayProcess, list[str]]) -> None:
+def test_J150_no_file_has_a_key_or_a_transcript(worked: tuple[GatewayProcess, list[str]]) -> None:
     gateway, keys = worked
     files = {path.name: path.read_bytes() for path in gateway.folder.iterdir()}
     assert set(files) == {
@@ -196,7 +196,7 @@ def test_J150_no_file_keeps_a_key_or_what_was_said(worked: tuple[GatewayProcess,
             assert words.encode() not in content, (name, words)
 
 
-def test_J150_an_upload_on_disk_has_no_name_and_is_gone_with_its_request(
+def test_J150_an_upload_on_disk_has_no_name_and_ends_with_its_request(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     before = {path.name for path in gateway.folder.iterdir()}
@@ -213,14 +213,14 @@ def test_J150_an_upload_on_disk_has_no_name_and_is_gone_with_its_request(
 
 
 def wait_for_spools(gateway: GatewayProcess, count: int) -> None:
-    """Until the process has so many files open in its folder that have no name."""
+    """Waits until the process has `count` open files without a name in its folder."""
     deadline = monotonic() + PATIENCE
     while len(unlinked_files(gateway.proc, gateway.folder)) != count:
         assert monotonic() < deadline, unlinked_files(gateway.proc, gateway.folder)
         sleep(0.02)
 
 
-def test_J150_a_crash_leaves_no_core(gateway: GatewayProcess) -> None:
+def test_J150_a_crash_leaves_no_core_dump(gateway: GatewayProcess) -> None:
     limits = (gateway.proc / "limits").read_text()
     (line,) = [line for line in limits.splitlines() if line.startswith("Max core file size")]
     assert line.split()[4:6] == ["0", "0"]
@@ -233,7 +233,7 @@ PATH_FILES = {"_editable_impl_audio_gateway.pth", "distutils-precedence.pth", "_
 
 
 def pinned(lock: str) -> dict[str, tuple[Requirement, list[str]]]:
-    """What a lock names: each requirement and its hashes."""
+    """Each requirement of a lock file, with its hashes."""
     lines = [line for line in (ROOT / lock).read_text("utf-8").replace("\\\n", " ").splitlines() if line.strip()]
     found = {}
     for line in (line for line in lines if not line.lstrip().startswith("#")):
@@ -244,7 +244,7 @@ def pinned(lock: str) -> dict[str, tuple[Requirement, list[str]]]:
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_J153_everything_is_pinned_to_one_version_by_its_hashes(lock: str) -> None:
+def test_J153_every_dependency_is_pinned_to_one_version_by_hash(lock: str) -> None:
     found = pinned(lock)
     assert len(found) > 20
     for name, (requirement, hashes) in found.items():
@@ -254,7 +254,7 @@ def test_J153_everything_is_pinned_to_one_version_by_its_hashes(lock: str) -> No
         assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", each) for each in hashes), name
 
 
-def test_J153_what_is_installed_is_what_is_locked() -> None:
+def test_J153_the_installed_versions_are_the_locked_ones() -> None:
     for name, (requirement, _) in pinned("requirements.lock").items():
         if requirement.marker is None or requirement.marker.evaluate():
             assert requirement.specifier.contains(metadata.version(name)), name

@@ -1,4 +1,4 @@
-"""K154 to K160: files that claim to last a moment, while a decoder plays all of them."""
+"""K154 to K160: files that claim to be very short, although a decoder plays all of their audio."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def cases() -> list[object]:
 
 @pytest.mark.parametrize("lie", cases())
 def test_what_a_decoder_plays_is_charged(gateway: GatewayProcess, upstream: ScriptedUpstream, lie: str) -> None:
-    """A whole answer without usage: nine tenths of what is played at the least."""
+    """For a complete response without usage, the charge is at least nine tenths of what a decoder plays."""
     audio = LIES[lie]()
     answer = post(gateway, form(audio=audio))
     assert answer.status == 200

@@ -1,4 +1,4 @@
-"""J151: what callers send makes no new series."""
+"""J151: requests create no new metric series."""
 
 import secrets
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def refused(gateway: GatewayProcess, key: str) -> int:
         return caller.read_response().status
 
 
-def test_J151_ten_thousand_models_and_a_hundred_keys_are_one_label_each(gateway: GatewayProcess) -> None:
+def test_J151_ten_thousand_models_and_a_hundred_keys_give_one_label_each(gateway: GatewayProcess) -> None:
     with RawConnection("127.0.0.1", gateway.port) as caller:
         caller.send(asked("first", gateway.key))
         assert (caller.read_response().status, refused(gateway, "sk-agw-wrong")) == (404, 401)

@@ -1,4 +1,4 @@
-"""B: forms that are cut off, ambiguous, endless, or lack what a transcription needs."""
+"""B: forms that are truncated, ambiguous, endless or incomplete."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -41,7 +41,7 @@ LONG_CLIP = make("wav", "pcm_s16le", 20)
 
 
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED.keys())
-def test_a_form_that_is_not_well_formed(gateway: GatewayProcess, upstream: ScriptedUpstream, body: bytes) -> None:
+def test_a_malformed_form_is_rejected(gateway: GatewayProcess, upstream: ScriptedUpstream, body: bytes) -> None:
     before = upstream.connections_opened
     with counts_refusals(gateway, "invalid_multipart"):
         refused(submit(gateway, body), 400, "invalid_multipart")
@@ -49,7 +49,7 @@ def test_a_form_that_is_not_well_formed(gateway: GatewayProcess, upstream: Scrip
 
 
 @pytest.mark.parametrize(("body", "status", "code", "param"), UNFIT.values(), ids=UNFIT.keys())
-def test_a_form_that_is_not_what_is_needed(
+def test_a_form_with_wrong_fields_is_rejected(
     gateway: GatewayProcess, upstream: ScriptedUpstream, body: bytes, status: int, code: str, param: str
 ) -> None:
     before = upstream.connections_opened
@@ -76,7 +76,9 @@ def test_a_form_that_is_not_what_is_needed(
         "; charset=utf-8",
     ],
 )
-def test_B20_a_form_names_one_boundary(gateway: GatewayProcess, upstream: ScriptedUpstream, boundary: str) -> None:
+def test_B20_a_form_needs_exactly_one_boundary(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, boundary: str
+) -> None:
     content_type = f"multipart/form-data{boundary}"
     code, status = ("invalid_content_type", 415) if boundary.startswith(",") else ("invalid_multipart", 400)
     with counts_refusals(gateway, code):
@@ -88,7 +90,9 @@ def test_B20_a_form_names_one_boundary(gateway: GatewayProcess, upstream: Script
     "boundary",
     ["a" * 71, "a" * 256, '"a "', '" "', "a@b", '"a@b"', '"a\\"b"', '"a%b"', '"\xe9"', "a\tb", '"a'],
 )
-def test_B21_a_boundary_that_is_none(gateway: GatewayProcess, upstream: ScriptedUpstream, boundary: str) -> None:
+def test_B21_an_invalid_boundary_is_rejected(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, boundary: str
+) -> None:
     body = WHOLE.replace(b"test-boundary", boundary.strip('"').encode("latin-1"))
     with counts_refusals(gateway, "invalid_multipart"):
         answer = submit(gateway, body, [("Content-Type", f"multipart/form-data; boundary={boundary}")])
@@ -109,7 +113,7 @@ def test_B21_a_boundary_that_is_none(gateway: GatewayProcess, upstream: Scripted
         ("multipart/form-data; boundary=a/b,c:d?; charset=utf-8", "a/b,c:d?"),
     ],
 )
-def test_B21_a_boundary_in_every_dress(
+def test_B21_valid_boundaries_are_accepted(
     gateway: GatewayProcess, upstream: ScriptedUpstream, content_type: str, boundary: str
 ) -> None:
     body = WHOLE.replace(b"test-boundary", boundary.encode())
@@ -142,7 +146,7 @@ def whisper_only(gateway: GatewayProcess) -> str:
         ("m" * 257, 400, "invalid_field"),
     ],
 )
-def test_B28_a_model_that_cannot_be_used(
+def test_B28_an_invalid_model_is_rejected(
     gateway: GatewayProcess, upstream: ScriptedUpstream, model: str | None, status: int, code: str, file_first: bool
 ) -> None:
     parts = form(model)
@@ -155,14 +159,14 @@ def test_B28_a_model_that_cannot_be_used(
     assert upstream.journal == []
 
 
-def test_B28_a_model_that_is_not_for_this_task(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_B28_a_model_for_another_task_is_rejected(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     answer = post(gateway, form("gpt-4o-transcribe"), TRANSLATIONS)
     refused(answer, 400, "unsupported_model", "model")
     assert error_of(answer)["message"].endswith("does not translate audio. Models that do: whisper-1.")
     assert upstream.journal == []
 
 
-def test_B28_a_model_that_this_caller_may_not_use(
+def test_B28_a_model_that_the_key_does_not_allow_is_rejected(
     gateway: GatewayProcess, upstream: ScriptedUpstream, whisper_only: str
 ) -> None:
     key = [("Authorization", whisper_only)]
@@ -177,10 +181,10 @@ def test_B28_a_model_that_this_caller_may_not_use(
 
 
 @pytest.mark.parametrize("model", ["whisper-1", "no-such-model"])
-def test_B27_a_file_before_its_model_is_kept_back_without_a_name(
+def test_B27_a_file_before_its_model_is_spooled_without_a_name(
     gateway: GatewayProcess, upstream: ScriptedUpstream, model: str
 ) -> None:
-    """Larger than what a spool keeps in memory; not a byte goes up before the verdict, and nothing stays."""
+    """The file is larger than the spool keeps in memory. Nothing is sent before the model, and nothing remains."""
     whole = multipart([Part("file", LONG_CLIP, "clip.wav"), Part("model", model.encode()), Part("prompt", b"x")])
     at, before = whole.index(model.encode()), sorted(gateway.folder.iterdir())
     opened = upstream.connections_opened
@@ -206,16 +210,16 @@ def test_B27_a_file_before_its_model_is_kept_back_without_a_name(
     wait_for(lambda: not unlinked_files(gateway.proc, gateway.folder))
 
 
-# -- refused when the file has begun ----------------------------------------------------------------------------------
+# -- rejected after the file has begun ---------------------------------------------------------------------------------
 
 STREAMING = multipart(form(), closing=False)
 
 
 @pytest.mark.parametrize(("rest", "code", "param"), LATE.values(), ids=LATE.keys())
-def test_a_fault_behind_the_file_ends_the_upload_and_frees_its_hold(
+def test_an_error_after_the_file_ends_the_upload_and_releases_the_reservation(
     gateway: GatewayProcess, upstream: ScriptedUpstream, rest: bytes, code: str, param: str | None
 ) -> None:
-    """The upstream has the file by then, and never its end."""
+    """The upstream has the file by then, but never the end of the form."""
     with connect(gateway) as caller:
         begin(gateway, caller)
         caller.send(chunked([STREAMING], last=b""))
@@ -250,14 +254,14 @@ def test_B40_P265_a_short_preamble_is_dropped(
 @pytest.mark.parametrize("declared", [False, True], ids=["chunked", "Content-Length"])
 @pytest.mark.parametrize("closing", [False, True], ids=["in the file", "before the end of the body"])
 @pytest.mark.parametrize("leave", [RawConnection.close, RawConnection.reset], ids=["close", "reset"])
-def test_B24_F101_a_caller_who_goes_away_mid_upload_never_made_a_complete_request(
+def test_B24_F101_a_caller_that_disconnects_mid_upload_completes_no_request(
     gateway: GatewayProcess,
     upstream: ScriptedUpstream,
     declared: bool,
     closing: bool,
     leave: Callable[[RawConnection], None],
 ) -> None:
-    """Also one who sent the closing boundary, but not what ends the body."""
+    """Also a caller that sent the closing boundary, but not the end of the body."""
     body = multipart(form(), closing=closing)
     with connect(gateway) as caller:
         if declared:
@@ -276,7 +280,7 @@ def test_B24_F101_a_caller_who_goes_away_mid_upload_never_made_a_complete_reques
     assert gateway.wait_for_log(held["id"])["state"] == "released"
 
 
-def test_B24_a_caller_who_goes_away_before_its_file_is_counted(
+def test_B24_a_caller_that_disconnects_before_its_file_is_counted(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     with counts_refusals(gateway, "client_closed_request"), connect(gateway) as caller:
@@ -286,8 +290,8 @@ def test_B24_a_caller_who_goes_away_before_its_file_is_counted(
     assert upstream.journal == []
 
 
-def test_B43_a_body_shorter_than_it_said(hasty: GatewayProcess, upstream: ScriptedUpstream) -> None:
-    """All of the form has come, and yet the body is not complete."""
+def test_B43_a_body_shorter_than_its_length_is_rejected(hasty: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    """The form is complete, but the body is not."""
     with connect(hasty) as caller:
         caller.send(post_bytes(hasty, b"", headers=[("Content-Length", str(len(WHOLE) + 100))]) + WHOLE)
         exchange = upstream.wait_for(1)
@@ -298,8 +302,10 @@ def test_B43_a_body_shorter_than_it_said(hasty: GatewayProcess, upstream: Script
 
 
 @pytest.mark.parametrize("missing", [1, 100, 10_000])
-def test_B43_a_body_longer_than_it_said(gateway: GatewayProcess, upstream: ScriptedUpstream, missing: int) -> None:
-    """What is beyond is the next request, and is none."""
+def test_B43_a_body_longer_than_its_length_is_rejected(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, missing: int
+) -> None:
+    """The bytes after the declared length are read as the next request, which is malformed."""
     body = WHOLE.removesuffix(b"\r\n")
     with connect(gateway) as caller:
         caller.send(post_bytes(gateway, b"", headers=[("Content-Length", str(len(body) - missing))]) + body)
@@ -313,7 +319,7 @@ SHORT = multipart([*form(audio=SHORT_CLIP + b"\r\n--test-bound\r\n-- \r\r\n"), P
 
 
 def test_B45_a_form_is_the_same_for_every_split(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
-    """Cut in two at each place, the second half sent when the first may have been read."""
+    """Split in two at each position; the second half is sent when the first may have been read."""
     chunk = [("Transfer-Encoding", "chunked")]
     with connect(gateway) as caller:
         for at in range(1, len(SHORT)):
@@ -342,7 +348,7 @@ def test_B45_one_byte_at_a_time_is_the_same_form(gateway: GatewayProcess, upstre
     ids=lambda parts: "-".join(each[0] for each in parts),
 )
 def test_B45_fields_in_any_order(gateway: GatewayProcess, upstream: ScriptedUpstream, parts: Sequence[Part]) -> None:
-    """Those before a file that streams, the file, and those behind it travel as they came."""
+    """The fields before the file, the file, and the fields after it are relayed in their order."""
     assert post(gateway, parts).status == 200
     sent = [(part.name, part.data) for part in upstream.journal[0].form()]
     assert sent == [(part.name, part.data) for part in parts]

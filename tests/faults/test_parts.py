@@ -1,4 +1,4 @@
-"""B: strange parts that are good: what of their names, types and values travels, and what their number costs."""
+"""B: unusual but valid parts: what of their names, types and values is sent upstream, and what they cost."""
 
 import os
 
@@ -46,10 +46,10 @@ from tests.stubs.upstream import ScriptedUpstream
         b"filename*=\"iso-8859-1'de'marked\xe9\"",
     ],
 )
-def test_B29_B31_B32_P266_no_name_of_the_callers_travels_or_refuses_its_form(
+def test_B29_B31_B32_P266_no_file_name_is_relayed_or_causes_a_rejection(
     gateway: GatewayProcess, upstream: ScriptedUpstream, parameters: str | bytes
 ) -> None:
-    """Nor does its type. The log does not know the name either."""
+    """Its content type is not relayed either, and the log does not contain the name."""
     named = parameters.encode() if isinstance(parameters, str) else parameters
     answer = submit(gateway, file(b'name="file"; ' + named, b"Content-Type: text/marked\xff\x01"))
     assert answer.status == 200
@@ -81,7 +81,7 @@ def test_B29_B31_B32_P266_no_name_of_the_callers_travels_or_refuses_its_form(
         ),
     ],
 )
-def test_B34_a_strange_name_travels(
+def test_B34_an_unusual_name_is_relayed(
     gateway: GatewayProcess, upstream: ScriptedUpstream, name: str, written: str
 ) -> None:
     assert submit(gateway, field(name) + WHOLE).status == 200
@@ -89,7 +89,7 @@ def test_B34_a_strange_name_travels(
 
 
 @pytest.mark.parametrize("encoding", ["binary", "8bit", "7BIT"])
-def test_B37_an_encoding_that_changes_nothing(
+def test_B37_an_identity_encoding_is_accepted(
     gateway: GatewayProcess, upstream: ScriptedUpstream, encoding: str
 ) -> None:
     assert submit(gateway, file(NAMED_FILE, f"Content-Transfer-Encoding: {encoding}")).status == 200
@@ -106,7 +106,7 @@ def test_B37_an_encoding_that_changes_nothing(
         "\N{GRINNING FACE}\N{RIGHT-TO-LEFT OVERRIDE}".encode(),
     ],
 )
-def test_B42_a_strange_value_travels(gateway: GatewayProcess, upstream: ScriptedUpstream, value: bytes) -> None:
+def test_B42_an_unusual_value_is_relayed(gateway: GatewayProcess, upstream: ScriptedUpstream, value: bytes) -> None:
     assert submit(gateway, field("prompt", value) + WHOLE).status == 200
     assert upstream.journal[0].form()[0].data == value
 
@@ -115,7 +115,7 @@ def test_B42_a_strange_value_travels(gateway: GatewayProcess, upstream: Scripted
 
 
 def cpu_seconds(gateway: GatewayProcess) -> float:
-    """The processor's time that the gateway has taken so far."""
+    """The CPU time that the gateway has used so far."""
     fields = (gateway.proc / "stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -131,15 +131,17 @@ def cpu_seconds(gateway: GatewayProcess) -> float:
     ],
     ids=["parts", "header", "headers", "parameters", "boundaries"],
 )
-def test_B38_a_cap_costs_little(gateway: GatewayProcess, upstream: ScriptedUpstream, body: bytes) -> None:
-    """Ten such forms; well below what reading them to their end would take."""
+def test_B38_a_form_above_the_limits_costs_little(
+    gateway: GatewayProcess, upstream: ScriptedUpstream, body: bytes
+) -> None:
+    """Ten such forms cost much less than reading them to their end."""
     before = cpu_seconds(gateway)
     for _ in range(10):
         refused(submit(gateway, body), 400, "invalid_multipart")
     assert cpu_seconds(gateway) - before < 2
 
 
-def test_B38_as_many_parts_and_headers_as_may_be(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+def test_B38_the_most_parts_and_headers_are_accepted(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     headers = [f"X-{number}: {'x' * 4000}" for number in range(7)]
     assert submit(gateway, field("x") * 997 + part('name="y"', b"1", *headers) + WHOLE).status == 200
     assert len(upstream.journal[0].form()) == 1000
@@ -147,7 +149,7 @@ def test_B38_as_many_parts_and_headers_as_may_be(gateway: GatewayProcess, upstre
 
 @pytest.mark.parametrize("file_first", [False, True], ids=["file last", "file first"])
 def test_P267_many_values_are_many_parts(gateway: GatewayProcess, upstream: ScriptedUpstream, file_first: bool) -> None:
-    """Some providers take hundreds of words to listen for, each a part of its own."""
+    """Some providers accept hundreds of keywords, each in its own part."""
     words = [(f"keywords[{number}]" if number % 2 else "keywords[]", b"word %d" % number) for number in range(900)]
     fields = b"".join(field(name, value) for name, value in words)
     body = FILE + MODEL + fields + CLOSING if file_first else fields + WHOLE

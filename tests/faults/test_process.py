@@ -1,4 +1,4 @@
-"""G: signals, kills, settings. A stop lets what is in flight finish, a kill loses no usage, bad settings do nothing."""
+"""G: signals, kills, settings. A stop lets requests finish, a kill loses no usage, invalid settings do nothing."""
 
 import signal
 import sqlite3
@@ -31,7 +31,7 @@ def upstream() -> Iterator[ScriptedUpstream]:
 
 @pytest.fixture
 def gate(upstream: ScriptedUpstream) -> Iterator[threading.Event]:
-    """The provider answers when it is set; at the latest when the test ends."""
+    """The provider responds when the event is set, at the latest when the test ends."""
     event = threading.Event()
     upstream.default = json_answer("late", TOKENS).but(gate=event)
     yield event
@@ -39,14 +39,14 @@ def gate(upstream: ScriptedUpstream) -> Iterator[threading.Event]:
 
 
 def in_flight(upstream: ScriptedUpstream) -> Exchange:
-    """The first request, as soon as the provider has the whole form."""
+    """The first request, once the provider has the complete form."""
     exchange = upstream.wait_for(1)
     upstream.wait_until(lambda: exchange.complete)
     return exchange
 
 
 def wait_until_it_stops_listening(gateway: GatewayProcess) -> None:
-    """New connections are refused; one that was taken at the last moment is ended."""
+    """Waits until new connections are refused; one accepted at the last moment is closed."""
     deadline = monotonic() + PATIENCE
     with suppress(ConnectionError):
         while monotonic() < deadline:
@@ -56,7 +56,7 @@ def wait_until_it_stops_listening(gateway: GatewayProcess) -> None:
 
 
 def ended(gateway: GatewayProcess) -> int:
-    """Its exit status, without another signal."""
+    """The exit status, without another signal."""
     assert gateway.process is not None
     return gateway.process.wait(timeout=PATIENCE)
 
@@ -65,7 +65,7 @@ def ended(gateway: GatewayProcess) -> int:
 
 
 @pytest.mark.parametrize("number", [TERM, INT], ids=["SIGTERM", "SIGINT"])
-def test_G107_what_is_in_flight_finishes_and_the_status_is_0(
+def test_G107_requests_in_flight_finish_and_the_exit_status_is_0(
     upstream: ScriptedUpstream, gate: threading.Event, tmp_path: Path, number: signal.Signals
 ) -> None:
     with GatewayProcess(tmp_path, upstream.base_url, LONG_GRACE) as gateway, Asking(gateway) as asking:
@@ -79,7 +79,7 @@ def test_G107_what_is_in_flight_finishes_and_the_status_is_0(
         assert (row["state"], row["id"], row["total_tokens"]) == ("settled", request_id(asking.answer), 59)
 
 
-def test_G107_an_upload_and_a_stream_in_flight_come_to_their_ends(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+def test_G107_an_upload_and_a_stream_in_flight_finish(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     gate = threading.Event()
     upstream.reply(sse_answer(["a", "b"], TOKENS).but(tail_gate=gate), json_answer("hello", TOKENS))
     with (
@@ -103,9 +103,7 @@ def test_G107_an_upload_and_a_stream_in_flight_come_to_their_ends(upstream: Scri
         assert [row["state"] for row in gateway.rows()] == ["settled", "settled"]
 
 
-def test_G107_connections_without_a_request_are_closed_and_hold_nothing_up(
-    upstream: ScriptedUpstream, tmp_path: Path
-) -> None:
+def test_G107_idle_connections_are_closed_and_do_not_delay_the_stop(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     with GatewayProcess(tmp_path, upstream.base_url, LONG_GRACE) as gateway:
         fresh, used, halfway = connect(gateway), connect(gateway), connect(gateway)
         used.send(request("GET", "/healthz"))
@@ -119,7 +117,7 @@ def test_G107_connections_without_a_request_are_closed_and_hold_nothing_up(
         assert ended(gateway) == 0
 
 
-def test_G107_what_the_grace_cuts_off_is_told_so_and_stays_charged(
+def test_G107_requests_cut_off_after_the_grace_period_get_an_error_and_stay_charged(
     upstream: ScriptedUpstream, gate: threading.Event, tmp_path: Path
 ) -> None:
     with GatewayProcess(tmp_path, upstream.base_url, SHORT_GRACE) as gateway, Asking(gateway) as asking:
@@ -129,7 +127,7 @@ def test_G107_what_the_grace_cuts_off_is_told_so_and_stays_charged(
 
 
 def was_cut_off(gateway: GatewayProcess, asking: Asking) -> None:
-    """The caller is told not to repeat what the provider may have billed, and the row is charged at its hold."""
+    """Asserts that the error is not retryable, and that the row is charged at its reservation."""
     answer = asking.answer
     assert (answer.status, error_of(answer)["code"]) == (503, "shutting_down")
     assert answer.header("x-should-retry") == "false"
@@ -140,7 +138,7 @@ def was_cut_off(gateway: GatewayProcess, asking: Asking) -> None:
 
 @pytest.mark.parametrize("second", [TERM, INT], ids=["SIGTERM", "SIGINT"])
 @pytest.mark.parametrize("first", [TERM, INT], ids=["SIGTERM", "SIGINT"])
-def test_G107_a_second_signal_settles_what_is_in_flight_and_goes(
+def test_G107_a_second_signal_settles_requests_in_flight_and_stops(
     upstream: ScriptedUpstream, gate: threading.Event, tmp_path: Path, first: signal.Signals, second: signal.Signals
 ) -> None:
     with GatewayProcess(tmp_path, upstream.base_url, LONG_GRACE) as gateway, Asking(gateway) as asking:
@@ -152,7 +150,7 @@ def test_G107_a_second_signal_settles_what_is_in_flight_and_goes(
         was_cut_off(gateway, asking)
 
 
-def test_G107_an_upload_that_a_second_signal_cuts_off_costs_nothing_and_may_be_repeated(
+def test_G107_an_upload_cut_off_by_a_second_signal_is_free_and_retryable(
     upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
     with GatewayProcess(tmp_path, upstream.base_url, LONG_GRACE) as gateway, connect(gateway) as caller:
@@ -171,7 +169,7 @@ def test_G107_an_upload_that_a_second_signal_cuts_off_costs_nothing_and_may_be_r
         assert (row["state"], row["cost_nano_usd"]) == ("released", 0)
 
 
-def test_G107_a_stream_that_a_second_signal_cuts_off_ends_with_an_error(
+def test_G107_a_stream_cut_off_by_a_second_signal_ends_with_an_error(
     upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
     gate = threading.Event()
@@ -193,7 +191,7 @@ def test_G107_a_stream_that_a_second_signal_cuts_off_ends_with_an_error(
         assert (row["state"], row["cost_nano_usd"]) == ("unknown", row["bound_nano_usd"])
 
 
-def test_G107_a_caller_who_does_not_read_holds_up_no_second_signal(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+def test_G107_a_caller_that_does_not_read_delays_no_second_signal(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     event = b"data: {" + b" " * 1_000_000 + b"}\n\n"
     upstream.default = sse_answer([]).but(body=[(0.0, event)] * 20)
     with GatewayProcess(tmp_path, upstream.base_url, LONG_GRACE) as gateway:
@@ -210,9 +208,7 @@ def test_G107_a_caller_who_does_not_read_holds_up_no_second_signal(upstream: Scr
         upstream.failures.clear()  # the provider, too, was cut off while it wrote
 
 
-def test_G107_a_stop_that_is_idle_ends_at_once_and_the_ledger_is_whole(
-    upstream: ScriptedUpstream, tmp_path: Path
-) -> None:
+def test_G107_an_idle_gateway_stops_at_once_with_an_intact_ledger(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     with GatewayProcess(tmp_path, upstream.base_url, LONG_GRACE) as gateway:
         assert post(gateway, form()).status == 200
         assert gateway.stop() == 0
@@ -221,7 +217,7 @@ def test_G107_a_stop_that_is_idle_ends_at_once_and_the_ledger_is_whole(
             assert ledger.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_G107_a_port_that_is_taken_stops_the_start(gateway: GatewayProcess, tmp_path: Path) -> None:
+def test_G107_a_port_in_use_stops_the_start(gateway: GatewayProcess, tmp_path: Path) -> None:
     other = GatewayProcess(tmp_path, "http://127.0.0.1:9/v1")
     done = other.command("serve", AUDIO_GATEWAY_SERVER__PORT=str(gateway.port))
     assert done.returncode == 1
@@ -234,7 +230,7 @@ def test_G107_a_port_that_is_taken_stops_the_start(gateway: GatewayProcess, tmp_
 # -- a kill -----------------------------------------------------------------------------------------------------------
 
 
-def test_G109_no_answer_that_a_caller_saw_is_missing_after_kill_9(tmp_path: Path) -> None:
+def test_G109_every_delivered_response_is_in_the_ledger_after_kill_9(tmp_path: Path) -> None:
     gateway, seen = kill_often(tmp_path, times=8, seed=1)
     assert len(seen) > 50
     check_nothing_lost(gateway, seen)
@@ -274,7 +270,7 @@ KILLS = (before_the_form_is_complete, while_the_provider_works, before_the_settl
 
 
 @pytest.mark.parametrize("kill", KILLS, ids=[each.__name__ for each in KILLS])
-def test_G109_I140_what_a_kill_left_held_is_unknown_at_the_next_start(
+def test_G109_I140_reservations_left_by_a_kill_are_unknown_at_the_next_start(
     upstream: ScriptedUpstream, gate: threading.Event, tmp_path: Path, kill: Kill
 ) -> None:
     with GatewayProcess(tmp_path, upstream.base_url) as gateway:
@@ -325,7 +321,7 @@ BAD_SETTINGS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("case", BAD_SETTINGS)
-def test_G119_settings_that_are_wrong_are_told_in_one_line(tmp_path: Path, case: str) -> None:
+def test_G119_invalid_settings_are_reported_in_one_line(tmp_path: Path, case: str) -> None:
     content, words = BAD_SETTINGS[case]
     gateway = GatewayProcess(tmp_path, "http://127.0.0.1:9/v1", TEAM_KEY="sk-team-0123456789abcdef")
     gateway.config.write_bytes(content)
@@ -337,7 +333,7 @@ def test_G119_settings_that_are_wrong_are_told_in_one_line(tmp_path: Path, case:
     assert not gateway.ledger.exists()
 
 
-def test_G119_settings_that_are_wrong_start_nothing(tmp_path: Path) -> None:
+def test_G119_invalid_settings_start_nothing(tmp_path: Path) -> None:
     gateway = GatewayProcess(tmp_path, "http://127.0.0.1:9/v1")
     gateway.config.write_text(gateway.config.read_text() + "half_a_line = ")
     done, checked = gateway.command("serve"), gateway.command("check")
@@ -345,7 +341,7 @@ def test_G119_settings_that_are_wrong_start_nothing(tmp_path: Path) -> None:
     assert not gateway.ledger.exists()
 
 
-def test_G119_good_settings_are_told_as_such_and_start_nothing(tmp_path: Path) -> None:
+def test_G119_valid_settings_are_reported_and_start_nothing(tmp_path: Path) -> None:
     gateway = GatewayProcess(tmp_path, "http://127.0.0.1:9/v1", TEAM_KEY="sk-team-0123456789abcdef")
     gateway.config.write_text(GOOD)
     done = gateway.command("check", ONEROUTER_API_KEY=PROVIDER_KEY)
@@ -354,7 +350,7 @@ def test_G119_good_settings_are_told_as_such_and_start_nothing(tmp_path: Path) -
     assert not gateway.ledger.exists()
 
 
-def test_G119_a_file_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
+def test_G119_a_missing_file_stops_the_start(tmp_path: Path) -> None:
     gateway = GatewayProcess(tmp_path, "http://127.0.0.1:9/v1")
     gateway.config.unlink()
     done = gateway.command("check")

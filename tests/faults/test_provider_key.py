@@ -1,4 +1,4 @@
-"""The provider's key is the gateway's own: trouble with it is an alarm, and no echo of it reaches anyone."""
+"""The provider key: errors about it raise an alert, and no response echoes it to a caller."""
 
 import base64
 from collections.abc import Callable
@@ -25,10 +25,10 @@ ACCOUNT_TROUBLE = {
 
 
 @pytest.mark.parametrize("trouble", ACCOUNT_TROUBLE)
-def test_trouble_with_the_account_is_logged_and_keeps_no_request_out(
+def test_account_errors_are_logged_and_block_no_request(
     gateway: GatewayProcess, upstream: ScriptedUpstream, trouble: str
 ) -> None:
-    """Readiness says that the gateway can serve. Without requests no success could show that the key is good again."""
+    """Readiness does not depend on the key: without requests, no success could show that it works again."""
     before = len(alarms(gateway))
     upstream.reply(ACCOUNT_TROUBLE[trouble], error_answer(403, "moderated", "Not this clip."))
     assert post(gateway, form()).status == 502
@@ -66,7 +66,7 @@ BODIES: dict[str, Callable[[str], tuple[str, str]]] = {
 
 
 def is_nowhere(gateway: GatewayProcess, body: bytes, headers: object) -> bool:
-    """Neither the key nor an echo of it, in what the caller got, in the log, or in the ledger."""
+    """Whether the response, the log and the ledger have neither the key nor an echo of it."""
     heard = b"".join([body, str(headers).encode(), gateway.log.read_bytes(), str(gateway.rows()).encode()])
     cores = [base64.b64encode(bytes(before) + PROVIDER_KEY.encode())[8:24] for before in range(3)]
     marks = [echo(PROVIDER_KEY).encode() for echo in ECHOES.values()]
@@ -76,7 +76,7 @@ def is_nowhere(gateway: GatewayProcess, body: bytes, headers: object) -> bool:
 @pytest.mark.parametrize("shape", BODIES)
 @pytest.mark.parametrize("echo", ECHOES)
 @pytest.mark.parametrize("status", [302, 400, 401, 402, 403, 429, 500, 504])
-def test_E85_the_providers_key_is_in_no_error_of_ours(
+def test_E85_no_gateway_error_has_the_provider_key(
     gateway: GatewayProcess, upstream: ScriptedUpstream, status: int, echo: str, shape: str
 ) -> None:
     body, kind = BODIES[shape](ECHOES[echo](PROVIDER_KEY))
@@ -88,8 +88,8 @@ def test_E85_the_providers_key_is_in_no_error_of_ours(
     assert is_nowhere(gateway, answer.body, answer.headers)
 
 
-def test_E85_what_is_echoed_beside_the_key_is_passed_on(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
-    """The words of a moderation, say; only the key is taken out."""
+def test_E85_text_around_an_echoed_key_is_relayed(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    """For example a moderation message; only the key is removed."""
     upstream.reply(error_answer(403, "moderated", f"Not this clip, {PROVIDER_KEY}.", param="file"))
     answer = post(gateway, form())
     assert row_of(gateway, answer)["state"] == "released"
@@ -101,9 +101,7 @@ def test_E85_what_is_echoed_beside_the_key_is_passed_on(gateway: GatewayProcess,
     }
 
 
-def test_E85_the_providers_key_is_in_no_header_of_a_success(
-    gateway: GatewayProcess, upstream: ScriptedUpstream
-) -> None:
+def test_E85_no_header_of_a_success_has_the_provider_key(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     upstream.reply(json_answer("hello").but(headers=[("X-Request-ID", f"id-{PROVIDER_KEY}")]))
     answer = post(gateway, form())
     assert (answer.status, answer.header("x-upstream-request-id")) == (200, "id-[redacted]")
@@ -126,7 +124,7 @@ STREAMED = [(frame, echo) for frame in FRAMES for echo in ECHOES if frame not in
 
 
 @pytest.mark.parametrize(("frame", "echo"), STREAMED)
-def test_E85_N227_no_event_of_a_stream_has_the_key_in_it(
+def test_E85_N227_no_event_of_a_stream_has_the_key(
     gateway: GatewayProcess, upstream: ScriptedUpstream, frame: str, echo: str
 ) -> None:
     written = FRAMES[frame].format(ECHOES[echo](PROVIDER_KEY)).encode()
@@ -151,7 +149,7 @@ WRITTEN = [
 
 
 @pytest.mark.parametrize(("shape", "echo"), WRITTEN)
-def test_N227_no_success_has_the_key_in_it(
+def test_N227_no_success_has_the_key(
     gateway: GatewayProcess, upstream: ScriptedUpstream, shape: str, echo: str
 ) -> None:
     response_format, body, kind = SUCCESSES[shape]

@@ -1,4 +1,4 @@
-"""G119: settings that cannot be taken in change nothing, and are told of once."""
+"""G119: invalid settings change nothing and are reported once."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,14 +69,14 @@ SPOILED: dict[str, tuple[Spoil, str]] = {
     "removed key": (removed_key, "provider_key cannot be read"),
     "empty key": (empty_key, "provider_key holds no key"),
 }
-# What `check` finds as well: the provider's key is needed by `serve` alone, and a new file may be empty.
+# What `check` also finds: only `serve` needs the provider key, and a new file may be empty.
 FOUND_BY_CHECK = ["bad TOML", "unknown key", "half-written", "no file"]
 
 spoiled = pytest.mark.parametrize(("spoil", "why"), SPOILED.values(), ids=SPOILED)
 
 
 @spoiled
-def test_G119_the_settings_from_before_stay_and_one_line_says_why(
+def test_G119_the_previous_settings_stay_and_one_log_line_gives_the_reason(
     spoil: Spoil, why: str, gateway: ReloadableGateway, scripted: ScriptedUpstream
 ) -> None:
     begun = len(scripted.journal)
@@ -99,7 +99,7 @@ def test_G119_the_settings_from_before_stay_and_one_line_says_why(
 
 
 @pytest.mark.parametrize("name", FOUND_BY_CHECK)
-def test_G119_the_command_that_checks_finds_it_first(name: str, gateway: ReloadableGateway) -> None:
+def test_G119_the_check_command_finds_the_error(name: str, gateway: ReloadableGateway) -> None:
     spoil, why = SPOILED[name]
     spoil(gateway)
     done = gateway.command("check")
@@ -108,8 +108,8 @@ def test_G119_the_command_that_checks_finds_it_first(name: str, gateway: Reloada
 
 
 @pytest.mark.parametrize("name", ["removed key", "empty key", "not begun"])
-def test_G119_the_command_that_reloads_says_why(name: str, gateway: ReloadableGateway) -> None:
-    """What the gateway alone can find; the rest the command finds itself, and signals nobody."""
+def test_G119_the_reload_command_gives_the_reason(name: str, gateway: ReloadableGateway) -> None:
+    """Errors that only the gateway can find; the command finds the others itself and sends no signal."""
     spoil, why = SPOILED[name]
     spoil(gateway)
     environment = {"AUDIO_GATEWAY_LEDGER__PATH": str(gateway.ledger)}
@@ -119,7 +119,7 @@ def test_G119_the_command_that_reloads_says_why(name: str, gateway: ReloadableGa
     assert len(gateway.reload_lines()) == 1
 
 
-def test_G119_a_file_that_is_written_on_is_taken_in_when_it_is_whole(gateway: ReloadableGateway) -> None:
+def test_G119_a_half_written_file_is_loaded_once_it_is_complete(gateway: ReloadableGateway) -> None:
     whole = gateway.settings(policy="rpm = 1\nburst = 1")
     with gateway.config.open("w") as file:
         file.write(whole[: whole.index("key_sha256") + 20])

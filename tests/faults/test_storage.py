@@ -1,4 +1,4 @@
-"""G110, G112, G113, G124: the ledger's disk fails, its file is locked, damaged, foreign or not there at all.
+"""G110, G112, G113, G124: the ledger's disk fails, or its file is locked, damaged, foreign or missing.
 
 Nothing complete goes upstream without a hold on disk, no answer comes down without its row, nothing is recreated.
 """
@@ -52,14 +52,14 @@ def is_withheld(answer: RawResponse) -> None:
 
 
 def gated(upstream: ScriptedUpstream) -> threading.Event:
-    """From now on the provider answers when this is set."""
+    """The provider responds once the returned event is set."""
     gate = threading.Event()
     upstream.default = json_answer("late", TOKENS).but(gate=gate)
     return gate
 
 
 def at_the_provider(gateway: GatewayProcess, upstream: ScriptedUpstream, number: int = 1) -> Exchange:
-    """The whole form has gone up, so its hold is on disk."""
+    """The exchange whose complete form has been sent, so that its reservation is on disk."""
     exchange = upstream.wait_for(number)
     upstream.wait_until(lambda: exchange.complete)
     assert gateway.rows("state = 'held'")
@@ -98,14 +98,14 @@ def served(
 
 @pytest.fixture
 def failing(served: tuple[GatewayProcess, Disk], upstream: ScriptedUpstream) -> Iterator[tuple[GatewayProcess, Disk]]:
-    """They, with a disk that is well; it is so again in the end, and the gateway has found out."""
+    """A gateway with a working disk; in the end the disk works again and the gateway is ready."""
     gateway, disk = served
     yield gateway, disk
-    disk.mend()
+    disk.repair()
     wait_until(lambda: readiness(gateway) == 200)
 
 
-def test_G110_before_the_provider_could_work_a_request_is_refused(
+def test_G110_a_request_is_rejected_before_the_provider_can_process_it(
     failing: tuple[GatewayProcess, Disk], upstream: ScriptedUpstream
 ) -> None:
     gateway, disk = failing
@@ -115,7 +115,7 @@ def test_G110_before_the_provider_could_work_a_request_is_refused(
     assert readiness(gateway) == 503
     assert gateway.rows(f"id = '{request_id(answer)}'") == []
     assert not [each for each in upstream.journal if each.complete]
-    disk.mend()
+    disk.repair()
     wait_until(lambda: readiness(gateway) == 200)
     assert post(gateway, form()).status == 200
     messages = [str(line["message"]) for line in gateway.log_lines("log") if line["logger"] == "audio_gateway.ledger"]
@@ -123,7 +123,7 @@ def test_G110_before_the_provider_could_work_a_request_is_refused(
     assert messages[-1].startswith("the ledger can be written again")
 
 
-def test_G110_G124_I144_an_answer_that_cannot_be_recorded_is_withheld_and_recorded_later(
+def test_G110_G124_I144_a_response_that_cannot_be_recorded_is_withheld_and_recorded_later(
     failing: tuple[GatewayProcess, Disk], upstream: ScriptedUpstream
 ) -> None:
     gateway, disk = failing
@@ -135,7 +135,7 @@ def test_G110_G124_I144_an_answer_that_cannot_be_recorded_is_withheld_and_record
         is_withheld(asking.answer)
     row = gateway.row(request_id(asking.answer))
     assert (row["state"], row["cost_nano_usd"]) == ("held", 0)
-    disk.mend()
+    disk.repair()
     row = gateway.wait_for_row(request_id(asking.answer), "settled", PATIENCE)
     assert (row["total_tokens"], row["source"]) == (59, "upstream")
     assert row["cost_nano_usd"] > 0
@@ -155,23 +155,23 @@ def test_G110_G124_I144_a_stream_that_cannot_be_recorded_ends_in_an_error_before
     assert (answer.status, answer.complete) == (200, False)
     assert b'"code": "ledger_unavailable"' in answer.body
     assert b"transcript.text.done" not in answer.body
-    disk.mend()
+    disk.repair()
     assert gateway.wait_for_row(request_id(answer), "settled", PATIENCE)["total_tokens"] == 59
 
 
-def test_G110_a_mended_disk_is_found_out_without_a_request(
+def test_G110_a_repaired_disk_is_detected_without_a_request(
     failing: tuple[GatewayProcess, Disk], upstream: ScriptedUpstream
 ) -> None:
-    """Whoever sends requests only where readiness is 200 would otherwise never send one again."""
+    """A load balancer that sends requests only to ready gateways would otherwise never send one again."""
     gateway, disk = failing
     disk.fail()
     assert post(gateway, form("gpt-9")).status == 404
     wait_until(lambda: readiness(gateway) == 503)
-    disk.mend()
+    disk.repair()
     wait_until(lambda: readiness(gateway) == 200)
 
 
-def test_G110_callers_are_known_and_told_so_while_nothing_can_be_written(
+def test_G110_callers_are_authenticated_while_nothing_can_be_written(
     failing: tuple[GatewayProcess, Disk], upstream: ScriptedUpstream
 ) -> None:
     gateway, disk = failing
@@ -180,12 +180,12 @@ def test_G110_callers_are_known_and_told_so_while_nothing_can_be_written(
     made = gateway.admin("POST", "/callers", {"caller": "never"})
     assert models.status_code == 200
     assert (made.status_code, made.json()["error"]["code"]) == (503, "ledger_unavailable")
-    disk.mend()
+    disk.repair()
     assert gateway.admin("GET", "/callers/never").status_code == 404
     assert gateway.admin("POST", "/callers", {"caller": f"later-{id(disk)}"}).status_code == 201
 
 
-def test_G110_what_was_never_recorded_is_unknown_after_a_kill(tmp_path: Path) -> None:
+def test_G110_an_unrecorded_settlement_is_unknown_after_a_kill(tmp_path: Path) -> None:
     with ScriptedUpstream() as upstream, GatewayProcess(tmp_path, upstream.base_url) as gateway:
         disk, gate = LimitedFiles(gateway), gated(upstream)
         with Asking(gateway) as asking:
@@ -199,7 +199,7 @@ def test_G110_what_was_never_recorded_is_unknown_after_a_kill(tmp_path: Path) ->
         assert (row["state"], row["cost_nano_usd"]) == ("unknown", row["bound_nano_usd"])
 
 
-def test_G110_a_file_that_cannot_be_kept_until_its_model_comes_is_refused(tmp_path: Path) -> None:
+def test_G110_a_file_that_cannot_be_spooled_is_rejected(tmp_path: Path) -> None:
     with ScriptedUpstream() as upstream, GatewayProcess(tmp_path, upstream.base_url) as gateway:
         disk = LimitedFiles(gateway)
         file_first = list(reversed(form(audio=CLIP + bytes(600_000))))
@@ -208,12 +208,12 @@ def test_G110_a_file_that_cannot_be_kept_until_its_model_comes_is_refused(tmp_pa
         assert (answer.status, error_of(answer)["code"]) == (503, "overloaded")
         assert answer.header("retry-after") is not None
         assert upstream.journal == []
-        disk.mend()
+        disk.repair()
         assert post(gateway, file_first).status == 200
 
 
 @pytest.mark.system
-def test_G110_a_full_disk_stops_the_start_in_clear_words(tmp_path: Path) -> None:
+def test_G110_a_full_disk_stops_the_start_with_a_clear_message(tmp_path: Path) -> None:
     with small_file_system(tmp_path / "data", "64k"):
         FullFileSystem(tmp_path / "data").fail()
         gateway = GatewayProcess(tmp_path, "http://127.0.0.1:9/v1")
@@ -229,9 +229,7 @@ def test_G110_a_full_disk_stops_the_start_in_clear_words(tmp_path: Path) -> None
 # -- a lock -----------------------------------------------------------------------------------------------------------
 
 
-def test_G112_a_ledger_that_somebody_keeps_locked_is_a_503_with_a_time_to_come_back(
-    gateway: GatewayProcess, upstream: ScriptedUpstream
-) -> None:
+def test_G112_a_locked_ledger_gives_a_503_with_retry_after(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     gate = gated(upstream)
     with ExitStack() as stack:
         settling = stack.enter_context(Asking(gateway))
@@ -257,9 +255,7 @@ def test_G112_a_ledger_that_somebody_keeps_locked_is_a_503_with_a_time_to_come_b
     assert gateway.rows("state = 'held'") == []
 
 
-def test_G112_a_lock_that_ends_in_time_delays_and_refuses_nothing(
-    gateway: GatewayProcess, upstream: ScriptedUpstream
-) -> None:
+def test_G112_a_short_lock_causes_no_errors(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     with closing(sqlite3.connect(gateway.ledger)) as other, connect(gateway) as caller:
         other.execute("BEGIN IMMEDIATE")
         caller.send(post_bytes(gateway, multipart(form())))
@@ -287,7 +283,7 @@ def parent_is_a_file(path: Path) -> None:
 
 
 def damaged(path: Path) -> None:
-    """The header is good; every page behind it is noise."""
+    """A valid header; every page after it is noise."""
     marked(path, APPLICATION_ID, VERSION)
     path.write_bytes(path.read_bytes()[:100] + os.urandom(8092))
 
@@ -308,7 +304,7 @@ NO_LEDGERS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("case", NO_LEDGERS)
-def test_a_file_that_is_no_ledger_stops_the_start_and_is_left_as_it_is(tmp_path: Path, case: str) -> None:
+def test_a_file_that_is_not_a_ledger_stops_the_start_and_stays_unchanged(tmp_path: Path, case: str) -> None:
     make, words = NO_LEDGERS[case]
     gateway = GatewayProcess(tmp_path, "http://127.0.0.1:9/v1")
     gateway.ledger = tmp_path / "data" / "ledger.db"
@@ -334,7 +330,7 @@ def test_G113_a_damaged_page_that_the_start_reads_stops_it(tmp_path: Path, table
         is_stopped(gateway.command("serve"), gateway, "the database is damaged; restore a backup")
 
 
-def test_G113_a_folder_that_is_not_there_is_made(tmp_path: Path) -> None:
+def test_G113_a_missing_folder_is_created(tmp_path: Path) -> None:
     gateway = GatewayProcess(tmp_path, "http://127.0.0.1:9/v1")
     gateway.ledger = tmp_path / "new" / "folder" / "ledger.db"
     with gateway:
@@ -343,7 +339,7 @@ def test_G113_a_folder_that_is_not_there_is_made(tmp_path: Path) -> None:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that every user may enter, as those that pytest makes are not."""
+    """A folder that every user may enter, unlike those of pytest."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -352,7 +348,7 @@ def open_folder() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["a ledger", "no ledger yet"])
-def test_G113_a_folder_in_which_it_may_not_write_stops_the_start(open_folder: Path, there: bool) -> None:
+def test_G113_a_read_only_folder_stops_the_start(open_folder: Path, there: bool) -> None:
     gateway = GatewayProcess(open_folder, "http://127.0.0.1:9/v1")
     gateway.ledger = open_folder / "data" / "ledger.db"
     gateway.ledger.parent.mkdir()
@@ -370,7 +366,7 @@ def test_G113_a_folder_in_which_it_may_not_write_stops_the_start(open_folder: Pa
 
 
 def as_nobody() -> list[str]:
-    """No mode stops root; so root becomes a user who may read everything and write nothing."""
+    """File modes do not restrict root, so the process runs as a user that may read everything and write nothing."""
     if os.getuid() != 0:
         return []
     kept = "-all,+dac_read_search"
@@ -379,7 +375,7 @@ def as_nobody() -> list[str]:
 
 
 def damage(ledger: Path, *tables: str) -> None:
-    """Overwrite the first page of each of these, in the file itself, and make every reader look again."""
+    """Overwrites the first page of each table in the file, and makes every reader read again."""
     with closing(sqlite3.connect(ledger, timeout=30)) as other:
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         size = other.execute("PRAGMA page_size").fetchone()[0]
@@ -394,7 +390,7 @@ def damage(ledger: Path, *tables: str) -> None:
         other.commit()
 
 
-def test_G113_a_ledger_that_is_damaged_under_a_running_gateway_is_a_503(tmp_path: Path) -> None:
+def test_G113_a_ledger_damaged_under_a_running_gateway_gives_a_503(tmp_path: Path) -> None:
     with (
         ScriptedUpstream() as upstream,
         GatewayProcess(tmp_path, upstream.base_url, admin_key=ADMIN_KEY) as gateway,
@@ -418,10 +414,10 @@ def test_G113_a_ledger_that_is_damaged_under_a_running_gateway_is_a_503(tmp_path
 
 
 @pytest.mark.parametrize("asked", ["usage over HTTP", "the admin API", "a command"])
-def test_G113_G109_asking_for_usage_while_the_ledger_is_away_makes_no_other_and_loses_no_row(
+def test_G113_G109_usage_commands_while_the_ledger_is_missing_create_no_file_and_lose_no_row(
     tmp_path: Path, asked: str
 ) -> None:
-    """The rows are in the write-ahead log, which SQLite would take for a new file's own and delete with it."""
+    """The rows are in the write-ahead log, which SQLite would delete with a new file."""
     with (
         ScriptedUpstream() as upstream,
         GatewayProcess(tmp_path, upstream.base_url, admin_key=ADMIN_KEY) as gateway,
@@ -449,7 +445,7 @@ def remove(ledger: Path, kept: Path) -> None:
 
 
 def replace(ledger: Path, kept: Path) -> None:
-    """As somebody does who restores a backup under a running gateway."""
+    """Replaces the file, as when an operator restores a backup under a running gateway."""
     kept.hardlink_to(ledger)
     other = ledger.with_name("backup.db")
     with closing(sqlite3.connect(ledger)) as running, closing(sqlite3.connect(other)) as backup:
@@ -458,10 +454,10 @@ def replace(ledger: Path, kept: Path) -> None:
 
 
 @pytest.mark.parametrize("take_away", [remove, replace])
-def test_G113_a_ledger_that_is_taken_away_under_a_running_gateway_is_a_503_until_it_is_back(
+def test_G113_a_ledger_removed_under_a_running_gateway_gives_a_503_until_it_is_back(
     tmp_path: Path, take_away: Callable[[Path, Path], None]
 ) -> None:
-    """Rows that are written to a file without a name would be lost with the process."""
+    """Rows written to an unlinked file would be lost with the process."""
     with ScriptedUpstream() as upstream, GatewayProcess(tmp_path, upstream.base_url) as gateway:
         take_away(gateway.ledger, tmp_path / "kept.db")
         is_refused_before_the_provider_could_work(post(gateway, form()))

@@ -1,4 +1,4 @@
-"""M: what all callers together can make the gateway hold, and what one of them leaves to the others."""
+"""M: how much all callers together can make the gateway buffer, and what one caller leaves to the others."""
 
 import contextlib
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.stubs.upstream import ScriptedUpstream, json_answer
 from tests.stubs.vitals import wait_for
 
 MIB = 1024 * 1024
-# What a request has for itself: what was read of its connection and not passed on, and what the provider does not take.
+# The buffers of one request: bytes read from its connection, and bytes that the provider has not read.
 EACH = 768 * 1024
 PATIENT = "[timeouts]\nbody_idle = 600\nwrite_idle = 600\nsse_idle = 600\n"
 
@@ -27,7 +27,7 @@ def unread() -> Iterator[ScriptedUpstream]:
 
 
 def buffers(gateway: GatewayProcess) -> float:
-    """The bytes that its quotas count now."""
+    """The bytes in all buffers, by the metrics."""
     scraped = Scrape.of(gateway)
     return scraped.value("audio_gateway_buffer_bytes") + scraped.value("audio_gateway_spool_bytes")
 
@@ -37,10 +37,10 @@ def buffers(gateway: GatewayProcess) -> float:
     [KINDS, (TEXTS,), (TEXTS_BEHIND,), (ANSWERS,), (VALUES,), (EVENTS,)],
     ids=["mixed", "texts", "texts-behind", "answers", "values", "events"],
 )
-def test_M208_each_kind_of_buffer_is_bounded_for_all_requests_together(
+def test_M208_each_kind_of_buffer_has_a_limit_for_all_requests_together(
     unread: ScriptedUpstream, tmp_path: Path, kinds: tuple[Kind, ...]
 ) -> None:
-    """Thirty-five callers hold what they can; one by one they are within what one request may have."""
+    """Thirty-five callers fill as much as they can, each within the limits of one request."""
     unread.reset(json_answer("hello"))
     settings = f"[server]\nmax_buffer_bytes = {4 * MIB}\nspool_total_bytes = {100 * MIB}\n{PATIENT}"
     with GatewayProcess(tmp_path, unread.base_url, settings, admin_key=ADMIN_KEY) as gateway:
@@ -53,10 +53,10 @@ def test_M208_each_kind_of_buffer_is_bounded_for_all_requests_together(
         assert wait_for(lambda: buffers(gateway) == 0), buffers(gateway)
 
 
-def test_M209_one_caller_leaves_space_to_keep_the_upload_of_another(
+def test_M209_one_caller_leaves_spool_space_for_another(
     shared_upstream: ScriptedUpstream, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
-    """Files that come before their model, as curl sends them, and whose model never comes."""
+    """The files come before their model, as curl may send them, and the model never comes."""
     settings = f"[server]\nspool_total_bytes = {4 * MIB}\n"
     with (
         GatewayProcess(tmp_path, upstream.base_url, settings, admin_key=ADMIN_KEY) as gateway,

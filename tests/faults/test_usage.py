@@ -1,4 +1,4 @@
-"""N: usage that a provider cannot mean, and requests that nobody may send again because they are charged already."""
+"""N: implausible provider usage, and requests that are not retryable because they are already charged."""
 
 import asyncio
 import gc
@@ -58,7 +58,7 @@ MINUTE = make("wav", "pcm_s16le", 60)
 YEAR = 364 * 86_400
 COUNTER = "audio_gateway_upstream_implausible_usage_total"
 
-# By the row of the catalogue: the file, the model, the answer.
+# By the row of the catalogue: the file, the model, the response.
 NOT_BELIEVED: dict[str, tuple[bytes, str, Reply]] = {
     "N240-364-days": (CLIP, "whisper-1", json_answer("a", duration_usage(YEAR))),
     "N240-364-days-of-duration": (CLIP, "whisper-1", verbose_answer("a", YEAR)),
@@ -87,7 +87,7 @@ def warnings(gateway: GatewayProcess, row_id: str) -> list[str]:
 
 
 @pytest.mark.parametrize("case", NOT_BELIEVED)
-def test_usage_that_the_audio_cannot_come_to_is_settled_as_measured_and_flagged(
+def test_implausible_usage_is_settled_as_measured_and_flagged(
     gateway: GatewayProcess, upstream: ScriptedUpstream, case: str
 ) -> None:
     audio, model, reply = NOT_BELIEVED[case]
@@ -117,7 +117,7 @@ def test_usage_that_the_audio_cannot_come_to_is_settled_as_measured_and_flagged(
         (CLIP, "gpt-4o-transcribe", json_answer("a", tokens(14, 1_999))),  # a phrase over and over
     ],
 )
-def test_N240_N241_what_a_provider_may_mean_is_charged_as_it_says(
+def test_N240_N241_plausible_usage_is_charged_as_reported(
     gateway: GatewayProcess, upstream: ScriptedUpstream, audio: bytes, model: str, reply: Reply
 ) -> None:
     upstream.reply(reply)
@@ -132,7 +132,7 @@ def test_N240_the_tokens_of_a_long_prompt_are_charged(gateway: GatewayProcess, u
     assert (row["source"], row["charged_tokens"]) == ("upstream", 9_000)
 
 
-def test_N240_the_rows_and_the_check_show_what_was_not_believed(
+def test_N240_the_rows_and_the_check_show_implausible_usage(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
     upstream.reply(json_answer("a", duration_usage(YEAR)))
@@ -143,13 +143,11 @@ def test_N240_the_rows_and_the_check_show_what_was_not_believed(
     assert "(implausible_usage)" in gateway.invoke("ledger", "check").stdout
 
 
-# -- what is charged is never sent again ------------------------------------------------------------------------------
+# -- charged requests are not retryable ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
-def test_N242_a_request_cut_off_while_its_settlement_is_written_is_not_to_be_repeated(
-    tmp_path: Path, streamed: bool
-) -> None:
+def test_N242_a_request_aborted_during_its_settlement_is_not_retryable(tmp_path: Path, streamed: bool) -> None:
     gate = threading.Event()
     with (
         ScriptedUpstream() as upstream,
@@ -187,7 +185,7 @@ class NoJournal:
 
 @asynccontextmanager
 async def running_pipeline(gateway: GatewayProcess, journal: RequestObserver) -> AsyncIterator[Pipeline]:
-    """The stages of a gateway with these settings, in this process."""
+    """The pipeline of a gateway with these settings, in this process."""
     settings = config.load(gateway.config, gateway.environment)
     reader = LedgerReader(database := Database(gateway.ledger))
     ledger, budgets, spools = (
@@ -220,7 +218,7 @@ async def failing_delivery(_: CallerResponse) -> None:
     raise RuntimeError("as an error of the gateway's own would")
 
 
-def test_N243_an_error_of_the_gateway_once_the_request_may_have_been_billed_is_not_to_be_repeated(
+def test_N243_a_gateway_error_after_the_closing_boundary_is_not_retryable(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def body() -> AsyncIterator[bytes]:
@@ -243,8 +241,8 @@ def test_N243_an_error_of_the_gateway_once_the_request_may_have_been_billed_is_n
 
 
 @pytest.mark.parametrize("received_ms", [0, 4_102_444_800_000], ids=["clock went ahead", "clock went back"])
-def test_durations_do_not_follow_a_wall_clock_that_steps(tmp_path: Path, received_ms: int) -> None:
-    """The clock steps by decades while the request is under way."""
+def test_durations_ignore_steps_of_the_wall_clock(tmp_path: Path, received_ms: int) -> None:
+    """The clock steps by decades during the request."""
     answers: list[CallerResponse] = []
 
     async def body() -> AsyncIterator[bytes]:
@@ -272,10 +270,10 @@ def test_durations_do_not_follow_a_wall_clock_that_steps(tmp_path: Path, receive
     assert line["admitted_ms"] <= line["total_ms"]
 
 
-def test_N245_a_hold_that_cannot_be_written_leaves_no_error_behind_when_its_upload_fails_before(
+def test_N245_a_reservation_that_fails_after_its_upload_leaves_no_unhandled_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing awaits the hold then, and the ledger's writer has logged what is wrong with it."""
+    """Nothing awaits the reservation then, and the ledger's writer has logged the error."""
     caplog.set_level(logging.CRITICAL, "audio_gateway.ledger")  # a record that is kept would keep the hold with it
     errors: list[dict[str, Any]] = []
 

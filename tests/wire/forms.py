@@ -1,4 +1,4 @@
-"""Forms to read: good ones with the parts they are made of, and broken ones with the words of their refusal."""
+"""Forms: valid ones with their parts, and malformed ones with words of their error message."""
 
 from typing import NamedTuple
 

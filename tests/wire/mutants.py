@@ -1,4 +1,4 @@
-"""Forms with a few small faults, the same ones for the same seed."""
+"""Forms with a few small changes, reproducible by seed."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ _MOST_CHANGES = 3
 
 
 def mutants(forms: Sequence[Form], count: int, seed: int) -> Iterator[Form]:
-    """So many forms, each one of these with one to three changes; `parts` are those of the form before."""
+    """`count` forms, each one of `forms` with one to three changes; `parts` are those before the changes."""
     chance = random.Random(seed)
     for _ in range(count):
         form = chance.choice(forms)

@@ -1,4 +1,4 @@
-"""Other readers of multipart/form-data, brought to one shape: the parts of a whole body, or None for a refusal.
+"""Other readers of multipart/form-data with one interface: the parts of a body, or None if it is rejected.
 
 They were written apart from each other and from ours, and are milder: `multipart` takes a preamble and odd heads,
 `werkzeug` lines that end in a lone CR or LF as well, python-multipart blanks behind a boundary. Of the last one only
@@ -57,7 +57,7 @@ def by_werkzeug(boundary: str, body: bytes) -> list[Part] | None:
 
 
 def data_by_python_multipart(boundary: str, body: bytes) -> list[bytes]:
-    """What python-multipart finds between the boundaries: the data of each part, without its head."""
+    """The data of each part, without its head, as python-multipart reads it."""
     parts: list[bytes] = []
 
     def take(data: bytes, start: int, end: int) -> None:
@@ -80,7 +80,7 @@ def _events(decoder: MultipartDecoder, body: bytes) -> Iterator[Event]:
 
 
 def agree(ours: list[Part], theirs: list[Part] | None, body: bytes) -> bool:
-    """Whether another reader has read the same parts in this body.
+    """Whether another reader reads the same parts in this body.
 
     What stands in a filename is compared unless the body has a backslash or an extended filename: to one reader that is
     a path, of which it takes the end, to another an escape, and only one prefers `filename*`. No filename travels on.
@@ -99,6 +99,6 @@ def _said(part: Part, compared: str) -> tuple[str, str | bool, bytes]:
 
 
 def _plain(name: str) -> str:
-    """A name with its escapes undone: browsers write `%22` for a quote where libraries write a backslash before it."""
+    """A name without escapes: browsers write a quote as `%22`, libraries with a backslash."""
     text = name.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
     return re.sub(r"\\+", r"\\", text).replace('\\"', '"')

@@ -1,4 +1,4 @@
-"""Our reader, from the pieces of a body to its parts."""
+"""Runs the gateway's reader over the pieces of a body."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from tests.wire.forms import Part
 
 
 def read(boundary: str, pieces: Iterable[bytes]) -> list[Part]:
-    """The parts of a form; the order of its events is held to the grammar on the way."""
+    """The parts of a form; asserts that the order of events follows the grammar."""
     reader = MultipartReader(boundary)
     parts: list[Part] = []
     begun: PartBegin | None = None
@@ -31,7 +31,7 @@ def read(boundary: str, pieces: Iterable[bytes]) -> list[Part]:
 
 
 def read_or_none(boundary: str, pieces: Iterable[bytes]) -> list[Part] | None:
-    """The parts of a form, None if it is refused."""
+    """The parts of a form, or None if it is rejected."""
     try:
         return read(boundary, pieces)
     except MalformedForm:

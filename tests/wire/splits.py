@@ -1,4 +1,4 @@
-"""The ways in which the same bytes may arrive."""
+"""Ways to split the same bytes."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ _CUTS_OF_A_LONG_BODY = 60
 
 
 def splits(data: bytes) -> Iterator[tuple[bytes, ...]]:
-    """Whole; byte by byte; and cut in two at every place, or at evenly spaced ones of a long body."""
+    """Unsplit, byte by byte, and split in two at every position, or at evenly spaced ones of a long body."""
     yield (data,)
     yield tuple(data[at : at + 1] for at in range(len(data)))
     step = 1 if len(data) <= _CUT_EVERYWHERE else len(data) // _CUTS_OF_A_LONG_BODY

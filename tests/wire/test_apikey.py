@@ -21,31 +21,31 @@ def test_a_minted_key_is_well_formed(random: bytes) -> None:
 
 
 @pytest.mark.parametrize("random", [bytes(RANDOM_BYTES), b"\xff" * RANDOM_BYTES, b"\0" * 23 + b"\x01"], ids=bytes.hex)
-def test_the_extremes_of_chance_make_well_formed_keys(random: bytes) -> None:
+def test_extreme_random_bytes_make_well_formed_keys(random: bytes) -> None:
     assert is_well_formed(mint(random))
 
 
 @given(RANDOM, RANDOM)
-def test_other_chance_makes_another_key(one: bytes, other: bytes) -> None:
+def test_different_random_bytes_make_different_keys(one: bytes, other: bytes) -> None:
     # 32 characters hold 190 of the 192 bits.
     distinct = int.from_bytes(one) % 62**32 != int.from_bytes(other) % 62**32
     assert (mint(one) != mint(other)) is distinct
 
 
 @pytest.mark.parametrize("length", [0, 23, 25])
-def test_a_key_takes_its_full_measure_of_chance(length: int) -> None:
+def test_a_key_needs_24_random_bytes(length: int) -> None:
     with pytest.raises(ValueError, match="24 random bytes"):
         mint(bytes(length))
 
 
 @pytest.mark.parametrize("place", range(len(KEY)))
-def test_each_change_of_a_single_character_is_refused(place: int) -> None:
+def test_a_change_of_a_single_character_is_rejected(place: int) -> None:
     for other in {*BASE62, "-", " ", "é"} - {KEY[place]}:
         assert not is_well_formed(KEY[:place] + other + KEY[place + 1 :])
 
 
 @pytest.mark.parametrize("place", range(len(PREFIX), len(KEY) - 1))
-def test_two_neighbours_that_have_changed_places_are_refused(place: int) -> None:
+def test_two_swapped_characters_are_rejected(place: int) -> None:
     swapped = KEY[:place] + KEY[place + 1] + KEY[place] + KEY[place + 2 :]
     assert swapped != KEY
     assert not is_well_formed(swapped)
@@ -55,7 +55,7 @@ def test_two_neighbours_that_have_changed_places_are_refused(place: int) -> None
     "key",
     ["", "sk-agw-", KEY[:-1], KEY + "0", KEY[1:], f" {KEY}", f"{KEY}\n", KEY.upper(), KEY.lower(), "sk-" + "a" * 42],
 )
-def test_strangers_keys_are_refused(key: str) -> None:
+def test_foreign_keys_are_rejected(key: str) -> None:
     assert not is_well_formed(key)
 
 

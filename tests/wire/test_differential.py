@@ -1,4 +1,4 @@
-"""The reader beside three others: it accepts a form only where all agree, and then reads the same parts.
+"""Compares the reader with three others: it accepts a form only if all agree, with the same parts.
 
 What two parsers read differently, an attacker can use. It is milder in one thing, on purpose: bytes that are not UTF-8
 refuse no form where they are in a value that is never used, such as a file name. The others get such a form with these
@@ -39,7 +39,7 @@ STRICTER = {
 }
 
 
-def told(case: Path) -> dict[str, Any]:
+def case_data(case: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((case / "test.json").read_text("utf-8"))["expected"]
     return found
 
@@ -50,7 +50,7 @@ def form(case: Path) -> Form:
 
 
 def digest_of(part: dict[str, Any]) -> str:
-    """The SHA-256 of a part's bytes, which the suite gives as text, as base64 or as the digest alone."""
+    """The SHA-256 of a part's bytes, which the suite gives as text, as base64 or as a digest."""
     if part.get("body_sha256") is not None:
         return str(part["body_sha256"])
     data = base64.b64decode(part["body_base64"]) if part.get("body_base64") else str(part["body_text"]).encode()
@@ -58,7 +58,7 @@ def digest_of(part: dict[str, Any]) -> str:
 
 
 def filename_of(part: dict[str, Any]) -> str | None:
-    """The plain filename; of an extended one alone, which is not decoded, only that it is there."""
+    """The plain file name; for an extended one, which is not decoded, only that it is present."""
     plain: str | None = part.get("filename")
     return "extended" if plain is None and part.get("filename_star") is not None else plain
 
@@ -72,30 +72,34 @@ def test_the_suite_has_its_cases() -> None:
     assert STRICTER.keys() <= CASES.keys()
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if told(case)["valid"] and name not in STRICTER])
+@pytest.mark.parametrize(
+    "name", [name for name, case in CASES.items() if case_data(case)["valid"] and name not in STRICTER]
+)
 def test_a_conforming_form_is_read_as_the_suite_says_for_every_split(name: str) -> None:
     case = form(CASES[name])
-    expected = [(part["name"], filename_of(part), digest_of(part)) for part in told(CASES[name])["parts"]]
+    expected = [(part["name"], filename_of(part), digest_of(part)) for part in case_data(CASES[name])["parts"]]
     for pieces in splits(case.body):
         parts = read(case.boundary, pieces)
         assert [(name, shown(filename), sha256(data).hexdigest()) for name, filename, data in parts] == expected
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not told(case)["valid"] or name in STRICTER])
+@pytest.mark.parametrize(
+    "name", [name for name, case in CASES.items() if not case_data(case)["valid"] or name in STRICTER]
+)
 def test_a_malformed_form_of_the_suite_is_refused(name: str) -> None:
     with pytest.raises(MalformedForm):
         read((case := form(CASES[name])).boundary, [case.body])
 
 
 def seeds() -> list[Form]:
-    """Every short form of both corpora whose boundary can be read, the broken ones as well."""
+    """Every short form of both corpora with a valid boundary, malformed ones included."""
     broken = [Form(body, []) for body, _ in FAULTS.values()]
     suite = [form(case) for name, case in CASES.items() if name not in STRICTER]
     return [each for each in (*CORPUS.values(), *broken, *suite) if len(each.body) <= LONGEST_SEED]
 
 
 def check_agreement(count: int, seed: int) -> int:
-    """How many of so many mutants are accepted, all of them by all and with the same parts."""
+    """How many of `count` mutants are accepted; asserts that all readers agree on those."""
     chance = random.Random(seed)
     accepted = 0
     for mutant in mutants(seeds(), count, seed):
@@ -125,12 +129,12 @@ def with_utf_8_headers(body: bytes) -> bytes:
     )
 
 
-def test_ten_thousand_mutants_are_accepted_only_where_all_agree() -> None:
+def test_ten_thousand_mutants_are_accepted_only_if_all_readers_agree() -> None:
     assert check_agreement(10_000, seed=1) > 500
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", range(2, 12))
-def test_a_million_mutants_are_accepted_only_where_all_agree(seed: int) -> None:
+def test_a_million_mutants_are_accepted_only_if_all_readers_agree(seed: int) -> None:
     assert check_agreement(100_000, seed) > 5_000

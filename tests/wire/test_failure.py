@@ -1,4 +1,4 @@
-"""The one rule for errors that come with the status of a success, in bodies and in events."""
+"""Errors with a success status, in bodies and in events."""
 
 import pytest
 from hypothesis import given
@@ -43,12 +43,12 @@ TRANSCRIPTS: dict[str, object] = {
 
 
 @pytest.mark.parametrize("shape", ERRORS)
-def test_an_error_that_calls_itself_a_success(shape: str) -> None:
+def test_an_error_with_a_success_status(shape: str) -> None:
     assert is_error(ERRORS[shape])
 
 
 @pytest.mark.parametrize("shape", TRANSCRIPTS)
-def test_what_may_be_a_transcript_is_none(shape: str) -> None:
+def test_a_possible_transcript_is_not_an_error(shape: str) -> None:
     assert not is_error(TRANSCRIPTS[shape])
 
 
@@ -80,12 +80,12 @@ def test_what_may_be_a_transcript_is_none(shape: str) -> None:
         ("", False),
     ],
 )
-def test_an_event_of_failure(raw: str, failed: bool) -> None:
+def test_a_failure_event(raw: str, failed: bool) -> None:
     assert is_failure_event(Event(raw.encode() + b"\n\n")) is failed
 
 
 @given(st.binary(max_size=80))
-def test_any_event_can_be_judged(noise: bytes) -> None:
+def test_no_event_raises(noise: bytes) -> None:
     for event in (Event(noise), Event(b"data: {" + noise), Event(b"event: " + noise + b"\n\n")):
         assert is_failure_event(event) in (True, False)
         assert is_error_event(event) in (True, False)

@@ -1,4 +1,4 @@
-"""Which heads are refused, from the fields alone."""
+"""Request heads that are rejected by their fields."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def length(value: bytes) -> Header:
 
 
 @pytest.mark.parametrize("headers", [[HOST], [HOST, CHUNKED], [HOST, length(b"0")], [HOST, length(b"9" * 19)]])
-def test_a_good_head(headers: list[Header]) -> None:
+def test_a_valid_head(headers: list[Header]) -> None:
     assert check_head("1.1", b"/", headers) is None
 
 
@@ -23,7 +23,7 @@ def test_http_1_0_needs_no_host() -> None:
 
 
 @pytest.mark.parametrize("version", ["0.9", "1.2", "2.0"])
-def test_another_version(version: str) -> None:
+def test_an_unsupported_version(version: str) -> None:
     fault = check_head(version, b"/", [HOST])
     assert fault is not None
     assert (fault.status, fault.code) == (400, "bad_request")
@@ -45,7 +45,7 @@ def test_a_tunnel() -> None:
         *([HOST, length(value)] for value in (b"", b"+5", b"-5", b"0x5", b"5, 5", b"9" * 20)),
     ],
 )
-def test_two_ways_to_frame(headers: list[Header]) -> None:
+def test_ambiguous_framing(headers: list[Header]) -> None:
     fault = check_head("1.1", b"/", headers)
     assert fault is not None
     assert (fault.status, fault.code) == (400, "bad_request")
@@ -65,14 +65,14 @@ def test_chunked_in_http_1_0() -> None:
 
 
 @pytest.mark.parametrize("host", [b"a", b"a.b-c_d:8080", b"a:", b"[::1]:80", b"127.0.0.1", b"a \t"])
-def test_a_good_host(host: bytes) -> None:
+def test_a_valid_host(host: bytes) -> None:
     assert check_head("1.1", b"/", [(b"host", host)]) is None
 
 
 @pytest.mark.parametrize(
     "host", [b"", b"a/#@b", b"a b", b"a,b", b"a@b", b"a?b", b"a\\b", b"a:x", b"[::1", b"\xe9", b":80"]
 )
-def test_a_host_that_is_none(host: bytes) -> None:
+def test_an_invalid_host(host: bytes) -> None:
     fault = check_head("1.1", b"/", [(b"host", host)])
     assert fault is not None
     assert (fault.status, fault.code) == (400, "bad_request")

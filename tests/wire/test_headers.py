@@ -19,7 +19,7 @@ def test_text_is_the_first_value_or_nothing() -> None:
     assert headers.text(b"b") == ""
 
 
-def test_what_came_in_later_does_not_reach_a_copy() -> None:
+def test_later_changes_do_not_affect_a_copy() -> None:
     fields = [(b"a", b"1")]
     headers = Headers(fields)
     fields.append((b"authorization", b"trailer"))
@@ -44,7 +44,7 @@ HOSTILE: list[Header] = [
 ]
 
 
-def test_only_what_the_list_names_crosses_towards_the_caller() -> None:
+def test_only_listed_headers_are_relayed_to_the_caller() -> None:
     answer = Headers(
         [
             *HOSTILE,
@@ -63,7 +63,7 @@ def test_only_what_the_list_names_crosses_towards_the_caller() -> None:
 @given(
     st.lists(st.tuples(st.sampled_from([b"content-type", b"x-request-id", b"x"]), st.binary(max_size=600)), max_size=5)
 )
-def test_what_crosses_is_short_and_printable(fields: list[Header]) -> None:
+def test_relayed_values_are_short_and_printable(fields: list[Header]) -> None:
     crossing = caller_headers(Headers(fields))
     assert {name for name, _ in crossing} <= {b"content-type", b"x-upstream-request-id"}
     for _, value in crossing:
@@ -72,13 +72,13 @@ def test_what_crosses_is_short_and_printable(fields: list[Header]) -> None:
 
 
 @pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"\xff", b"\0", b"a\tb", b"x" * 513], ids=repr)
-def test_a_value_that_cannot_be_printed_does_not_cross(value: bytes) -> None:
+def test_an_unprintable_value_is_not_relayed(value: bytes) -> None:
     answer = Headers([(b"x-request-id", value), (b"content-type", b"text/plain")])
     assert caller_headers(answer) == ((b"content-type", b"text/plain"),)
     assert upstream_request_id(answer) is None
 
 
-def test_the_providers_id_of_a_request() -> None:
+def test_the_providers_request_id() -> None:
     assert upstream_request_id(Headers([(b"x-request-id", b"req_1")])) == "req_1"
     assert upstream_request_id(Headers([])) is None
 

@@ -31,7 +31,7 @@ def test_the_same_parts_for_any_number_of_cuts(data: st.DataObject) -> None:
     assert read(form.boundary, pieces) == form.parts
 
 
-def test_data_is_handed_on_as_it_arrives() -> None:
+def test_data_is_returned_as_it_arrives() -> None:
     reader = MultipartReader("b")
     assert reader.feed(part('name="file"; filename="a"', b"abc")[:-2]) == [PartBegin("file", "a"), b"abc"]
     assert reader.feed(b"def\r") == [b"def"]
@@ -39,7 +39,7 @@ def test_data_is_handed_on_as_it_arrives() -> None:
     assert reader.feed(b"x") == [b"\r\n--x"]
 
 
-def test_a_whole_piece_of_data_is_handed_on_without_a_copy() -> None:
+def test_a_chunk_of_data_is_returned_without_a_copy() -> None:
     reader = MultipartReader("b")
     reader.feed(part('name="file"; filename="a"')[:-2])
     piece = bytes(70_000)
@@ -48,7 +48,7 @@ def test_a_whole_piece_of_data_is_handed_on_without_a_copy() -> None:
 
 
 @pytest.mark.parametrize(("body", "reason"), FAULTS.values(), ids=FAULTS.keys())
-def test_a_fault_is_refused_with_the_same_words_for_every_split(body: bytes, reason: str) -> None:
+def test_a_malformed_form_gives_the_same_error_for_every_split(body: bytes, reason: str) -> None:
     words = set()
     for pieces in splits(body):
         with pytest.raises(MalformedForm) as caught:
@@ -58,7 +58,7 @@ def test_a_fault_is_refused_with_the_same_words_for_every_split(body: bytes, rea
     assert reason in words.pop()
 
 
-def test_ten_thousand_parts_are_refused_at_the_cap() -> None:
+def test_ten_thousand_parts_are_rejected_at_the_limit() -> None:
     body = part("name=a") * 10_000 + b"--b--\r\n"
     needed = part("name=a") * (MAX_PARTS + 1)
     with pytest.raises(MalformedForm, match="parts"):
@@ -67,7 +67,7 @@ def test_ten_thousand_parts_are_refused_at_the_cap() -> None:
         MultipartReader("b").feed(needed)
 
 
-def test_an_endless_header_is_refused_at_the_cap() -> None:
+def test_an_endless_header_is_rejected_at_the_limit() -> None:
     reader = MultipartReader("b")
     reader.feed(b"--b\r\nx:" + b"y" * (MAX_PART_HEADER_BYTES - 2))
     with pytest.raises(MalformedForm, match="header is longer"):
@@ -75,12 +75,12 @@ def test_an_endless_header_is_refused_at_the_cap() -> None:
 
 
 @pytest.mark.parametrize("epilogue", [b"x" * 5_000_000, b"\r\n--b\r\n" * 700_000], ids=["bytes", "boundaries"])
-def test_an_endless_epilogue_is_refused(epilogue: bytes) -> None:
+def test_an_endless_epilogue_is_rejected(epilogue: bytes) -> None:
     with pytest.raises(MalformedForm, match="follow its closing boundary"):
         MultipartReader("b").feed(part('name="a"') + b"--b--" + epilogue)
 
 
-def test_what_follows_the_end_counts_from_its_first_byte() -> None:
+def test_the_epilogue_counts_from_its_first_byte() -> None:
     reader = MultipartReader("b")
     reader.feed(b"--b--" + b"x" * MAX_EPILOGUE_BYTES)
     reader.finish()
@@ -89,7 +89,7 @@ def test_what_follows_the_end_counts_from_its_first_byte() -> None:
 
 
 @given(st.lists(st.binary(max_size=40), max_size=6))
-def test_any_bytes_are_read_or_refused_however_they_are_cut(pieces: list[bytes]) -> None:
+def test_any_bytes_are_read_or_rejected_however_they_are_split(pieces: list[bytes]) -> None:
     body = b"".join([b"--b\r\n", *pieces])
     try:
         parts = read("b", [b"--b\r\n", *pieces])
@@ -104,8 +104,8 @@ WORDS = st.text(st.sampled_from('ab "\\;=%*\r\n\t\x7f\N{SPEAKER}'), max_size=6)
 
 
 @given(WORDS, WORDS, WORDS)
-def test_a_head_as_sdks_send_it_is_read_like_any_other(name: str, filename: str, media_type: str) -> None:
-    """It is read at once; in lower case, line by line."""
+def test_the_fast_path_for_heads_reads_the_same_as_the_slow_one(name: str, filename: str, media_type: str) -> None:
+    """A head in lower case is read line by line."""
     body = part(f'name="{name}"; filename="{filename}"', b"1", f"Content-Type: {media_type}") + b"--b--"
     assert read_or_none("b", [body]) == read_or_none("b", [body.replace(b"Content-D", b"content-d")])
 
@@ -118,7 +118,7 @@ NAMES = st.text(st.characters(exclude_categories=("Cc", "Cs"), exclude_character
     audio=st.binary(max_size=300),
     cut=st.integers(0, 300),
 )
-def test_what_the_writer_writes_the_reader_reads(fields: list[tuple[str, bytes]], audio: bytes, cut: int) -> None:
+def test_the_reader_reads_what_the_writer_writes(fields: list[tuple[str, bytes]], audio: bytes, cut: int) -> None:
     writer = FormWriter("0123456789abcdef")
     body = b"".join(writer.field(name, value) for name, value in fields)
     body += writer.file_head("audio.wav", "audio/wav") + audio + writer.file_end()
@@ -132,12 +132,12 @@ def test_the_writer_leaves_no_quote_in_a_name() -> None:
 
 
 @given(NAMES)
-def test_a_name_that_ends_in_a_backslash_does_not_swallow_its_quote(name: str) -> None:
+def test_a_backslash_at_the_end_of_a_name_does_not_escape_the_quote(name: str) -> None:
     body = FormWriter("b").field(name + "\\", b"1") + b"--b--"
     assert read("b", [body]) == [(name + "\\", None, b"1")]
 
 
-def test_without_the_writers_close_a_form_is_not_complete() -> None:
+def test_a_form_without_the_closing_boundary_is_incomplete() -> None:
     writer = FormWriter("b")
     with pytest.raises(MalformedForm):
         read("b", [writer.field("a", b"1") + writer.file_head("a.wav", "audio/wav") + writer.file_end()])
@@ -187,6 +187,6 @@ def test_the_boundary_is_read_from_the_content_type(content_type: str, boundary:
         "multipart/form-data, boundary=a",
     ],
 )
-def test_a_content_type_without_one_good_boundary_is_refused(content_type: str) -> None:
+def test_a_content_type_without_one_valid_boundary_is_rejected(content_type: str) -> None:
     with pytest.raises(MalformedForm):
         parse_boundary(content_type)

@@ -17,7 +17,7 @@ def lower_case_quoted(key: bytes) -> bytes:
     return b"".join(b"%%%02x" % byte for byte in key)
 
 
-DRESSES = {
+ENCODINGS = {
     "as it is": KEY,
     "quoted": quote(KEY, safe="").encode(),
     "quoted but for slashes": quote(KEY).encode(),
@@ -28,9 +28,9 @@ DRESSES = {
 
 
 @pytest.mark.parametrize("before", [b"", b"a", b"ab", b"Bearer "])
-@pytest.mark.parametrize("dress", DRESSES)
-def test_the_secret_is_taken_out_in_every_dress(dress: str, before: bytes) -> None:
-    clean = REDACT(before + DRESSES[dress] + b" behind")
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_the_secret_is_removed_in_every_encoding(encoding: str, before: bytes) -> None:
+    clean = REDACT(before + ENCODINGS[encoding] + b" behind")
     assert REDACTED in clean
     assert clean.startswith(before)
     assert clean.endswith(b" behind")
@@ -39,7 +39,7 @@ def test_the_secret_is_taken_out_in_every_dress(dress: str, before: bytes) -> No
 
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
 @given(before=st.binary(max_size=20), behind=st.binary(max_size=20))
-def test_base64_of_something_longer_holds_no_piece_of_it(
+def test_base64_of_a_longer_text_holds_no_part_of_it(
     encode: Callable[[bytes], bytes], before: bytes, behind: bytes
 ) -> None:
     clean = REDACT(encode(before + KEY + behind))
@@ -49,7 +49,7 @@ def test_base64_of_something_longer_holds_no_piece_of_it(
 
 
 def escaped(text: str, which: list[bool]) -> str:
-    """In JSON, with escapes for some characters that need none."""
+    """JSON with escapes for some characters that need none."""
     return "".join(
         f"\\u{ord(each):04x}" if escape and ord(each) < 0x10000 else json.dumps(each)[1:-1]
         for each, escape in zip(text, which * len(text), strict=False)
@@ -61,7 +61,7 @@ def escaped(text: str, which: list[bool]) -> str:
     behind=st.text(max_size=10),
     which=st.lists(st.booleans(), min_size=1, max_size=40),
 )
-def test_a_secret_that_json_escapes_is_taken_out_and_the_rest_means_the_same(
+def test_a_secret_that_json_escapes_is_removed_and_the_rest_means_the_same(
     before: str, behind: str, which: list[bool]
 ) -> None:
     text = f'{{"a": "{escaped(before, which)}{escaped(KEY.decode(), which)}{escaped(behind, which)}"}}'
@@ -75,7 +75,7 @@ def test_escapes_without_a_secret_stay_as_they_are(text: str, which: list[bool])
     assert REDACT(body) is body
 
 
-def test_an_escaped_backslash_hides_no_secret_and_is_none() -> None:
+def test_an_escaped_backslash_is_not_an_escape() -> None:
     key = Redaction(b"sk-0123456789")
     assert key(rb"\\u0073k-0123456789") == rb"\\u0073k-0123456789"
     assert key(rb"\\\u0073k-0123456789\/") == rb"\\[redacted]/"
@@ -83,21 +83,21 @@ def test_an_escaped_backslash_hides_no_secret_and_is_none() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_what_is_no_secret_stays(text: bytes) -> None:
+def test_other_text_stays(text: bytes) -> None:
     assert REDACT(text) == text
 
 
 @pytest.mark.parametrize("key", [b"k", b"key", b"+"])
-def test_a_short_secret_takes_out_no_more_than_itself(key: bytes) -> None:
+def test_a_short_secret_removes_only_itself(key: bytes) -> None:
     assert Redaction(key)(json.dumps({"a": "b"}).encode()) == b'{"a": "b"}'
     assert Redaction(key)(b"-" + quote(key).encode() + b"-") == b"-[redacted]-"
 
 
 FIELD = st.tuples(
-    st.just(b"x"), st.sampled_from([*DRESSES.values(), b"", b"%", KEY[:9], KEY[9:]]) | st.binary(max_size=20)
+    st.just(b"x"), st.sampled_from([*ENCODINGS.values(), b"", b"%", KEY[:9], KEY[9:]]) | st.binary(max_size=20)
 )
 
 
 @given(st.lists(FIELD, max_size=5))
-def test_of_header_fields_each_is_redacted_by_itself(fields: list[tuple[bytes, bytes]]) -> None:
+def test_each_header_field_is_redacted_separately(fields: list[tuple[bytes, bytes]]) -> None:
     assert list(redact_headers(fields, REDACT)) == [(name, REDACT(value)) for name, value in fields]

@@ -9,15 +9,15 @@ from tests.wire.splits import splits
 
 
 def split(pieces: tuple[bytes, ...]) -> list[Event]:
-    """All events of a stream that ends cleanly."""
+    """All events of a stream that ends properly."""
     splitter = EventSplitter()
     events = [event for piece in pieces for event in splitter.feed(piece)]
     last = splitter.finish()
     return events if last is None else [*events, last]
 
 
-def told(events: list[Event]) -> list[bytes]:
-    """The data of the events that have any: a line's end that was cut in two makes an event without."""
+def data_of(events: list[Event]) -> list[bytes]:
+    """The data of the events that have any; a split line end makes an event without data."""
     return [event.data for event in events if event.data]
 
 
@@ -48,7 +48,7 @@ def test_the_same_data_and_not_a_byte_changed_for_every_split(stream: bytes, dat
     for pieces in splits(stream):
         events = split(pieces)
         assert b"".join(event.raw for event in events) == stream
-        assert told(events) == data
+        assert data_of(events) == data
 
 
 LINES = st.sampled_from([b"\n", b"\r", b"\r\n", b"data: x", b"data:", b":c", b"\xef\xbb\xbf", b"\xc3", b"y"])
@@ -61,10 +61,10 @@ def test_the_joined_bytes_are_the_input_for_any_split_of_any_bytes(lines: list[b
     pieces = tuple(stream[start:end] for start, end in pairwise(edges))
     events = split(pieces)
     assert b"".join(event.raw for event in events) == stream
-    assert told(events) == told(split((stream,)))
+    assert data_of(events) == data_of(split((stream,)))
 
 
-def test_an_event_comes_out_with_its_blank_line_and_not_before() -> None:
+def test_an_event_is_complete_with_its_blank_line() -> None:
     splitter = EventSplitter()
     assert list(splitter.feed(b"data: a\n")) == []
     assert list(splitter.feed(b"\ndata: b")) == [Event(b"data: a\n\n")]
@@ -72,26 +72,26 @@ def test_an_event_comes_out_with_its_blank_line_and_not_before() -> None:
     assert splitter.finish() is None
 
 
-def test_what_is_incomplete_stays_behind_until_the_end() -> None:
+def test_an_incomplete_event_waits_for_the_end() -> None:
     splitter = EventSplitter()
     assert list(splitter.feed(b"data: a\n\ndata: b\n")) == [Event(b"data: a\n\n")]
     assert splitter.finish() == Event(b"data: b\n")
     assert splitter.finish() is None
 
 
-def test_an_event_of_a_megabyte_passes() -> None:
+def test_an_event_of_a_megabyte_is_accepted() -> None:
     stream = b"data: " + b"x" * 1_000_000 + b"\n\n"
     pieces = tuple(stream[at : at + 65_536] for at in range(0, len(stream), 65_536))
     assert split(pieces) == [Event(stream)]
 
 
-def test_an_event_without_an_end_is_refused_at_the_cap() -> None:
+def test_an_endless_event_is_rejected_at_the_limit() -> None:
     splitter = EventSplitter()
     assert list(splitter.feed(b"x" * MAX_EVENT_BYTES)) == []
     with pytest.raises(EventTooLarge):
         list(splitter.feed(b"x"))
 
 
-def test_many_small_events_pass_the_cap_together() -> None:
+def test_many_small_events_may_exceed_the_limit_together() -> None:
     event = b"data: " + b"x" * 1_000 + b"\n\n"
     assert len(list(EventSplitter().feed(event * (MAX_EVENT_BYTES // 1_000 + 1)))) == MAX_EVENT_BYTES // 1_000 + 1

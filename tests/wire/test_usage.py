@@ -47,7 +47,7 @@ def timed(ms: int) -> Usage:
         ({"usage": {"seconds": 366 * 86_400}}, timed(366 * 86_400_000)),
     ],
 )
-def test_usage_that_an_answer_tells(answer: object, usage: Usage) -> None:
+def test_reported_usage(answer: object, usage: Usage) -> None:
     assert usage_of(answer) == usage
 
 
@@ -72,17 +72,17 @@ ODD_NUMBERS: list[Any] = [
 
 @pytest.mark.parametrize("odd", [*ODD_NUMBERS, 14.0, "14", 10_000_000_001], ids=repr)
 @pytest.mark.parametrize("place", ["input_tokens", "output_tokens"])
-def test_a_count_that_is_none_is_no_usage(place: str, odd: object) -> None:
+def test_an_invalid_count_is_not_usage(place: str, odd: object) -> None:
     assert usage_of({"usage": {**TOKENS, place: odd}}) is None
 
 
 @pytest.mark.parametrize("odd", [*ODD_NUMBERS, 366 * 86_400 + 1], ids=repr)
-def test_a_length_that_is_none_is_no_usage(odd: object) -> None:
+def test_an_invalid_length_is_not_usage(odd: object) -> None:
     assert usage_of({"usage": {"type": "duration", "seconds": odd}, "duration": odd}) is None
 
 
 @pytest.mark.parametrize("answer", [None, 1, "usage", [], [{"usage": TOKENS}], {}, {"usage": [TOKENS]}, {"text": "a"}])
-def test_an_answer_of_another_shape_tells_none(answer: object) -> None:
+def test_other_shapes_report_no_usage(answer: object) -> None:
     assert usage_of(answer) is None
 
 
@@ -113,7 +113,7 @@ USAGE_LIKE = st.fixed_dictionaries(
 
 
 @given(ANY_VALUE | USAGE_LIKE)
-def test_any_document_tells_a_usage_in_bounds_or_none(answer: object) -> None:
+def test_any_document_gives_usage_within_limits_or_none(answer: object) -> None:
     usage = usage_of(answer)
     if usage is None:
         return
@@ -127,7 +127,7 @@ def test_any_document_tells_a_usage_in_bounds_or_none(answer: object) -> None:
 
 
 @given(USAGE_LIKE)
-def test_a_document_tells_the_same_after_its_journey_as_bytes(answer: dict[str, object]) -> None:
+def test_a_document_gives_the_same_usage_after_serialisation(answer: dict[str, object]) -> None:
     assert usage_of(document(json.dumps(answer).encode())) == usage_of(answer)
 
 

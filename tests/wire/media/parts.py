@@ -1,4 +1,4 @@
-"""Pieces from which the tests put files together by hand, and the way they are measured."""
+"""Builds media files from their elements, and recognises and measures them."""
 
 import itertools
 import random
@@ -8,7 +8,7 @@ from app.wire.media import HEAD_BYTES, AudioLength, AudioMeter, Container, Sniff
 
 
 def verdict(data: bytes, cuts: Sequence[int] = ()) -> Container | Unrecognised | None:
-    """What the sniffer says of a file, fed in pieces that end at `cuts`."""
+    """The sniffer's verdict on a file, fed in chunks that end at `cuts`."""
     sniffer = Sniffer()
     for piece in split(data, cuts):
         sniffer.feed(piece)
@@ -17,7 +17,7 @@ def verdict(data: bytes, cuts: Sequence[int] = ()) -> Container | Unrecognised |
 
 
 def measure(data: bytes, container: Container | None = None, cuts: Sequence[int] = ()) -> AudioLength:
-    """The length of a file, which must be recognised where no container is given."""
+    """The length of a file; without a container, the file must be recognised."""
     found = container or verdict(data)
     assert isinstance(found, Container)
     meter = AudioMeter(found)
@@ -27,20 +27,20 @@ def measure(data: bytes, container: Container | None = None, cuts: Sequence[int]
 
 
 def bound(data: bytes, container: Container, size: int | None = None) -> float:
-    """The bound for a file of `size` bytes (its own by default) of which the head has come."""
+    """The bound of a file of `size` bytes (its own by default), by its head."""
     meter = AudioMeter(container)
     meter.feed(data[:HEAD_BYTES])
     return meter.bound(len(data) if size is None else size)
 
 
 def split(data: bytes, cuts: Sequence[int]) -> list[bytes]:
-    """The pieces of a file that is cut at these places."""
+    """The chunks of a file that is split at these offsets."""
     edges = [0, *sorted(cuts), len(data)]
     return [data[start:end] for start, end in itertools.pairwise(edges)]
 
 
 def is_close(length: AudioLength, seconds: float) -> bool:
-    """The promise: measured, within 1 % or 0.1 s, whichever is larger."""
+    """Whether a length is measured, and within 1 % or 0.1 s, whichever is larger."""
     return length.measured and abs(length.seconds - seconds) <= max(0.01 * seconds, 0.1)
 
 
@@ -49,20 +49,20 @@ def noise(size: int, seed: int = 1) -> bytes:
 
 
 def id3(payload: bytes, *, footer: bool = False) -> bytes:
-    """An ID3v2.4 tag of any content."""
+    """An ID3v2.4 tag with any content."""
     size = bytes(len(payload) >> shift & 0x7F for shift in (21, 14, 7, 0))
     tail = b"3DI\x04\x00\x10" + size if footer else b""
     return b"ID3\x04\x00" + (b"\x10" if footer else b"\x00") + size + payload + tail
 
 
 def chunk(name: bytes, payload: bytes, size: int | None = None) -> bytes:
-    """A RIFF chunk with its padding, and a size of its own where one is given."""
+    """A RIFF chunk with its padding; `size` replaces its true size."""
     stated = len(payload) if size is None else size
     return name + stated.to_bytes(4, "little") + payload + bytes(len(payload) % 2)
 
 
 def box(name: bytes, *payload: bytes, long: bool = False, to_the_end: bool = False) -> bytes:
-    """An ISO media box with a size of 32 bits, of 64, or of 0."""
+    """An ISO media box with a size of 32 bits, of 64 bits, or of 0."""
     body = b"".join(payload)
     if long:
         return b"\0\0\0\1" + name + (len(body) + 16).to_bytes(8, "big") + body
@@ -70,7 +70,7 @@ def box(name: bytes, *payload: bytes, long: bool = False, to_the_end: bool = Fal
 
 
 def boxes(data: bytes) -> dict[bytes, bytes]:
-    """The boxes of the top level, by name; of several of a name the last."""
+    """The top-level boxes by name; of several with one name, the last."""
     found, at = {}, 0
     while at + 8 <= len(data):
         size = int.from_bytes(data[at : at + 4], "big")
@@ -80,7 +80,7 @@ def boxes(data: bytes) -> dict[bytes, bytes]:
 
 
 def page(packets: Sequence[bytes], granule: int, *, serial: int = 1, begins: bool = False, number: int = 0) -> bytes:
-    """An Ogg page of whole packets, with its checksum."""
+    """An Ogg page of complete packets, with its checksum."""
     lacing = b"".join(b"\xff" * (len(packet) // 255) + bytes([len(packet) % 255]) for packet in packets)
     head = b"OggS\0" + (b"\x02" if begins else b"\0") + (granule & (1 << 64) - 1).to_bytes(8, "little")
     numbers = serial.to_bytes(4, "little") + number.to_bytes(4, "little") + bytes(4)
@@ -89,7 +89,7 @@ def page(packets: Sequence[bytes], granule: int, *, serial: int = 1, begins: boo
 
 
 def _ogg_checksum(whole: bytes) -> int:
-    """The CRC-32 as RFC 3533 has it, bit by bit."""
+    """The CRC-32 of RFC 3533."""
     crc = 0
     for byte in whole:
         crc = (crc << 8 & 0xFFFFFFFF) ^ _OGG_CRC[crc >> 24 ^ byte]
@@ -118,6 +118,6 @@ def pages(data: bytes) -> list[bytes]:
 
 
 def element(name: int, payload: bytes, *, unknown: bool = False) -> bytes:
-    """An EBML element with a size of eight bytes, or of one byte that says unknown."""
+    """An EBML element with a size of eight bytes, or with the unknown size."""
     head = name.to_bytes((name.bit_length() + 7) // 8, "big")
     return head + (b"\xff" if unknown else (1 << 56 | len(payload)).to_bytes(8, "big")) + payload

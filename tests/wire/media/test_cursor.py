@@ -3,7 +3,7 @@ import re
 from app.wire.media.cursor import Cursor, Reading
 
 
-def test_fewer_bytes_than_wanted_tell_the_end() -> None:
+def test_a_reader_gets_fewer_bytes_only_at_the_end() -> None:
     seen: list[bytes] = []
 
     def read(cursor: Cursor) -> Reading[None]:
@@ -19,7 +19,7 @@ def test_fewer_bytes_than_wanted_tell_the_end() -> None:
     assert seen == [b"abcd", b"ef"]
 
 
-def test_skipped_tells_how_much_was_there() -> None:
+def test_skipped_returns_how_many_bytes_are_present() -> None:
     passed: list[int] = []
 
     def read(cursor: Cursor) -> Reading[None]:
@@ -34,7 +34,7 @@ def test_skipped_tells_how_much_was_there() -> None:
     assert passed == [3, 4, 0]
 
 
-def test_bytes_passed_over_are_not_kept_before_they_come_nor_after() -> None:
+def test_skipped_bytes_are_never_kept() -> None:
     seen: list[bytes] = []
 
     def read(cursor: Cursor) -> Reading[None]:
@@ -51,7 +51,7 @@ def test_bytes_passed_over_are_not_kept_before_they_come_nor_after() -> None:
     assert seen == [b"ij"]
 
 
-def test_nothing_is_there_behind_a_skip_beyond_the_end() -> None:
+def test_no_bytes_follow_a_skip_beyond_the_end() -> None:
     seen: list[object] = []
 
     def read(cursor: Cursor) -> Reading[None]:
@@ -66,7 +66,7 @@ def test_nothing_is_there_behind_a_skip_beyond_the_end() -> None:
     assert seen == [0, False, b""]
 
 
-def test_find_sees_a_match_across_pieces() -> None:
+def test_find_matches_across_chunks() -> None:
     places: list[int] = []
 
     def read(cursor: Cursor) -> Reading[None]:
@@ -81,7 +81,7 @@ def test_find_sees_a_match_across_pieces() -> None:
     assert places == [2, 10]
 
 
-def test_the_file_ends_for_the_reader_where_it_is_confined() -> None:
+def test_confine_ends_the_file_for_the_reader() -> None:
     seen: list[object] = []
 
     def read(cursor: Cursor) -> Reading[None]:
@@ -98,7 +98,7 @@ def test_the_file_ends_for_the_reader_where_it_is_confined() -> None:
         seen.clear()
 
 
-def test_a_confined_reader_that_skips_further_is_told_the_end_at_once() -> None:
+def test_a_confined_reader_that_skips_further_gets_the_end_at_once() -> None:
     seen: list[object] = []
 
     def read(cursor: Cursor) -> Reading[None]:
@@ -112,7 +112,7 @@ def test_a_confined_reader_that_skips_further_is_told_the_end_at_once() -> None:
     assert seen == [5]
 
 
-def test_too_many_short_steps_end_the_file() -> None:
+def test_too_many_short_steps_exhaust_the_reader() -> None:
     def read(cursor: Cursor) -> Reading[None]:
         while (yield 1):
             cursor.skip(1)
@@ -136,7 +136,7 @@ def test_bytes_after_the_reader_has_returned_are_only_counted() -> None:
     assert cursor.window == b""
 
 
-def test_bytes_are_passed_up_to_a_mark_among_them() -> None:
+def test_pass_until_stops_at_the_mark() -> None:
     def places(count: int, pieces: tuple[bytes, ...]) -> tuple[bool, int]:
         seen: list[tuple[bool, int]] = []
 

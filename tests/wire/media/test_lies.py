@@ -7,8 +7,8 @@ from tests.wire.media.parts import measure, verdict
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_file_that_claims_a_moment_is_measured_by_what_a_decoder_plays(lie: str) -> None:
-    """At least nine tenths of it: what a container states does not matter."""
+def test_a_file_with_false_claims_is_measured_by_what_a_decoder_plays(lie: str) -> None:
+    """At least nine tenths of it, whatever the container states."""
     data = LIES[lie]()
     played = duration(data)
     assert played > 0.9 * SECONDS

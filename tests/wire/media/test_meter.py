@@ -65,7 +65,7 @@ def test_an_empty_file(container: Container) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_keeps_little(name: str) -> None:
+def test_the_meter_keeps_little_in_memory(name: str) -> None:
     container, data = sample(name, 3.0)
     meter = AudioMeter(container)
     for at in range(0, len(data), 1024):
@@ -77,7 +77,7 @@ def test_keeps_little(name: str) -> None:
     container=st.sampled_from(Container), data=st.binary(max_size=600), cuts=st.lists(st.integers(0, 600), max_size=4)
 )
 @settings(max_examples=200, deadline=None)
-def test_raises_for_no_bytes(container: Container, data: bytes, cuts: list[int]) -> None:
+def test_no_bytes_raise(container: Container, data: bytes, cuts: list[int]) -> None:
     cuts = [cut for cut in cuts if cut <= len(data)]
     assert measure(data, container, cuts) == measure(data, container)
     assert verdict(data, cuts) == verdict(data)
@@ -93,7 +93,7 @@ def test_raises_for_no_bytes(container: Container, data: bytes, cuts: list[int])
     cuts=st.lists(st.floats(0, 1), max_size=4),
 )
 @settings(max_examples=400, deadline=None)
-def test_raises_for_no_damage(
+def test_no_damage_raises(
     name: str, changes: list[tuple[float, bytes]], kept: float, in_the_head: bool, cuts: list[float]
 ) -> None:
     container, data = sample(name, 0.5)
@@ -126,8 +126,8 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize(("container", "piece"), HOSTILE.values(), ids=HOSTILE.keys())
-def test_hostile_bytes_take_time_in_proportion(container: Container, piece: bytes) -> None:
-    """4 MiB of what costs most: a tenth of a second or less on a free core, but for empty Ogg pages."""
+def test_hostile_bytes_take_proportional_time(container: Container, piece: bytes) -> None:
+    """4 MiB of the most expensive bytes take a tenth of a second or less, except empty Ogg pages."""
     starts = {Container.WAV: b"RIFF\0\0\0\0WAVE", Container.FLAC: b"fLaC\x80" + sample("flac")[1][5:42]}
     data = starts.get(container, b"") + piece * ((4 << 20) // len(piece))
     began = time.perf_counter()
@@ -137,7 +137,7 @@ def test_hostile_bytes_take_time_in_proportion(container: Container, piece: byte
 
 @pytest.mark.parametrize("name", FILES)
 def test_25_mib_take_little_time(name: str) -> None:
-    """Tens of milliseconds on a free core; printed with -s."""
+    """Tens of milliseconds on an idle core; printed with -s."""
     container, data = sample(name, 3.0)
     data = data * ((25 << 20) // len(data))
     began = time.perf_counter()
@@ -147,13 +147,13 @@ def test_25_mib_take_little_time(name: str) -> None:
     assert spent < 20
 
 
-def test_what_is_fed_behind_the_audio_changes_nothing() -> None:
+def test_bytes_after_the_audio_change_nothing() -> None:
     container, data = sample("wav")
     assert is_close(measure(data + noise(3), container), 1.0)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_length_is_the_same_however_often_it_is_read(name: str) -> None:
+def test_finish_always_returns_the_same_length(name: str) -> None:
     container, data = sample(name)
     meter = AudioMeter(container)
     meter.feed(data)
@@ -165,7 +165,7 @@ def test_no_claim_lowers_the_bound_below_the_highest_bit_rate(container: Contain
     assert container.lowest_bit_rate < container.nominal_bit_rate < container.highest_bit_rate
 
 
-def test_a_claim_lowers_the_bound_as_far_as_the_bytes_bear_it() -> None:
+def test_a_claim_lowers_the_bound_only_to_the_highest_bit_rate() -> None:
     first = bytearray(make("mp3", "libmp3lame", 7.3, 44_100))
     at = max(first.find(b"Xing"), first.find(b"Info"))
     first[at + 8 : at + 12] = (40).to_bytes(4, "big")

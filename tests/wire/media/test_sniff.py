@@ -140,7 +140,7 @@ def test_recognises(head: bytes, container: Container) -> None:
 
 
 @pytest.mark.parametrize("head", REFUSED.values(), ids=REFUSED.keys())
-def test_refuses(head: bytes) -> None:
+def test_rejects(head: bytes) -> None:
     assert isinstance(verdict(head), Unrecognised)
 
 
@@ -154,7 +154,7 @@ def test_the_verdict_is_the_same_for_every_split(head: bytes) -> None:
 
 
 @pytest.mark.parametrize("length", range(12))
-def test_refuses_what_is_shorter_than_a_signature(length: int) -> None:
+def test_rejects_a_file_shorter_than_a_signature(length: int) -> None:
     assert verdict(b"RIFF\x24\0\0\0WAVE"[:length]) == Unrecognised()
 
 
@@ -170,7 +170,7 @@ def test_refuses_what_is_shorter_than_a_signature(length: int) -> None:
         (REFUSED["text like a box"], ""),
     ],
 )
-def test_names_what_it_refuses(head: bytes, kind: str) -> None:
+def test_names_rejected_formats(head: bytes, kind: str) -> None:
     assert verdict(head) == Unrecognised(kind)
 
 
@@ -192,13 +192,13 @@ HEADLESS = {
 
 
 @pytest.mark.parametrize(("head", "name"), HEADLESS.values(), ids=HEADLESS.keys())
-def test_knows_what_lacks_its_header(head: bytes, name: str) -> None:
+def test_recognises_parts_without_a_header(head: bytes, name: str) -> None:
     assert verdict(head) == Unrecognised(name, header_missing=True)
     places = range(min(len(head), 100))
     assert all(verdict(head, [place]) == verdict(head) for place in places)
 
 
-def test_wants_more_until_it_is_certain() -> None:
+def test_waits_until_it_is_certain() -> None:
     sniffer = Sniffer()
     sniffer.feed(MP3[:200])
     assert sniffer.verdict is None
@@ -212,7 +212,7 @@ def test_gives_up_at_the_end_of_the_head() -> None:
     assert sniffer.verdict == Unrecognised()
 
 
-def test_keeps_nothing_of_a_tag() -> None:
+def test_keeps_no_tag_in_memory() -> None:
     sniffer = Sniffer()
     for piece in [id3(bytes(1 << 20))[:100], *[bytes(4096)] * 200]:
         sniffer.feed(piece)

@@ -25,7 +25,7 @@ def test_measures_a_stream_without_a_total() -> None:
 
 @pytest.mark.parametrize("tag", [id3(noise(100)), id3(noise(1 << 20)), id3(b"x" * 50) + bytes(99)])
 @pytest.mark.parametrize("total", [0, 7 * 44_100])
-def test_measures_behind_a_tag(tag: bytes, total: int) -> None:
+def test_measures_after_a_tag(tag: bytes, total: int) -> None:
     data = with_total(make("flac", "flac", 7.0, 44_100, 1), total)
     assert is_close(measure(tag + data), 7.0)
 
@@ -37,7 +37,7 @@ def test_a_picture_in_front_of_the_frames_does_not_count() -> None:
     assert is_close(measure(data[:42] + picture + data[42:]), 7.0)
 
 
-def test_of_a_cut_file_what_is_there() -> None:
+def test_a_cut_file_counts_what_is_present() -> None:
     data = make("flac", "flac", 8.0, 44_100, 1)
     assert is_close(measure(data[: len(data) // 2]), 4.0)
 
@@ -47,7 +47,7 @@ def test_the_frames_count_and_not_what_is_claimed(claimed: int) -> None:
     assert is_close(measure(with_total(make("flac", "flac", 7.0, 44_100, 1), claimed)), 7.0)
 
 
-def test_a_claim_without_frames_is_believed_as_far_as_the_size_bears_it() -> None:
+def test_a_claim_without_frames_is_believed_if_it_fits_the_size() -> None:
     padded = (b"fLaC\x80" + make("flac", "flac", 7.0, 44_100, 1)[5:42]).ljust(1000, b"\0")
     assert measure(with_total(padded, 7 * 44_100)) == AudioLength(7.0, True)
     assert measure(with_total(padded, 36_000 * 44_100)) == AudioLength(8000 / Container.FLAC.nominal_bit_rate, False)

@@ -7,7 +7,7 @@ from tests.wire.media.parts import id3
 
 @pytest.mark.parametrize("payload", [b"", b"x" * 127, b"x" * 128, b"x" * 70_000])
 @pytest.mark.parametrize("footer", [False, True])
-def test_the_header_tells_the_length_of_the_tag(payload: bytes, footer: bool) -> None:
+def test_the_length_of_a_tag_is_in_its_header(payload: bytes, footer: bool) -> None:
     tag = id3(payload, footer=footer)
     assert tag_bytes(tag[:10]) == len(tag)
 

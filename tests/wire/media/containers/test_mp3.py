@@ -61,11 +61,11 @@ def test_tags_and_garbage_do_not_count(before: bytes, behind: bytes, xing: bool)
     assert is_close(measure(before + cbr(xing=xing) + behind), 7.3)
 
 
-def test_a_tag_between_two_files_set_one_behind_the_other_does_not_count() -> None:
+def test_a_tag_between_two_files_joined_does_not_count() -> None:
     assert is_close(measure(cbr(xing=False) + ID3V1 + id3(PICTURE) + cbr(xing=False)), 14.6)
 
 
-def test_takes_up_again_behind_a_damaged_place() -> None:
+def test_resumes_after_damage() -> None:
     data = cbr(xing=False)
     assert is_close(measure(data[:20_000] + noise(900) + data[20_900:]), 7.3)
 
@@ -76,12 +76,12 @@ def test_the_frames_count_and_not_what_is_claimed() -> None:
     assert is_close(measure(data[: at + 8] + b"\x7f\xff\xff\xff" + data[at + 12 :]), 7.3)
 
 
-def test_of_a_cut_file_what_is_there() -> None:
+def test_a_cut_file_counts_what_is_present() -> None:
     data = cbr(seconds=8.0)
     assert is_close(measure(data[: len(data) // 2]), 4.0)
 
 
-def test_one_frame_alone() -> None:
+def test_a_single_frame() -> None:
     assert measure(b"\xff\xfb\x90\xc4" + bytes(413)) == AudioLength(1152 / 44_100, True)
 
 
@@ -97,7 +97,7 @@ def test_stated_frames() -> None:
     assert stated_frames(bytes(lame)) == (77, 1576)
 
 
-def test_a_vbri_header_is_no_audio() -> None:
+def test_a_vbri_header_is_not_audio() -> None:
     first = (b"\xff\xfb\x90\xc4" + bytes(32) + b"VBRI" + bytes(10) + (300).to_bytes(4, "big")).ljust(417, b"\0")
     data = first + (b"\xff\xfb\x90\xc4" + bytes(413)) * 300
     assert measure(data).seconds == pytest.approx(300 * 1152 / 44_100)

@@ -43,7 +43,7 @@ def fragment(number: int, count: int, *durations: int, default: int | None = Non
 
 @pytest.mark.parametrize("sample_rate", [8_000, 16_000, 44_100, 48_000])
 @pytest.mark.parametrize("first", [True, False])
-def test_measures_wherever_moov_stands(sample_rate: int, first: bool) -> None:
+def test_measures_with_moov_first_or_last(sample_rate: int, first: bool) -> None:
     names = list(boxes(m4a(sample_rate, first=first)))
     assert (names.index(b"moov") < names.index(b"mdat")) is first
     assert is_close(measure(m4a(sample_rate, first=first)), 7.3)
@@ -74,7 +74,7 @@ def test_reads_the_long_form_of_the_headers() -> None:
     assert measure(FTYP + moov + box(b"mdat", bytes(50_000))) == AudioLength(7.0, True)
 
 
-def test_the_sound_goes_before_the_movie_and_the_picture() -> None:
+def test_the_sound_counts_before_the_movie_and_the_picture() -> None:
     tracks = track(1, b"vide", 90_000, 90_000 * 20), track(2, b"soun", 48_000, 48_000 * 7)
     moov = box(b"moov", movie_header(1000, 20_000), *tracks)
     assert measure(FTYP + moov + box(b"mdat", bytes(50_000))) == AudioLength(7.0, True)
@@ -125,7 +125,7 @@ def test_fragments_without_a_movie_go_by_their_indexes() -> None:
     assert is_close(measure(bare, Container.MP4), duration(found))
 
 
-def test_of_a_cut_file_an_estimate_by_its_share_of_the_bytes() -> None:
+def test_a_cut_file_is_estimated_by_its_share_of_the_bytes() -> None:
     data = m4a(first=True, seconds=8.0)
     cut = measure(data[: len(data) - len(boxes(data)[b"mdat"]) // 2])
     assert cut.seconds == pytest.approx(4.0, abs=0.1)
@@ -137,7 +137,7 @@ def test_a_cut_file_with_moov_at_its_end_is_estimated() -> None:
     assert measure(data) == AudioLength(50_000 * 8 / Container.M4A.nominal_bit_rate, False)
 
 
-def test_a_claim_that_the_size_cannot_bear_is_not_believed() -> None:
+def test_a_claim_that_does_not_fit_the_size_is_ignored() -> None:
     moov = box(b"moov", movie_header(1000, 36_000_000), track(1, b"soun", 1000, 36_000_000))
     data = FTYP + moov + box(b"mdat", bytes(500))
     assert measure(data) == AudioLength(len(data) * 8 / Container.MP4.nominal_bit_rate, False)
@@ -146,7 +146,7 @@ def test_a_claim_that_the_size_cannot_bear_is_not_believed() -> None:
     assert not measure(lying).measured
 
 
-def test_boxes_piled_up_without_end_are_walked_flat() -> None:
+def test_deeply_nested_boxes_are_walked_flat() -> None:
     assert not measure(FTYP + b"\x7f\xff\xff\xffmoov" * 100_000).measured
 
 

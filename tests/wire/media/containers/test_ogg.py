@@ -38,7 +38,7 @@ def test_measures_speex() -> None:
     assert measure(stream(SPEEX_HEAD, [16_000, 32_000, 48_000])) == AudioLength(3.0, True)
 
 
-def test_takes_off_the_pre_skip() -> None:
+def test_subtracts_the_pre_skip() -> None:
     assert measure(stream(OPUS_HEAD, [48_000, 96_312])) == AudioLength(2.0, True)
 
 
@@ -55,7 +55,7 @@ def test_a_late_start_does_not_count() -> None:
     assert is_close(measure(b"".join(headers + audio)), len(audio) - 1)
 
 
-def test_the_longest_of_streams_side_by_side_counts() -> None:
+def test_the_longest_of_parallel_streams_counts() -> None:
     heads = page([OPUS_HEAD], 0, begins=True) + page([SPEEX_HEAD], 0, begins=True, serial=2)
     audio = page([b"x"] * 50, 48_312) + page([b"x"] * 50, 32_000, serial=2) + page([b"x"] * 9, 1 << 40, serial=3)
     assert measure(heads + audio) == AudioLength(2.0, True)
@@ -67,7 +67,7 @@ def test_a_page_on_which_no_packet_ends_has_no_position() -> None:
     assert measure(data) == AudioLength(2.0, True)
 
 
-def test_of_a_cut_file_the_whole_pages() -> None:
+def test_a_cut_file_counts_its_complete_pages() -> None:
     data = pages(opus(8.0))
     assert is_close(measure(b"".join(data[:6]) + data[6][:50]), 4.0)
 
@@ -77,7 +77,7 @@ def test_garbage_between_pages_does_not_count() -> None:
     assert is_close(measure(b"".join(data[:5]) + noise(3000) + b"OggS" + b"".join(data[5:]) + noise(999)), 8.0)
 
 
-def test_a_position_that_the_packets_cannot_bear_is_not_believed() -> None:
+def test_a_position_that_does_not_fit_the_packets_is_ignored() -> None:
     data = stream(OPUS_HEAD, [48_000 * 36_000], packets=5).ljust(1000, b"\0")
     assert measure(data) == AudioLength(5 * 0.02, False)
 

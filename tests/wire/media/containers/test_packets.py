@@ -20,7 +20,7 @@ from app.wire.media.containers.packets import opus_samples, sum_opus_samples, vo
         (b"", 0),
     ],
 )
-def test_opus_packets_last_what_rfc_6716_says(head: bytes, milliseconds: float) -> None:
+def test_opus_packets_last_as_rfc_6716_specifies(head: bytes, milliseconds: float) -> None:
     assert opus_samples(head) == 48 * milliseconds
     assert not head or sum_opus_samples(b"x" + head, [1]) == 48 * milliseconds
 

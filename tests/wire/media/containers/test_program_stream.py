@@ -13,7 +13,7 @@ def test_measures_the_frames_of_the_audio(muxer: str, codec: str, rate: int) -> 
     assert is_close(measure(data, Container.MPEG), duration(data))
 
 
-def test_of_a_cut_file_what_is_there() -> None:
+def test_a_cut_file_counts_what_is_present() -> None:
     data = make("mpeg", "mp2", 8.0, 48_000)
     assert is_close(measure(data[: len(data) // 2]), 4.0)
 

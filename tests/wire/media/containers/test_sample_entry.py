@@ -31,7 +31,7 @@ def aac(configuration: bytes, kind: int = 0x40) -> bytes:
     ],
     ids=["LC", "LC in stereo", "960 samples", "HE", "a rate in full", "low delay"],
 )
-def test_aac_goes_by_its_own_configuration(configuration: bytes, seconds: float, highest: float) -> None:
+def test_aac_uses_its_own_configuration(configuration: bytes, seconds: float, highest: float) -> None:
     (found,) = parse_sample_entries(described(entry(b"mp4a", aac(configuration), rate=8_000)))
     assert found.seconds == pytest.approx(seconds)
     assert found.highest_bit_rate == pytest.approx(highest)

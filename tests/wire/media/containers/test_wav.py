@@ -34,21 +34,21 @@ def test_measures_every_codec(codec: str, sample_rate: int, channels: int) -> No
 
 
 @pytest.mark.parametrize("options", [(("rf64", "always"),), (("write_bext", "1"),)])
-def test_measures_what_ffmpeg_writes_otherwise(options: tuple[tuple[str, str], ...]) -> None:
+def test_measures_other_output_of_ffmpeg(options: tuple[tuple[str, str], ...]) -> None:
     assert is_close(measure(make("wav", "pcm_s16le", 7.3, options=options)), 7.3)
 
 
-def test_measures_what_was_written_into_a_pipe() -> None:
+def test_measures_a_file_written_to_a_pipe() -> None:
     assert is_close(measure(make("wav", "pcm_s16le", 7.3, seekable=False)), 7.3)
 
 
 @pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFF000, 64_002])
-def test_a_size_that_was_never_filled_in_means_to_the_end(size: int) -> None:
+def test_an_unset_size_means_to_the_end(size: int) -> None:
     assert measure(riff(chunk(b"fmt ", PCM_16K), chunk(b"data", AUDIO, size))) == AudioLength(2.0, True)
 
 
 @pytest.mark.parametrize("form", [b"RF64", b"BW64"])
-def test_takes_the_size_from_ds64(form: bytes) -> None:
+def test_reads_the_size_from_ds64(form: bytes) -> None:
     sizes = struct.pack("<QQQI", 0, len(AUDIO), 0, 0)
     data = riff(
         chunk(b"ds64", sizes),
@@ -71,12 +71,12 @@ def test_further_data_chunks_count() -> None:
     assert measure(data) == AudioLength(4.0, True)
 
 
-def test_garbage_behind_the_audio_does_not_count() -> None:
+def test_garbage_after_the_audio_does_not_count() -> None:
     data = riff(chunk(b"fmt ", PCM_16K), chunk(b"data", AUDIO)) + bytes(1_000_000)
     assert measure(data) == AudioLength(2.0, True)
 
 
-def test_of_a_cut_file_what_is_there() -> None:
+def test_a_cut_file_counts_what_is_present() -> None:
     data = riff(chunk(b"fmt ", PCM_16K), chunk(b"data", AUDIO))
     assert is_close(measure(data[: 44 + 16_000]), 0.5)
 

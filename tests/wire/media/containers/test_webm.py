@@ -74,7 +74,7 @@ def test_counts_the_sound_and_not_the_picture() -> None:
     assert measure(data) == AudioLength(1.0, True)
 
 
-def test_two_recordings_one_behind_the_other_add_up() -> None:
+def test_two_recordings_in_sequence_add_up() -> None:
     assert measure(segment(second(0), second(1000)) + segment(second(0))) == AudioLength(3.0, True)
 
 
@@ -97,22 +97,22 @@ def test_the_last_block_has_a_length_too(last: bytes, tracks: bytes, seconds: fl
     assert measure(data).seconds == pytest.approx(seconds)
 
 
-def test_of_a_cut_file_the_blocks_that_are_there() -> None:
+def test_a_cut_file_counts_the_present_blocks() -> None:
     data = webm(8.0, live=True)[:16_000]
     assert is_close(measure(data), duration(data))
 
 
-def test_a_time_that_the_blocks_cannot_bear_is_not_believed() -> None:
+def test_a_time_that_does_not_fit_the_blocks_is_ignored() -> None:
     data = segment(cluster(0, block(1, 0)), cluster(36_000_000, block(1, 0)), duration=36_000_000.0)
     assert measure(data) == AudioLength(2 * 0.02, False)
 
 
-def test_a_duration_without_blocks_is_believed_as_far_as_the_size_bears_it() -> None:
+def test_a_duration_without_blocks_is_believed_if_it_fits_the_size() -> None:
     assert measure(segment(duration=3_000.0) + element(0xEC, bytes(9_000))) == AudioLength(3.0, True)
 
 
 @pytest.mark.parametrize("duration", [float("nan"), float("inf"), -3_000.0])
-def test_a_duration_that_is_none(duration: float) -> None:
+def test_an_invalid_duration(duration: float) -> None:
     data = segment(duration=duration) + element(0xEC, bytes(9_000))
     assert not measure(data).measured
     assert bound(data, Container.WEBM) == len(data) * 8 / Container.WEBM.lowest_bit_rate
