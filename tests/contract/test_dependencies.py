@@ -75,8 +75,8 @@ def test_the_audit_fails_only_on_a_vulnerable_package(
     tmp_path: Path, found: list[dict[str, Any]] | None, status: int, output: str
 ) -> None:
     """Runs with a pip-audit that prints this report. None is what it prints without a network."""
-    told = "" if found is None else json.dumps({"dependencies": found, "fixes": []})
-    (tmp_path / "pip_audit.py").write_text(f"print({told!r})\nraise SystemExit({int(found != [GOOD, SKIPPED])})\n")
+    report = "" if found is None else json.dumps({"dependencies": found, "fixes": []})
+    (tmp_path / "pip_audit.py").write_text(f"print({report!r})\nraise SystemExit({int(found != [GOOD, SKIPPED])})\n")
     command = [sys.executable, str(ROOT / "scripts" / "audit.py"), "some.lock"]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)

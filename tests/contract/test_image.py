@@ -165,8 +165,8 @@ def test_the_variant_with_a_configuration_file_is_valid() -> None:
 
 def test_the_page_runs_the_command_of_the_container() -> None:
     page = (ROOT / "docs" / "deploy.md").read_text("utf-8")
-    told = re.findall(r"docker compose exec (\S+) (\S+)", page)
-    assert set(told) == {(name, FINAL.one("ENTRYPOINT").array[0]) for name in COMPOSE["services"]}
+    commands = re.findall(r"docker compose exec (\S+) (\S+)", page)
+    assert set(commands) == {(name, FINAL.one("ENTRYPOINT").array[0]) for name in COMPOSE["services"]}
     assert f"`{next(iter(COMPOSE['volumes']))}`" in page
 
 
@@ -277,9 +277,9 @@ def answer(port: int, path: str) -> tuple[int, Any] | None:
 
 def test_a_command_in_the_container_creates_a_caller(container: Container) -> None:
     with served(container):
-        status, told = container.run([*FINAL.one("ENTRYPOINT").array, "keys", "create", "search-team"])
+        status, output = container.run([*FINAL.one("ENTRYPOINT").array, "keys", "create", "search-team"])
     assert status == 0
-    assert "sk-agw-" in told
+    assert "sk-agw-" in output
 
 
 # -- its health check -------------------------------------------------------------------------------------------------

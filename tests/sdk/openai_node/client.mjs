@@ -44,7 +44,7 @@ async function call() {
   return { events };
 }
 
-function told(error) {
+function describe(error) {
   const { status, code, param, type, requestID } = error;
   return { class: error.constructor.name, status, code, param, type, request_id: requestID, message: error.message };
 }
@@ -52,5 +52,5 @@ function told(error) {
 try {
   print({ ok: true, result: await call() });
 } catch (error) {
-  print({ error: told(error) });
+  print({ error: describe(error) });
 }
