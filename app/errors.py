@@ -189,9 +189,9 @@ def empty_file() -> APIError:
     return APIError(400, "empty_file", "The audio file is empty.", param="file")
 
 
-def invalid_file_format(formats: Iterable[str], kind: str, headless: bool = False) -> APIError:
-    """`kind` names what the bytes look like, if that is known. `headless`: they lack the header of that format."""
-    if headless:
+def invalid_file_format(formats: Iterable[str], kind: str, header_missing: bool = False) -> APIError:
+    """`kind` names what the bytes look like, if known. `header_missing`: they lack the header of that format."""
+    if header_missing:
         reason = f"the file is {kind} without its header, and cannot be played: it begins in the middle of a recording"
         advice = "Send the parts of the recording joined to one file, from the first part on, which has the header."
         return APIError(400, "invalid_file_format", f"Invalid file format: {reason}. {advice}", param="file")

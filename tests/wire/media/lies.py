@@ -1,4 +1,4 @@
-"""Files whose headers and time stamps say that they last a moment, while a decoder plays all of them.
+"""Files whose headers and time stamps claim a very short length, although a decoder plays all of their audio.
 
 Each is made from a real clip: its packets, taken out by FFmpeg and put into a container by hand, or its file with some
 fields overwritten. A lie is a function without arguments, by a name that says what is wrong.
@@ -25,20 +25,20 @@ def opus(options: tuple[tuple[str, str], ...] = ()) -> bytes:
 
 @cache
 def packets(data: bytes) -> tuple[bytes, ...]:
-    """The packets of a file's first stream of sound."""
+    """The packets of the first audio stream of a file."""
     with av.open(io.BytesIO(data), mode="r") as file:
         return tuple(bytes(packet) for packet in file.demux(audio=0) if packet.size)
 
 
 @cache
 def private(data: bytes) -> bytes:
-    """What a decoder has to know before the first packet."""
+    """The setup data that a decoder needs before the first packet."""
     with av.open(io.BytesIO(data), mode="r") as file:
         return file.streams.audio[0].codec_context.extradata or b""
 
 
 def overwritten(data: bytes, name: bytes, *fields: tuple[int, bytes]) -> bytes:
-    """The file with some fields overwritten, at their distance from the end of this name; at each place of the name."""
+    """The file with fields overwritten at their distance from the end of a name, at each place of the name."""
     changed, at = bytearray(data), data.find(name)
     assert at >= 0
     while at >= 0:
@@ -55,7 +55,7 @@ def overwritten(data: bytes, name: bytes, *fields: tuple[int, bytes]) -> bytes:
 def ogg(
     head: bytes, tags: Sequence[bytes], audio: Sequence[bytes], granule: Callable[[int], int], *, at_once: int = 50
 ) -> bytes:
-    """An Ogg file with right checksums: each page has so many packets, and the position that `granule` gives it."""
+    """An Ogg file with valid checksums, `count` packets a page, and granule positions by `granule`."""
     written = [page([head], 0, begins=True), page(tags, 0, number=1)]
     for number, at in enumerate(range(0, len(audio), at_once)):
         written.append(page(audio[at : at + at_once], granule(at + at_once), number=2 + number))
@@ -63,19 +63,19 @@ def ogg(
 
 
 def false_pages(make_false: Callable[[bytes], bytes]) -> bytes:
-    """A page with a wrong checksum in front of each page of audio but the first, which decoders drop."""
+    """A page with a wrong checksum, which decoders drop, before each page of audio except the first."""
     head, tags, first, *more = pages(opus_in_ogg(lambda at: 312 + 960 * at))
     return head + tags + first + b"".join(make_false(each) + each for each in more)
 
 
 def enclosing(real: bytes) -> bytes:
-    """A page that is as long as the one behind it, and seems to have that in its body."""
+    """A page that seems to have the next page in its body."""
     lacing = b"\xff" * (len(real) // 255) + bytes([len(real) % 255])
     return b"OggS\0\0" + bytes(8) + b"\1\0\0\0" + bytes(8) + bytes([len(lacing)]) + lacing
 
 
 def beginning(_: bytes) -> bytes:
-    """A page that seems to begin a film without sound."""
+    """A page that seems to begin a video stream."""
     return page([b"\x80theora" + bytes(35)], 0, serial=9, begins=True)[:22] + bytes(4) + b"\1\x2a\x80theora" + bytes(35)
 
 
@@ -95,7 +95,7 @@ def vorbis_in_ogg(granule: Callable[[int], int]) -> bytes:
 
 
 def vorbis_headers(private_data: bytes) -> list[bytes]:
-    """The three headers that lie behind their lengths in `CodecPrivate`."""
+    """The three headers that follow their lengths in `CodecPrivate`."""
     at, sizes = 1, [0, 0]
     for each in range(2):
         while private_data[at] == 0xFF:
@@ -119,7 +119,7 @@ def block(packet: bytes, time: int = 0, *, number: int = 1, flags: int = 0x80) -
 
 
 def laced(some: Sequence[bytes]) -> bytes:
-    """One block of several packets, by Xiph lacing."""
+    """One block of several packets, with Xiph lacing."""
     sizes = b"".join(b"\xff" * (len(each) // 255) + bytes([len(each) % 255]) for each in some[:-1])
     return block(bytes([len(some) - 1]) + sizes + b"".join(some), flags=0x82)
 
@@ -135,7 +135,7 @@ def webm(
     more: bytes = b"",
     tracks: bytes = b"",
 ) -> bytes:
-    """A WebM of such blocks, fifty in a cluster, whose `Duration` is a moment."""
+    """A WebM of these blocks, fifty in a cluster, with a very short `Duration`."""
     sound = element(0xE1, element(0xB5, struct.pack(">d", rate)) + element(0x9F, b"\1"))
     entry = element(0xD7, b"\1") + element(0x73C5, b"\1") + element(0x83, b"\2") + element(0x86, codec) + more
     entry += element(0x63A2, private(clip)) + sound
@@ -180,7 +180,7 @@ _HEADER_STRIPPING: Final = element(0x6D80, element(0x6240, element(0x5034, eleme
 
 
 def behind_the_first_cluster(piece: bytes) -> bytes:
-    """A piece at which a reader may stop, where decoders go on at the next cluster."""
+    """Bytes at which a reader may stop, although decoders continue at the next cluster."""
     clip = opus_in_webm(scale=1000)
     at = clip.index(_CLUSTER, clip.index(_CLUSTER) + 4)
     return clip[:at] + piece + clip[at:]
@@ -194,7 +194,7 @@ _PICTURES: Final = element(0x1654AE6B, element(0xAE, element(0xD7, b"\1") + elem
 
 
 def flac(sample_rate: int | None = None, total: int = 1) -> bytes:
-    """A FLAC file that states another sample rate and another number of samples in STREAMINFO."""
+    """A FLAC file with a false sample rate and number of samples in STREAMINFO."""
     clip = make("flac", "flac", SECONDS, 16_000)
     packed = int.from_bytes(clip[18:26], "big")
     rate = packed >> 44 if sample_rate is None else sample_rate
@@ -224,7 +224,7 @@ def moment(clip: bytes) -> bytes:
 
 
 def short_samples(clip: bytes) -> bytes:
-    """As `moment`, and each sample lasts a tick."""
+    """As `moment`, with samples of one tick."""
     clip = moment(clip)
     at = clip.index(b"stts") + 8
     entries = int.from_bytes(clip[at : at + 4], "big")
@@ -233,7 +233,7 @@ def short_samples(clip: bytes) -> bytes:
 
 
 def short_runs(clip: bytes) -> bytes:
-    """Each sample of the fragments lasts a tick, by their own table or their default."""
+    """Samples of one tick in the fragments, by their table or their default."""
     changed, at = bytearray(clip), clip.find(b"trun")
     while at >= 0:
         flags, count = int.from_bytes(clip[at + 4 : at + 8], "big"), int.from_bytes(clip[at + 8 : at + 12], "big")
@@ -246,7 +246,7 @@ def short_runs(clip: bytes) -> bytes:
 
 
 def one_sample(clip: bytes) -> bytes:
-    """All samples of the table as one, which decoders take apart."""
+    """All samples of the table as one, which decoders split."""
     at = clip.index(b"stsz") + 12
     count = int.from_bytes(clip[at : at + 4], "big")
     total = sum(struct.unpack(f">{count}I", clip[at + 4 : at + 4 + 4 * count]))
@@ -254,7 +254,7 @@ def one_sample(clip: bytes) -> bytes:
 
 
 def repeated(clip: bytes, times: int) -> bytes:
-    """An edit list that shows all of the media so often."""
+    """An edit list that plays the media `times` times."""
     at = clip.index(b"elst")
     more = clip[at + 12 : at + 24] * (times - 1)
     changed = bytearray(clip[: at + 24] + more + clip[at + 24 :])
@@ -267,7 +267,7 @@ def repeated(clip: bytes, times: int) -> bytes:
 
 
 def within_edits(child: bytes) -> bytes:
-    """A box of edits before the media, with a child at which a reader may stop, or pass all that follows."""
+    """An `edts` box before the media, with a child at which a reader may stop or skip the rest."""
     clip, piece = moment(m4a()), box(b"edts", child)
     at = clip.index(b"mdia") - 4
     changed = bytearray(clip[:at] + piece + clip[at:])
@@ -294,7 +294,7 @@ def second_format() -> bytes:
 
 
 def extensible() -> bytes:
-    """Samples of 64 bits, of which 8 are valid: decoders read bytes."""
+    """Samples of 64 bits with 8 valid bits: decoders read bytes."""
     fields = struct.pack("<HHIIHHHHIH", 0xFFFE, 1, 8_000, 64_000, 8, 64, 22, 8, 4, 1)
     guid = bytes.fromhex("000000001000800000aa00389b71")
     body = b"WAVE" + chunk(b"fmt ", fields + guid) + chunk(b"data", b"\x80\x90" * round(4_000 * SECONDS))
@@ -315,7 +315,7 @@ def mp3_of_one_frame(more: tuple[tuple[int, bytes], ...] = ()) -> bytes:
 
 
 def mp3_with_bytes_between() -> bytes:
-    """Each frame but the first ten stands alone."""
+    """All frames except the first ten are separated by other bytes."""
     frames = packets(mp3())
     return b"".join(frames[:10]) + b"".join(b"\0" + frame for frame in frames[10:])
 
@@ -324,12 +324,12 @@ def mp3_with_bytes_between() -> bytes:
 
 
 def program_stream() -> bytes:
-    """Speech at a rate that no film has."""
+    """Speech at an unusually low bit rate."""
     return make("mpeg", "mp2", SECONDS, 16_000, bit_rate=8_000)
 
 
 def second_data() -> bytes:
-    """A tenth of a second, a chunk whose name is no text, and the rest."""
+    """A tenth of a second, a chunk with a binary name, and the rest."""
     clip = wav("pcm_s16le")
     at = clip.index(b"data")
     audio = clip[at + 8 :]
