@@ -55,7 +55,7 @@ def overwritten(data: bytes, name: bytes, *fields: tuple[int, bytes]) -> bytes:
 def ogg(
     head: bytes, tags: Sequence[bytes], audio: Sequence[bytes], granule: Callable[[int], int], *, at_once: int = 50
 ) -> bytes:
-    """An Ogg file with valid checksums, `count` packets a page, and granule positions by `granule`."""
+    """An Ogg file with valid checksums, `at_once` packets a page, and granule positions by `granule`."""
     written = [page([head], 0, begins=True), page(tags, 0, number=1)]
     for number, at in enumerate(range(0, len(audio), at_once)):
         written.append(page(audio[at : at + at_once], granule(at + at_once), number=2 + number))
