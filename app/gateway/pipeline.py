@@ -75,7 +75,7 @@ class Pipeline:
         except StreamAborted:
             raise
         except Exception:
-            _log.exception("request %s ended in an error of the gateway", request.id)
+            _log.exception("request %s failed with an internal error", request.id)
             raise _final_error(record, errors.internal_error()) from None
         finally:
             self._observer.observe(record)
