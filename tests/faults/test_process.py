@@ -281,7 +281,7 @@ def test_G109_I140_reservations_left_by_a_kill_are_unknown_at_the_next_start(
         assert row["cost_nano_usd"] == row["bound_nano_usd"] > 0
         (told,) = gateway.usage()
         assert (told["requests"], told["unknown"], told["refused"]) == (1, 1, 0)
-        (line,) = [each for each in gateway.log_lines("log") if "were left held" in str(each["message"])]
+        (line,) = [each for each in gateway.log_lines("log") if "requests held" in str(each["message"])]
         assert line["level"] == "warning"
 
 
