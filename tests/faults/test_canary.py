@@ -167,8 +167,8 @@ def test_the_logs_are_at_debug(gateway: GatewayProcess) -> None:
 
 
 def test_an_echo_would_be_found() -> None:
-    for dress in canary.ENCODINGS.values():
+    for encoding in canary.ENCODINGS.values():
         with pytest.raises(AssertionError, match="provider's key is in"):
-            canary.check("an answer", b"a" + dress + b"b")
+            canary.check("an answer", b"a" + encoding + b"b")
     with pytest.raises(AssertionError):
         canary.check("an answer", httpx.BasicAuth("a", canary.PROVIDER_KEY)._auth_header)

@@ -82,7 +82,7 @@ def test_J152_its_healthcheck_fails_when_nothing_answers(container: Container) -
     assert status == 1
 
 
-def test_J152_it_holds_no_capability_and_can_gain_none(container: Container) -> None:
+def test_J152_it_has_no_capability_and_can_gain_none(container: Container) -> None:
     with served(container) as process:
         status = Path(f"/proc/{process.pid}/status").read_text()
     capabilities = {name: int(value, 16) for name, value in re.findall(r"^Cap(\w+):\s+(\w+)$", status, re.MULTILINE)}

@@ -86,7 +86,7 @@ def test_a_conforming_form_is_read_as_the_suite_says_for_every_split(name: str) 
 @pytest.mark.parametrize(
     "name", [name for name, case in CASES.items() if not case_data(case)["valid"] or name in STRICTER]
 )
-def test_a_malformed_form_of_the_suite_is_refused(name: str) -> None:
+def test_a_malformed_form_of_the_suite_is_rejected(name: str) -> None:
     with pytest.raises(MalformedForm):
         read((case := form(CASES[name])).boundary, [case.body])
 
