@@ -163,7 +163,7 @@ class Database:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
-        except OSError:  # none has been there yet, or it is not for this user to see
+        except OSError:  # no lock file yet, or this user cannot read it
             return False
         return False
 

@@ -19,7 +19,7 @@ from app.adapters.sqlite.schema import STEPS
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """A migration that was done: the schema before and after it, and the backup from before."""
+    """A migration: the schema before and after it, and the backup of the file from before."""
 
     before: int
     after: int
