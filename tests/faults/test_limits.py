@@ -350,7 +350,7 @@ def whole(key: str) -> bytes:
 MODEL = '[[models]]\nid = "x"\ntasks = ["transcribe"]\n'
 NO_PRICES = {
     "I146-none": (MODEL, "models.0.price: is required"),
-    "I146-zero": (MODEL + "price = { per_minute = 0 }", 'says price = "free"'),
+    "I146-zero": (MODEL + "price = { per_minute = 0 }", 'has price = "free"'),
     "I146-half": (MODEL + "price = { input = 1 }", "both input and output"),
     "I146-no-model": ("models = []", "must have 1 or more entries"),
 }

@@ -315,7 +315,7 @@ BAD_SETTINGS: dict[str, tuple[bytes, str]] = {
     "G119-I146-a-model-without-a-price": (b"[[models]]\nid = 'x'\ntasks = ['transcribe']", "models.0.price: "),
     "G119-I146-a-price-of-nothing": (
         b"[[models]]\nid = 'x'\ntasks = ['transcribe']\nprice = { per_minute = 0 }",
-        'says price = "free"',
+        'has price = "free"',
     ),
 }
 
