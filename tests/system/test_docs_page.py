@@ -43,10 +43,12 @@ def test_the_page_shows_every_operation(gateway: GatewayProcess, tmp_path: Path)
         "/readyz",
         "/metrics",
         "/admin/v1/callers",
-        "/admin/v1/callers/{name}",
-        "/admin/v1/callers/{name}/keys",
-        "/admin/v1/callers/{name}/keys/{key_id}",
+        "/admin/v1/callers/{caller}",
+        "/admin/v1/callers/{caller}/keys",
+        "/admin/v1/callers/{caller}/keys/{key_id}",
         "/admin/v1/usage",
+        "/admin/v1/unknown",
+        "/admin/v1/unknown/{request_id}",
         "/admin/v1/audit",
     }
     assert "Failed to load" not in page

@@ -104,8 +104,16 @@ def expression_of(alert: str) -> str:
     return str(found)
 
 
-def test_the_rules_and_the_configuration_are_valid() -> None:
-    for arguments in (("rules", DEPLOY / "alerts.yml"), ("config", DEPLOY / "prometheus.yml")):
+def test_the_rules_and_the_configuration_are_valid(tmp_path: Path) -> None:
+    """promtool looks for the file with the key, which is Prometheus' own: the test names another one."""
+    key = tmp_path / "key"
+    key.write_text("a key of the metrics")
+    settings = yaml.safe_load((DEPLOY / "prometheus.yml").read_text("utf-8"))
+    settings["rule_files"] = [str(DEPLOY / name) for name in settings["rule_files"]]
+    settings["scrape_configs"][0]["authorization"]["credentials_file"] = str(key)
+    configuration = tmp_path / "prometheus.yml"
+    configuration.write_text(yaml.safe_dump(settings))
+    for arguments in (("rules", DEPLOY / "alerts.yml"), ("config", configuration)):
         checked = tools.run("promtool", "check", *arguments)
         assert checked.returncode == 0, checked.stdout + checked.stderr
 
@@ -138,14 +146,13 @@ def test_an_alert_fires_until_the_provider_key_works_again(
     (series,) = prometheus.wait_for(broken, true=True)
     assert series["metric"]["upstream"] == "scripted"
     prometheus.wait_for_firing("KeyRefused", fires=True)
-    assert prometheus.query("audio_gateway_ready == 0") != []
+    assert prometheus.query("audio_gateway_ready == 1") != []  # the gateway itself can serve
     assert "OutOfCredit" not in prometheus.firing()
 
     upstream.default = json_answer("hello")
     assert gateway.transcribe(gateway.key, CLIP).status_code == 200
     prometheus.wait_for(broken, true=False)
     prometheus.wait_for_firing("KeyRefused", fires=False)
-    assert prometheus.query("audio_gateway_ready == 1") != []
 
 
 def test_prometheus_evaluates_every_expression_of_the_dashboard(
