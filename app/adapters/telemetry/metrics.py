@@ -8,21 +8,13 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-    disable_created_metrics,
-)
+from prometheus_client import CollectorRegistry, Gauge, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from app.adapters.telemetry.durations import durations
+from app.adapters.telemetry.metric_series import Counter, CounterSeries, Histogram
 from app.gateway.caller import Caller
 from app.gateway.ledger_rows import SettlementResult, State
 from app.gateway.request_record import AttemptRecord, RequestRecord
@@ -52,29 +44,28 @@ _UPSTREAM_ERRORS = (
 )
 _TOKEN_KINDS = ("input", "input_audio", "input_text", "output")
 
-# The library adds one more series to each counter and histogram, the time of its creation, unless this is off.
-disable_created_metrics()  # type: ignore[no-untyped-call]
-
 
 class RequestMetrics(Collector):
     """Counts each request when it has ended.
 
-    Label values are looked up once for each new combination and kept: `labels()` costs four times as much as counting.
+    Series are looked up once for each new combination of label values and kept.
     """
 
     def __init__(self, upstream: str) -> None:
         self._registry = CollectorRegistry()
-        counter = partial(Counter, namespace=NAMESPACE, registry=self._registry)
+        counter = partial(Counter, registry=self._registry)
         labels = ("caller", "model", "endpoint", "status", "error")
-        self._requests = counter("requests", "Requests that ended", labels)
-        self._request_series: dict[tuple[str, str, str, int, str], Counter] = {}
-        outcomes = counter("outcomes", "Ends of admitted requests", ("state",))
-        self._outcomes: dict[State, Counter] = {
+        self._requests = counter(f"{NAMESPACE}_requests", "Requests that ended", labels)
+        self._request_series: dict[tuple[str, str, str, int, str], CounterSeries] = {}
+        outcomes = counter(f"{NAMESPACE}_outcomes", "Ends of admitted requests", ("state",))
+        self._outcomes: dict[State, CounterSeries] = {
             state: outcomes.labels(state.value) for state in State if state is not State.HELD
         }
-        self._received = counter("received_bytes", "Bytes of request bodies, from callers")
-        self._forwarded = counter("forwarded_bytes", "Bytes of forms, to the provider")
-        self._answered = counter("answered_bytes", "Bytes of the provider's responses, to callers")
+        self._received = counter(f"{NAMESPACE}_received_bytes", "Bytes of request bodies, from callers").labels()
+        self._forwarded = counter(f"{NAMESPACE}_forwarded_bytes", "Bytes of forms, to the provider").labels()
+        self._answered = counter(
+            f"{NAMESPACE}_answered_bytes", "Bytes of the provider's responses, to callers"
+        ).labels()
         self._charges = _Charges(self._registry)
         self._durations = _Durations(self._registry)
         self._upstream = _UpstreamMetrics(self._registry, upstream)
@@ -123,11 +114,11 @@ class _Charges:
     """What each caller's use of each model cost: money, audio, tokens."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        counter, labels = partial(Counter, namespace=NAMESPACE, registry=registry), ("caller", "model")
-        self._cost = counter("cost_usd", "Charged, in US dollars", labels)
-        self._audio = counter("audio_seconds", "Charged seconds of audio", labels)
-        self._tokens = counter("tokens", "Tokens, as the provider reports them", (*labels, "kind"))
-        self._series: dict[tuple[str, str], tuple[Counter, Counter, dict[str, Counter]]] = {}
+        counter, labels = partial(Counter, registry=registry), ("caller", "model")
+        self._cost = counter(f"{NAMESPACE}_cost_usd", "Charged, in US dollars", labels)
+        self._audio = counter(f"{NAMESPACE}_audio_seconds", "Charged seconds of audio", labels)
+        self._tokens = counter(f"{NAMESPACE}_tokens", "Tokens, as the provider reports them", (*labels, "kind"))
+        self._series: dict[tuple[str, str], tuple[CounterSeries, CounterSeries, dict[str, CounterSeries]]] = {}
 
     def add(self, caller: str, model: str, result: SettlementResult) -> None:
         key = caller, model
@@ -156,14 +147,18 @@ class _Durations:
     """Histograms of the time that requests and their parts take."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        histogram = partial(Histogram, namespace=NAMESPACE, registry=registry)
+        histogram = partial(Histogram, registry=registry)
         requests = histogram(
-            "request_duration_seconds", "From a request's head to its end", ("endpoint",), buckets=_LONG
+            f"{NAMESPACE}_request_duration_seconds", "From a request's head to its end", ("endpoint",), buckets=_LONG
         )
         self._requests = {operation.path: requests.labels(operation.path) for operation in OPERATIONS.values()}
-        parts = histogram("transfer_duration_seconds", "Transfers, and the provider's time", ("part",), buckets=_LONG)
+        parts = histogram(
+            f"{NAMESPACE}_transfer_duration_seconds", "Transfers, and the provider's time", ("part",), buckets=_LONG
+        )
         self._upload, self._wait, self._download = (parts.labels(part) for part in ("upload", "wait", "download"))
-        self._overhead = histogram("overhead_seconds", "What the gateway adds to a request's time", buckets=_SHORT)
+        self._overhead = histogram(
+            f"{NAMESPACE}_overhead_seconds", "What the gateway adds to a request's time", buckets=_SHORT
+        ).labels()
 
     def observe_request(self, endpoint: str, seconds: float) -> None:
         self._requests[endpoint].observe(seconds)
@@ -181,8 +176,8 @@ class _UpstreamMetrics:
     """Failures of the upstream, and whether it accepts its key."""
 
     def __init__(self, registry: CollectorRegistry, upstream: str) -> None:
-        counter = partial(Counter, namespace=NAMESPACE, registry=registry)
-        failures = counter("upstream_failures", "Requests that the provider failed", ("upstream", "error"))
+        counter = partial(Counter, registry=registry)
+        failures = counter(f"{NAMESPACE}_upstream_failures", "Requests that the provider failed", ("upstream", "error"))
         self._failures = {code: failures.labels(upstream, code) for code in _UPSTREAM_ERRORS}
         key_trouble = Gauge(
             "upstream_key_trouble",
@@ -194,7 +189,7 @@ class _UpstreamMetrics:
         self._key_trouble = {code: key_trouble.labels(upstream, reason) for code, reason in _KEY_TROUBLE.items()}
         self._has_key_trouble = False
         self.implausible_usage = counter(
-            "upstream_implausible_usage", "Responses whose usage is not plausible", ("upstream",)
+            f"{NAMESPACE}_upstream_implausible_usage", "Responses whose usage is not plausible", ("upstream",)
         ).labels(upstream)
 
     def count(self, error: str, status: int) -> None:
@@ -215,9 +210,13 @@ class LedgerMetrics(Collector):
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        histogram = partial(Histogram, namespace=NAMESPACE, registry=self._registry)
-        self._seconds = histogram("ledger_commit_duration_seconds", "Time of a transaction", buckets=_SHORT)
-        self._writes = histogram("ledger_commit_writes", "Writes that shared a transaction", buckets=_WRITES)
+        histogram = partial(Histogram, registry=self._registry)
+        self._seconds = histogram(
+            f"{NAMESPACE}_ledger_commit_duration_seconds", "Time of a transaction", buckets=_SHORT
+        ).labels()
+        self._writes = histogram(
+            f"{NAMESPACE}_ledger_commit_writes", "Writes that shared a transaction", buckets=_WRITES
+        ).labels()
 
     def committed(self, writes: int, seconds: float) -> None:
         self._seconds.observe(seconds)
