@@ -3,6 +3,8 @@
 The release of our closing boundary divides what may be repeated from what may have been billed. Before it, every
 failure is harmless. After it, only a complete error response is harmless, and `response_mapping` knows the statuses
 that may hide a success.
+
+A request has one attempt: the gateway does not retry, and there is no fallback to another upstream.
 """
 
 import logging
